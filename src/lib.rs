@@ -1,0 +1,1 @@
+//! linkbroker links git repositories to Netlify sites for other programs.
