@@ -1,1 +1,2 @@
 //! linkbroker links git repositories to Netlify sites for other programs.
+pub mod link;
