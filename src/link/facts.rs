@@ -111,12 +111,103 @@ pub struct Deploy {
     pub published_at: Option<String>,
 }
 
-/// How far it is proven that a push to the repository builds the site.
+/// The push that the provider was asked to send again, and what came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Verification {
-    /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
-    pub level: u8,
-    /// Build that the proving push started.
+pub struct Proof {
+    /// Newest build of the site before the replay; a build after it is the proof.
+    pub after_build: Option<String>,
+    /// Build that the replayed push started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
+    /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
+    pub level: u8,
+}
+
+/// Everything that a link knows about the world.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// Set by `resolve_repository`.
+    pub repository: Option<Repository>,
+    /// Set by `reserve_deploy_key`.
+    pub deploy_key: Option<DeployKey>,
+    /// Netlify's ids of keys that the provider would not take because they are in use elsewhere.
+    pub refused_keys: Vec<String>,
+    /// Set by `install_deploy_key`.
+    pub installed_key: Option<InstalledKey>,
+    /// Set by `install_webhook`.
+    pub webhook: Option<Webhook>,
+    /// Set by `create_site`.
+    pub site: Option<Site>,
+    /// Set by `attach_repository`.
+    pub attachment: Option<Attachment>,
+    /// Set by `find_build`.
+    pub build: Option<Build>,
+    /// Build that ended badly before the last retry; an older one is no news.
+    pub ended_build: Option<String>,
+    /// Set by `watch_deploy`, and by `find_build` when it saw the deploy.
+    pub deploy: Option<Deploy>,
+    /// Set by `replay_push` and `prove_push`.
+    pub proof: Option<Proof>,
+}
+
+/// Who made an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// One of our links made it.
+    Made,
+    /// It was there before.
+    Found,
+}
+
+/// One thing that a step learned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// The repository exists and may be linked.
+    Repository(Repository),
+    /// The link has a key pair.
+    DeployKey(DeployKey),
+    /// The provider will not take the link's key: it is in use elsewhere.
+    DeployKeyRefused,
+    /// The public half is on the repository.
+    InstalledKey(InstalledKey, Origin),
+    /// The webhook is on the repository.
+    Webhook(Webhook, Origin),
+    /// The site exists.
+    Site(Site, Origin),
+    /// The site knows its repository.
+    Attachment(Attachment),
+    /// The first build is known, and its deploy as far as it was seen.
+    Build(Build, Option<Deploy>),
+    /// The deploy moved on.
+    Deploy(Deploy),
+    /// The proof moved on.
+    Proof(Proof),
+    /// Nothing that later steps need.
+    Nothing,
+}
+
+impl Facts {
+    /// Takes over what a step learned; tells whether it was news.
+    pub fn learn(&mut self, fact: Fact) -> bool {
+        let before = self.clone();
+        match fact {
+            Fact::Repository(it) => self.repository = Some(it),
+            Fact::DeployKey(it) => self.deploy_key = Some(it),
+            Fact::DeployKeyRefused => self.refused_keys.extend(self.deploy_key.take().map(|key| key.id)),
+            Fact::InstalledKey(it, _) => self.installed_key = Some(it),
+            Fact::Webhook(it, _) => self.webhook = Some(it),
+            Fact::Site(it, _) => self.site = Some(it),
+            Fact::Attachment(it) => self.attachment = Some(it),
+            Fact::Build(it, deploy) => {
+                self.build = Some(it);
+                self.deploy = deploy;
+            }
+            Fact::Deploy(it) => self.deploy = Some(it),
+            Fact::Proof(it) => self.proof = Some(it),
+            Fact::Nothing => {}
+        }
+        *self != before
+    }
 }

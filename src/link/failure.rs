@@ -164,9 +164,6 @@ catalogue! {
     TeamNotFound "team_not_found" Caller Permanent
         "The Netlify team does not exist, or the credential is not a member of it"
         "Name a team that the Netlify credential belongs to.";
-    TeamAmbiguous "team_ambiguous" Caller Permanent
-        "The Netlify credential belongs to several teams and the request names none"
-        "Name the team in `site.team`.";
     NetlifyForbidden "netlify_forbidden" Netlify NeedsAction
         "Netlify does not allow this for the team or its plan"
         "The detail carries Netlify's reason: change the plan or the role, then retry the link.";

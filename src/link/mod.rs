@@ -2,3 +2,7 @@
 
 pub mod facts;
 pub mod failure;
+pub mod plan;
+pub mod repository_ref;
+pub mod request;
+pub mod status;

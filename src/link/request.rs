@@ -1,0 +1,416 @@
+//! What a caller asks for ([`LinkRequest`]) and what it becomes once checked ([`LinkSpec`]).
+//!
+//! After [`LinkRequest::check`] nobody checks a field again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::repository_ref::RepositoryRef;
+
+/// Longest branch name that git hosts accept, in bytes.
+const BRANCH_MAX: usize = 255;
+/// Longest name of a site: a label of the domain name system.
+const SITE_NAME_MAX: usize = 63;
+const REF_MAX: usize = 200;
+const LABELS_MAX: usize = 32;
+const LABEL_MAX: usize = 63;
+const SETTING_MAX: usize = 1024;
+const ALLOWED_BRANCHES_MAX: usize = 50;
+
+/// Which repository goes to which site. Everything but `repository` has a default.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "repository": "https://github.com/acme/docs",
+    "branch": "main",
+    "site": {"name": "acme-docs", "team": "acme"},
+    "build": {"command": "npm run build", "publish": "dist"},
+    "connections": {"netlify": "acme-netlify", "provider": "acme-github"},
+    "ref": "team-a/docs",
+    "labels": {"portal": "backstage"}
+}))]
+pub struct LinkRequest {
+    /// Address of the repository, as people paste it; without a password.
+    pub repository: String,
+    /// Branch to build for production. Default: the repository's own default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The site to make.
+    #[serde(default)]
+    pub site: SiteRequest,
+    /// How Netlify builds, in the words of `netlify.toml`.
+    #[serde(default)]
+    pub build: BuildSettings,
+    /// How Netlify gets at the repository.
+    #[serde(default)]
+    pub access: AccessMode,
+    /// What has to be seen before the link says `live`.
+    #[serde(default)]
+    pub verify: Verify,
+    /// Branches that Netlify deploys. Default: the production branch alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_branches: Option<Vec<String>>,
+    /// Names of the connections to use. Default: the tenant's only one of that kind.
+    #[serde(default)]
+    pub connections: ConnectionNames,
+    /// The caller's own name for the link, unique among the tenant's links that are not over.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The caller's own labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The site to make.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SiteRequest {
+    /// Name, unique across Netlify. Default: the repository's name and 13 random characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Slug of the Netlify team. Default: the credential's only team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+}
+
+/// How Netlify builds, in the words of `netlify.toml`; empty means that Netlify decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BuildSettings {
+    /// Command that builds the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Folder that the build writes, relative to `base`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<String>,
+    /// Folder in which the build runs, relative to the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Folder of the serverless functions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub functions: Option<String>,
+}
+
+/// How Netlify gets at the repository.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessMode {
+    /// A deploy key on the repository and a webhook to Netlify.
+    #[default]
+    DeployKey,
+}
+
+/// What has to be seen before the link says `live`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verify {
+    /// A push event of the provider, replayed, starts a build.
+    #[default]
+    Push,
+    /// The first build is deployed.
+    Build,
+}
+
+/// Names of the connections to use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionNames {
+    /// Connection to Netlify.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netlify: Option<String>,
+    /// Connection to the git provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+}
+
+/// A checked request with every default that is known at accept filled in; stored with the link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkSpec {
+    /// Host of the provider instance.
+    pub host: String,
+    /// Owner and name as the caller wrote them.
+    pub path: String,
+    /// Branch that the caller named.
+    pub branch: Option<String>,
+    /// Site to make; the name is fixed here, so that a lost answer can be looked up.
+    pub site: SiteSpec,
+    /// How Netlify builds.
+    pub build: BuildSettings,
+    /// How Netlify gets at the repository.
+    pub access: AccessMode,
+    /// What has to be seen before `live`.
+    pub verify: Verify,
+    /// Branches that Netlify deploys; absent means the production branch alone.
+    pub allowed_branches: Option<Vec<String>>,
+}
+
+/// The site that a link makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteSpec {
+    /// Name, unique across Netlify.
+    pub name: String,
+    /// Slug of the team; absent means the credential's only one.
+    pub team: Option<String>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// JSON pointer into the request.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub detail: String,
+}
+
+/// Collects what is wrong, so that a caller learns everything at once.
+#[derive(Debug, Default)]
+struct Check(Vec<FieldError>);
+
+impl Check {
+    fn that(&mut self, holds: bool, pointer: &str, detail: &str) {
+        if !holds {
+            self.0.push(FieldError {
+                pointer: pointer.to_owned(),
+                detail: detail.to_owned(),
+            });
+        }
+    }
+}
+
+impl LinkRequest {
+    /// Checks every field and fixes the site's name.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with a JSON pointer and what would be right.
+    pub fn check(&self) -> Result<LinkSpec, Vec<FieldError>> {
+        let mut check = Check::default();
+        let (host, path) = self.check_repository(&mut check);
+        if let Some(branch) = &self.branch {
+            check.that(is_branch(branch), "/branch", BRANCH_RULE);
+        }
+        self.check_site(&mut check);
+        self.check_build(&mut check);
+        self.check_allowed_branches(&mut check);
+        self.check_names(&mut check);
+        if !check.0.is_empty() {
+            return Err(check.0);
+        }
+        let name = self.site.name.clone().unwrap_or_else(|| derived_name(&path));
+        Ok(LinkSpec {
+            host,
+            path,
+            branch: self.branch.clone(),
+            site: SiteSpec {
+                name,
+                team: self.site.team.clone(),
+            },
+            build: self.build.clone(),
+            access: self.access,
+            verify: self.verify,
+            allowed_branches: self.allowed_branches.clone(),
+        })
+    }
+
+    fn check_repository(&self, check: &mut Check) -> (String, String) {
+        let parsed = RepositoryRef::parse(&self.repository)
+            .and_then(|parsed| parsed.owner_and_name().map(|path| (parsed.host, path)));
+        parsed.unwrap_or_else(|error| {
+            check.that(false, "/repository", &error.to_string());
+            Default::default()
+        })
+    }
+
+    fn check_site(&self, check: &mut Check) {
+        if let Some(name) = &self.site.name {
+            check.that(
+                is_site_name(name),
+                "/site/name",
+                "use 1 to 63 lower-case letters, digits and '-', not at the ends",
+            );
+        }
+        if let Some(team) = &self.site.team {
+            check.that(
+                is_slug(team),
+                "/site/team",
+                "use the team's slug as in its address on Netlify: letters, digits, '-' and '_', at most 100",
+            );
+        }
+    }
+
+    fn check_build(&self, check: &mut Check) {
+        let build = &self.build;
+        let folders = [
+            ("/build/publish", &build.publish),
+            ("/build/base", &build.base),
+            ("/build/functions", &build.functions),
+        ];
+        for (pointer, folder) in folders {
+            let Some(folder) = folder else { continue };
+            check.that(
+                is_folder(folder),
+                pointer,
+                "use a relative path inside the repository, without '..', at most 1024 bytes",
+            );
+        }
+        if let Some(command) = &build.command {
+            check.that(
+                is_line(command, SETTING_MAX),
+                "/build/command",
+                "use one line of at most 1024 bytes",
+            );
+        }
+    }
+
+    fn check_allowed_branches(&self, check: &mut Check) {
+        let Some(branches) = &self.allowed_branches else {
+            return;
+        };
+        check.that(
+            branches.len() <= ALLOWED_BRANCHES_MAX,
+            "/allowed_branches",
+            "name at most 50 branches",
+        );
+        for (at, branch) in branches.iter().enumerate() {
+            check.that(is_branch(branch), &format!("/allowed_branches/{at}"), BRANCH_RULE);
+        }
+        // Netlify then builds once and ignores every push (what-users-want.md, finding 3).
+        if let Some(branch) = &self.branch {
+            check.that(
+                branches.is_empty() || branches.contains(branch),
+                "/allowed_branches",
+                "name the production branch too, or Netlify ignores pushes to it",
+            );
+        }
+    }
+
+    fn check_names(&self, check: &mut Check) {
+        if let Some(reference) = &self.reference {
+            check.that(
+                is_line(reference, REF_MAX) && !reference.is_empty(),
+                "/ref",
+                "use one line of 1 to 200 bytes",
+            );
+        }
+        check.that(
+            self.labels.len() <= LABELS_MAX,
+            "/labels",
+            "use at most 32 labels",
+        );
+        for (key, value) in &self.labels {
+            let pointer = format!("/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+            let good = is_line(key, LABEL_MAX) && !key.is_empty() && is_line(value, LABEL_MAX);
+            check.that(
+                good,
+                &pointer,
+                "use keys and values of one line of at most 63 bytes",
+            );
+        }
+    }
+}
+
+const BRANCH_RULE: &str = "use a git branch name of at most 255 bytes, without blanks, '..', '~', '^', ':', '?', '*', '[' or '\\', not starting with '-' or '/', not ending in '/', '.' or '.lock'";
+
+/// The rules of `git check-ref-format --branch` that a name can break.
+fn is_branch(name: &str) -> bool {
+    let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
+    (1..=BRANCH_MAX).contains(&name.len())
+        && !name.contains(forbidden)
+        && !name.contains("..")
+        && !name.contains("@{")
+        && !name.contains("//")
+        && name != "@"
+        && !name.starts_with(['-', '/', '.'])
+        && !name.ends_with(['/', '.'])
+        && !name
+            .split('/')
+            .any(|part| part.starts_with('.') || part.ends_with(".lock"))
+}
+
+fn is_site_name(name: &str) -> bool {
+    (1..=SITE_NAME_MAX).contains(&name.len())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn is_slug(text: &str) -> bool {
+    (1..=100).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+}
+
+fn is_line(text: &str, max: usize) -> bool {
+    text.len() <= max && !text.contains(char::is_control)
+}
+
+fn is_folder(path: &str) -> bool {
+    is_line(path, SETTING_MAX) && !path.starts_with('/') && !path.split('/').any(|part| part == "..")
+}
+
+/// A name nobody else has: 64 random bits (limits.md C2), readable at the front.
+fn derived_name(path: &str) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    // Version and variant bits are fixed; mixing the halves leaves 64 free ones.
+    let mut bits = high.rotate_left(17) ^ low;
+    let tail: String = (0..13)
+        .map(|_| {
+            let letter = ALPHABET[(bits & 31) as usize] as char;
+            bits >>= 5;
+            letter
+        })
+        .collect();
+    let repository = path.rsplit('/').next().unwrap_or_default();
+    let front: String = repository
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .take(SITE_NAME_MAX - 14)
+        .collect();
+    let front = front.trim_matches('-');
+    match front {
+        "" => format!("site-{tail}"),
+        _ => format!("{front}-{tail}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_derived_name_is_a_site_name_and_never_the_same() {
+        for path in [
+            "acme/docs",
+            "acme/.github",
+            "acme/A_Very.Long-Name",
+            &format!("a/{}", "x".repeat(100)),
+        ] {
+            let (one, other) = (derived_name(path), derived_name(path));
+            assert!(is_site_name(&one), "{one}");
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn branch_names_follow_git() {
+        for good in ["main", "feature/x", "release-1.2", "ünïcode", "a@b"] {
+            assert!(is_branch(good), "{good}");
+        }
+        for bad in [
+            "", "-x", "a..b", "a b", "x.lock", "x/", "/x", "a~1", "@", "a@{1}", ".x", "a//b",
+        ] {
+            assert!(!is_branch(bad), "{bad}");
+        }
+    }
+}

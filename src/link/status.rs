@@ -1,0 +1,147 @@
+//! The status of a link and the states of its steps; the only place that names the arrows between them.
+//!
+//! ```text
+//! queued → linking → building → live ⇄ degraded
+//!              │         └──→ build_failed → retry → linking
+//!              ├→ action_required → retry → linking
+//!              └→ failed → retry → linking
+//! queued|linking|building|action_required → canceling → canceled
+//! any settled status → unlinking → unlinked   (an undo that cannot finish: action_required)
+//! ```
+
+use super::{failure::Severity, plan::StepName};
+
+macro_rules! text_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $variant:ident $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(::serde::Serialize, ::serde::Deserialize, ::utoipa::ToSchema)]
+        pub enum $name { $($(#[doc = $doc])* #[serde(rename = $text)] $variant,)* }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            /// The text form used in rows and JSON.
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $text,)* } }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::link::status::UnknownWord;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text)
+                    .ok_or_else(|| $crate::link::status::UnknownWord(text.to_owned()))
+            }
+        }
+    };
+}
+pub(crate) use text_enum;
+
+/// A word that is not one of the closed list it should be from.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown word `{0}`")]
+pub struct UnknownWord(pub String);
+
+text_enum! {
+    /// Where a link stands, for people.
+    LinkStatus {
+        /// Accepted; no worker has begun.
+        Queued "queued",
+        /// Keys, webhook and site are being set up.
+        Linking "linking",
+        /// The repository is attached and the first build runs.
+        Building "building",
+        /// Pushes build the site.
+        Live "live",
+        /// The site is up, but something about the link is not as it should be.
+        Degraded "degraded",
+        /// The link stands; its build failed.
+        BuildFailed "build_failed",
+        /// A person must change something outside.
+        ActionRequired "action_required",
+        /// This request cannot succeed as it stands.
+        Failed "failed",
+        /// Being undone before it was ever live.
+        Canceling "canceling",
+        /// Undone before it was ever live.
+        Canceled "canceled",
+        /// Being undone.
+        Unlinking "unlinking",
+        /// Undone.
+        Unlinked "unlinked",
+    }
+}
+
+impl LinkStatus {
+    /// Nothing will change until somebody acts.
+    pub const fn is_settled(self) -> bool {
+        !matches!(
+            self,
+            Self::Queued | Self::Linking | Self::Building | Self::Canceling | Self::Unlinking
+        )
+    }
+
+    /// The link is over and holds nothing any more.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Canceled | Self::Unlinked)
+    }
+
+    /// Whether a caller may ask to try again.
+    pub const fn may_retry(self) -> bool {
+        matches!(
+            self,
+            Self::Failed | Self::ActionRequired | Self::BuildFailed | Self::Degraded
+        )
+    }
+
+    /// The status while a link in this one is being undone.
+    pub const fn undoing(self) -> Self {
+        match self {
+            Self::Queued | Self::Linking | Self::Building | Self::Canceling => Self::Canceling,
+            _ => Self::Unlinking,
+        }
+    }
+
+    /// The status after the undo that this status stands for is complete.
+    pub const fn undone(self) -> Self {
+        match self {
+            Self::Canceling => Self::Canceled,
+            _ => Self::Unlinked,
+        }
+    }
+
+    /// The status of a link whose step ended in a failure of this severity.
+    pub const fn after_failure(step: StepName, severity: Severity) -> Self {
+        match (step, severity) {
+            (StepName::WatchDeploy, _) => Self::BuildFailed,
+            (StepName::ReplayPush | StepName::ProvePush, _) => Self::Degraded,
+            (_, Severity::NeedsAction) => Self::ActionRequired,
+            (_, Severity::Transient | Severity::Permanent) => Self::Failed,
+        }
+    }
+}
+
+text_enum! {
+    /// Where one step of a link stands.
+    StepState {
+        /// Not begun.
+        Pending "pending",
+        /// Begun; the outcome is not known yet.
+        Running "running",
+        /// Healthy; looks again later, or tries again after a passing failure.
+        Waiting "waiting",
+        /// Its part of the world is as wanted.
+        Done "done",
+        /// Not needed for this link.
+        Skipped "skipped",
+        /// Ended; `failure` says why.
+        Failed "failed",
+        /// Taken back.
+        Undone "undone",
+        /// Could not be taken back; `failure` says what is left.
+        UndoFailed "undo_failed",
+    }
+}
