@@ -1,2 +1,3 @@
 //! linkbroker links git repositories to Netlify sites for other programs.
 pub mod link;
+pub mod store;

@@ -1,0 +1,450 @@
+//! Table `links`: the unit of work. Accepting a link is one insert; a worker leases it, saves
+//! every round of its steps behind a fence, and lets go of it.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, types::Json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    StoreError,
+    events::{self, NewEvent},
+    resources::{self, Entry, Receipt, ResourceKind},
+    step_runs::{self, StepRun},
+};
+use crate::link::{
+    facts::Facts,
+    failure::Failure,
+    request::LinkSpec,
+    status::{LinkStatus, text_enum},
+};
+
+text_enum! {
+    /// What the caller wants a link to be.
+    Wanted {
+        /// Set up and watched.
+        Linked "linked",
+        /// Taken back, with the site if we made it.
+        Unlinked "unlinked",
+        /// Taken back, but the site stays.
+        UnlinkedKeepSite "unlinked_keep_site",
+    }
+}
+
+/// A link to be accepted.
+#[derive(Debug)]
+pub struct NewLink {
+    /// Its id.
+    pub id: Uuid,
+    /// Who owns it.
+    pub tenant: String,
+    /// The caller's own name.
+    pub reference: Option<String>,
+    /// The checked request.
+    pub spec: LinkSpec,
+    /// The caller's labels.
+    pub labels: serde_json::Value,
+    /// Access to Netlify.
+    pub netlify_connection: Uuid,
+    /// Access to the provider.
+    pub provider_connection: Uuid,
+    /// Subject of the caller.
+    pub created_by: String,
+}
+
+/// A link as readers see it.
+#[derive(Debug, Clone)]
+pub struct LinkRow {
+    /// Its id.
+    pub id: Uuid,
+    /// The caller's own name.
+    pub reference: Option<String>,
+    /// The checked request.
+    pub spec: LinkSpec,
+    /// The caller's labels.
+    pub labels: serde_json::Value,
+    /// Where it stands.
+    pub status: LinkStatus,
+    /// What the caller wants it to be.
+    pub wanted: Wanted,
+    /// What the steps found and made.
+    pub facts: Facts,
+    /// Why it stands still.
+    pub failure: Option<Failure>,
+    /// One more with every change.
+    pub version: i64,
+    /// Name of the connection to Netlify.
+    pub netlify_connection: String,
+    /// Name of the connection to the provider.
+    pub provider_connection: String,
+    /// When it was accepted.
+    pub created_at: OffsetDateTime,
+    /// When it changed last.
+    pub updated_at: OffsetDateTime,
+}
+
+/// A link in the hands of a worker.
+#[derive(Debug, Clone)]
+pub struct LeasedLink {
+    /// Its id.
+    pub id: Uuid,
+    /// Who owns it.
+    pub tenant: String,
+    /// The checked request.
+    pub spec: LinkSpec,
+    /// Where it stands.
+    pub status: LinkStatus,
+    /// What the caller wanted when it was last read.
+    pub wanted: Wanted,
+    /// What the steps found and made.
+    pub facts: Facts,
+    /// Why it stands still.
+    pub failure: Option<Failure>,
+    /// Number of this lease.
+    pub fence: i64,
+    /// Claims in a row that found an abandoned lease.
+    pub deaths: i16,
+    /// Access to Netlify.
+    pub netlify_connection: Uuid,
+    /// Access to the provider.
+    pub provider_connection: Uuid,
+    /// Its steps, in the order of the plan.
+    pub steps: Vec<StepRun>,
+    /// Database time when it was claimed.
+    pub claimed_at: OffsetDateTime,
+}
+
+/// Stores a new link, due at once, with its first event.
+pub async fn insert(db: &mut PgConnection, link: &NewLink) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into links (id, tenant, ref, spec, labels, netlify_connection, provider_connection, status, created_by)
+         values ($1, $2, $3, $4, $5, $6, $7, 'queued', $8)",
+        link.id,
+        link.tenant,
+        link.reference,
+        Json(&link.spec) as _,
+        link.labels,
+        link.netlify_connection,
+        link.provider_connection,
+        link.created_by
+    )
+    .execute(&mut *db)
+    .await?;
+    let accepted = NewEvent {
+        kind: "link.accepted",
+        detail: serde_json::json!({ "by": link.created_by }),
+    };
+    events::append(db, link.id, &link.tenant, &[accepted]).await
+}
+
+/// The tenant's link of this id.
+pub async fn get(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<Option<LinkRow>, StoreError> {
+    let filter = Filter {
+        id: Some(id),
+        ..Filter::default()
+    };
+    Ok(list(db, tenant, &filter, 1).await?.pop())
+}
+
+/// Which links to list.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// Only this one.
+    pub id: Option<Uuid>,
+    /// Only older ones than this: the cursor.
+    pub before: Option<Uuid>,
+    /// Only in this status.
+    pub status: Option<LinkStatus>,
+    /// Only with this name of the caller's.
+    pub reference: Option<String>,
+    /// Only of the site with this name.
+    pub site: Option<String>,
+    /// Only ones that are not over.
+    pub unfinished: bool,
+}
+
+/// The tenant's links that pass the filter, newest first.
+pub async fn list(
+    db: &mut PgConnection,
+    tenant: &str,
+    filter: &Filter,
+    limit: i64,
+) -> Result<Vec<LinkRow>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select l.id, l.ref, l.spec as "spec: Json<LinkSpec>", l.labels, l.status, l.wanted,
+                  l.facts as "facts: Json<Facts>", l.failure as "failure: Json<Failure>", l.version,
+                  n.name as netlify_connection, p.name as provider_connection, l.created_at, l.updated_at
+           from links l
+           join connections n on n.id = l.netlify_connection
+           join connections p on p.id = l.provider_connection
+           where l.tenant = $1
+             and ($2::uuid is null or l.id = $2)
+             and ($3::uuid is null or l.id < $3)
+             and ($4::text is null or l.status = $4)
+             and ($5::text is null or l.ref = $5)
+             and ($6::text is null or l.spec -> 'site' ->> 'name' = $6)
+             and (not $7 or l.status not in ('unlinked', 'canceled'))
+           order by l.id desc limit $8"#,
+        tenant,
+        filter.id,
+        filter.before,
+        filter.status.map(LinkStatus::as_str),
+        filter.reference,
+        filter.site,
+        filter.unfinished,
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(LinkRow {
+                id: row.id,
+                reference: row.r#ref,
+                spec: row.spec.0,
+                labels: row.labels,
+                status: row.status.parse()?,
+                wanted: row.wanted.parse()?,
+                facts: row.facts.0,
+                failure: row.failure.map(|json| json.0),
+                version: row.version,
+                netlify_connection: row.netlify_connection,
+                provider_connection: row.provider_connection,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            })
+        })
+        .collect()
+}
+
+/// Locks a link for a caller's change; its status and what is wanted of it.
+pub async fn lock(
+    db: &mut PgConnection,
+    tenant: &str,
+    id: Uuid,
+) -> Result<Option<(LinkStatus, Wanted)>, StoreError> {
+    let row = sqlx::query!(
+        "select status, wanted from links where tenant = $1 and id = $2 for update",
+        tenant,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| Ok((row.status.parse()?, row.wanted.parse()?)))
+        .transpose()
+}
+
+/// Asks for the link to be taken back. A worker that holds it sees this at its next save or
+/// heartbeat; otherwise it is due at once.
+pub async fn request_undo(
+    db: &mut PgConnection,
+    id: Uuid,
+    status: LinkStatus,
+    wanted: Wanted,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update links set wanted = $3, status = $2, failure = null, version = version + 1, updated_at = now(),
+             next_run_at = case when lease_owner is null then now() else next_run_at end
+         where id = $1",
+        id,
+        status.as_str(),
+        wanted.as_str()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Makes a link that stands still due again, with its steps and facts as a retry leaves them.
+pub async fn request_retry(
+    db: &mut PgConnection,
+    id: Uuid,
+    tenant: &str,
+    status: LinkStatus,
+    facts: &Facts,
+    steps: &[StepRun],
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update links set status = $2, facts = $3, failure = null, version = version + 1, updated_at = now(), deaths = 0,
+             next_run_at = now()
+         where id = $1",
+        id,
+        status.as_str(),
+        Json(facts) as _
+    )
+    .execute(&mut *db)
+    .await?;
+    step_runs::upsert(db, id, tenant, steps).await
+}
+
+/// Leases up to `limit` due links to a worker. An expired lease is simply due.
+/// Needs [`super::Scope::Everybody`].
+pub async fn claim(
+    db: &mut PgConnection,
+    owner: Uuid,
+    lease: Duration,
+    limit: i64,
+) -> Result<Vec<LeasedLink>, StoreError> {
+    let rows = sqlx::query!(
+        r#"with due as (
+               select id, lease_owner is not null as abandoned from links
+               where next_run_at <= now() order by next_run_at limit $3 for update skip locked
+           )
+           update links l set lease_owner = $1, lease_until = now() + $2, next_run_at = now() + $2, fence = fence + 1,
+                  deaths = case when due.abandoned then deaths + 1 else deaths end
+           from due where l.id = due.id
+           returning l.id, l.tenant, l.spec as "spec: Json<LinkSpec>", l.status, l.wanted, l.facts as "facts: Json<Facts>",
+                     l.failure as "failure: Json<Failure>", l.fence, l.deaths, l.netlify_connection, l.provider_connection,
+                     now() as "now!""#,
+        owner,
+        interval(lease) as _,
+        limit
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let mut runs = step_runs::of_links(db, &ids).await?;
+    rows.into_iter()
+        .map(|row| {
+            let (mine, others) = runs.drain(..).partition(|(link, _)| *link == row.id);
+            runs = others;
+            let mut steps: Vec<StepRun> = mine.into_iter().map(|(_, run)| run).collect();
+            steps.sort_by_key(|run| run.step);
+            Ok(LeasedLink {
+                id: row.id,
+                tenant: row.tenant,
+                spec: row.spec.0,
+                status: row.status.parse()?,
+                wanted: row.wanted.parse()?,
+                facts: row.facts.0,
+                failure: row.failure.map(|json| json.0),
+                fence: row.fence,
+                deaths: row.deaths,
+                netlify_connection: row.netlify_connection,
+                provider_connection: row.provider_connection,
+                steps,
+                claimed_at: row.now,
+            })
+        })
+        .collect()
+}
+
+/// Prolongs every lease that a worker holds; which links those are and what is wanted of them.
+/// Needs [`super::Scope::Everybody`].
+pub async fn renew(
+    db: &mut PgConnection,
+    owner: Uuid,
+    lease: Duration,
+) -> Result<Vec<(Uuid, i64, Wanted)>, StoreError> {
+    let rows = sqlx::query!(
+        "update links set lease_until = now() + $2, next_run_at = now() + $2 where lease_owner = $1
+         returning id, fence, wanted",
+        owner,
+        interval(lease) as _
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.id, row.fence, row.wanted.parse()?)))
+        .collect()
+}
+
+/// How long until the next link is due; nothing when none waits. Needs [`super::Scope::Everybody`].
+pub async fn next_due_in(db: &mut PgConnection) -> Result<Option<Duration>, StoreError> {
+    let seconds = sqlx::query_scalar!(
+        r#"select extract(epoch from min(next_run_at) - now())::float8 as seconds from links where next_run_at is not null"#
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
+}
+
+/// What a worker does with its lease after a save.
+#[derive(Debug, Clone, Copy)]
+pub enum Then {
+    /// Goes on, for at most this long without another save or renewal.
+    Hold(Duration),
+    /// Lets go; the link is due again after this long, or never.
+    LetGo(Option<Duration>),
+}
+
+/// One round of a link, to be written in one transaction.
+#[derive(Debug)]
+pub struct Round<'a> {
+    /// The link as it is now.
+    pub link: &'a LeasedLink,
+    /// Steps that changed.
+    pub steps: Vec<StepRun>,
+    /// Objects that were found or made.
+    pub entries: Vec<Entry>,
+    /// Objects that the link let go of.
+    pub releases: Vec<(ResourceKind, String, Receipt)>,
+    /// What happened.
+    pub events: Vec<NewEvent>,
+    /// What becomes of the lease.
+    pub then: Then,
+}
+
+/// Writes a round; what is wanted of the link now.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`] when another worker holds the link by now: nothing is written.
+pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, StoreError> {
+    let link = round.link;
+    let (hold, after) = match round.then {
+        Then::Hold(lease) => (true, Some(lease)),
+        Then::LetGo(after) => (false, after),
+    };
+    let wanted = sqlx::query_scalar!(
+        "update links set facts = $4::jsonb, deaths = $6, version = version + 1, updated_at = now(),
+             status = case when wanted = $9 then $3 else status end,
+             failure = case when wanted = $9 then $5::jsonb end,
+             next_run_at = case when not $7 and wanted <> $9 then now() else now() + $8 end,
+             lease_owner = case when $7 then lease_owner end,
+             lease_until = case when $7 then now() + $8 end
+         where id = $1 and fence = $2 returning wanted",
+        link.id,
+        link.fence,
+        link.status.as_str(),
+        Json(&link.facts) as _,
+        link.failure.as_ref().map(Json) as _,
+        link.deaths,
+        hold,
+        after.map(interval) as _,
+        link.wanted.as_str(),
+    )
+    .fetch_optional(&mut *db)
+    .await?
+    .ok_or(StoreError::LeaseLost)?;
+    step_runs::upsert(db, link.id, &link.tenant, &round.steps).await?;
+    for entry in &round.entries {
+        resources::record(db, link.id, &link.tenant, entry).await?;
+    }
+    for (kind, external_id, receipt) in &round.releases {
+        resources::release(db, link.id, *kind, external_id, *receipt).await?;
+    }
+    events::append(db, link.id, &link.tenant, &round.events).await?;
+    Ok(wanted.parse()?)
+}
+
+/// Lets go of a link without writing what became of it: it is due again after `after`.
+pub async fn let_go(db: &mut PgConnection, id: Uuid, fence: i64, after: Duration) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update links set lease_owner = null, lease_until = null, next_run_at = now() + $3 where id = $1 and fence = $2",
+        id,
+        fence,
+        interval(after) as _
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+fn interval(duration: Duration) -> sqlx::postgres::types::PgInterval {
+    sqlx::postgres::types::PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
+}

@@ -1,0 +1,120 @@
+//! Rows: one file per table, free functions over a connection.
+//!
+//! Every function that touches a tenant's rows runs inside a [`scope`]: the transaction names the
+//! tenant, and row level security hides all others even from a query that forgets to ask.
+
+pub mod connections;
+pub mod data_keys;
+pub mod events;
+pub mod links;
+pub mod resources;
+pub mod step_runs;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    Connection, Executor, PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// The schema, applied in order at start.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Whose rows a transaction sees.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope<'a> {
+    /// One tenant's.
+    Tenant(&'a str),
+    /// Everybody's: the workers' claim, and the ledger's questions about shared objects.
+    Everybody,
+}
+
+/// A row that cannot be what the service wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database, or the way to it.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A word in a row is not one that this version knows.
+    #[error("a row holds an {0}")]
+    Word(#[from] crate::link::status::UnknownWord),
+    /// The row is leased by another worker by now.
+    #[error("the lease was lost to another worker")]
+    LeaseLost,
+    /// Another link has taken the deploy key in the meantime.
+    #[error("the deploy key is taken by another link")]
+    KeyTaken,
+}
+
+impl StoreError {
+    /// Name of the constraint that refused a write, when one did.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Database(error) => error.as_database_error().and_then(|error| error.constraint()),
+            _ => None,
+        }
+    }
+}
+
+/// Opens a transaction that sees the rows of `scope` alone.
+///
+/// # Errors
+/// When the pool has no connection in time or the database is away.
+pub async fn scope(pool: &PgPool, scope: Scope<'_>) -> Result<Transaction<'static, Postgres>, StoreError> {
+    let mut tx = pool.begin().await?;
+    let tenant = match scope {
+        Scope::Tenant(tenant) => tenant,
+        Scope::Everybody => "*",
+    };
+    sqlx::query!(
+        "select set_config('linkbroker.tenant', $1, true) as \"ignored\"",
+        tenant
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    Ok(tx)
+}
+
+/// Applies the migrations that are missing; processes that start together wait for one another.
+///
+/// # Errors
+/// When the database is away or a migration fails.
+pub async fn migrate(database_url: &str) -> Result<(), sqlx::migrate::MigrateError> {
+    let options = PgConnectOptions::from_str(database_url)?.application_name("linkbroker-migrations");
+    let mut connection = PgConnection::connect_with(&options).await?;
+    // sqlx holds an advisory lock while it migrates.
+    MIGRATIONS.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// A pool whose connections cannot see past row level security, whatever the login may do.
+///
+/// # Errors
+/// When the address is malformed or the database is away.
+pub async fn connect(database_url: &str, name: &str, size: u32) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(database_url)?
+        .application_name(name)
+        .options([
+            ("statement_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+        ]);
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(Duration::from_secs(3))
+        .after_connect(|connection, _| Box::pin(drop_privileges(connection)))
+        .connect_with(options)
+        .await
+}
+
+async fn drop_privileges(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let bypasses = sqlx::query_scalar!(
+        r#"select rolsuper or rolbypassrls as "bypasses!" from pg_roles where rolname = current_user"#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if bypasses {
+        connection.execute("set role linkbroker_app").await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Table `step_runs`: one row per step of a link.
+
+use sqlx::{PgConnection, types::Json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::link::{failure::Failure, plan::StepName, status::StepState};
+
+/// One step of one link.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRun {
+    /// Which step.
+    pub step: StepName,
+    /// Where it stands.
+    pub state: StepState,
+    /// Tries that ended in an error since the last retry.
+    pub attempts: i16,
+    /// Set before an effect, cleared with its outcome.
+    pub intent_at: Option<OffsetDateTime>,
+    /// When to try or look again, in database time.
+    pub next_attempt_at: Option<OffsetDateTime>,
+    /// The last failure.
+    pub failure: Option<Failure>,
+    /// What it waits for, or how its undo ended.
+    pub note: Option<String>,
+    /// When it was first begun.
+    pub started_at: Option<OffsetDateTime>,
+    /// When it ended.
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+impl StepRun {
+    /// A step that has not begun.
+    pub const fn pending(step: StepName) -> Self {
+        Self {
+            step,
+            state: StepState::Pending,
+            attempts: 0,
+            intent_at: None,
+            next_attempt_at: None,
+            failure: None,
+            note: None,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+}
+
+/// Steps of these links, in no order.
+pub async fn of_links(db: &mut PgConnection, links: &[Uuid]) -> Result<Vec<(Uuid, StepRun)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select link_id, step, state, attempts, intent_at, next_attempt_at,
+                  failure as "failure: Json<Failure>", note, started_at, finished_at
+           from step_runs where link_id = any($1)"#,
+        links
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let run = StepRun {
+                step: row.step.parse()?,
+                state: row.state.parse()?,
+                attempts: row.attempts,
+                intent_at: row.intent_at,
+                next_attempt_at: row.next_attempt_at,
+                failure: row.failure.map(|json| json.0),
+                note: row.note,
+                started_at: row.started_at,
+                finished_at: row.finished_at,
+            };
+            Ok((row.link_id, run))
+        })
+        .collect()
+}
+
+/// Writes these steps of a link, new or changed, in one statement.
+pub async fn upsert(
+    db: &mut PgConnection,
+    link: Uuid,
+    tenant: &str,
+    runs: &[StepRun],
+) -> Result<(), StoreError> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let failures: Vec<Option<Json<&Failure>>> =
+        runs.iter().map(|run| run.failure.as_ref().map(Json)).collect();
+    sqlx::query(
+        "insert into step_runs (link_id, tenant, step, state, attempts, intent_at, next_attempt_at, failure, note, started_at, finished_at)
+         select $1, $2, * from unnest($3::text[], $4::text[], $5::smallint[], $6::timestamptz[], $7::timestamptz[],
+                                      $8::jsonb[], $9::text[], $10::timestamptz[], $11::timestamptz[])
+         on conflict (link_id, step) do update set
+             state = excluded.state, attempts = excluded.attempts, intent_at = excluded.intent_at,
+             next_attempt_at = excluded.next_attempt_at, failure = excluded.failure, note = excluded.note,
+             started_at = excluded.started_at, finished_at = excluded.finished_at",
+    )
+    .bind(link)
+    .bind(tenant)
+    .bind(runs.iter().map(|run| run.step.as_str()).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.state.as_str()).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.attempts).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.intent_at).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.next_attempt_at).collect::<Vec<_>>())
+    .bind(failures)
+    .bind(runs.iter().map(|run| run.note.as_deref()).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.started_at).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.finished_at).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
