@@ -103,6 +103,7 @@ comment on column links.fence is 'One more with every claim; each write by a wor
 comment on column links.deaths is 'Claims in a row that found an abandoned lease.';
 
 create index links_due on links (next_run_at) where next_run_at is not null;
+create index links_held on links (lease_owner) where lease_owner is not null;
 create index links_by_tenant on links (tenant, id desc);
 create unique index links_ref on links (tenant, ref)
     where ref is not null and status not in ('unlinked', 'canceled');

@@ -350,6 +350,12 @@ pub async fn renew(
         .collect()
 }
 
+/// What is wanted of the links that a worker holds. Needs [`super::Scope::Everybody`].
+pub async fn wanted_of(db: &mut PgConnection, owner: Uuid) -> Result<Vec<(Uuid, Wanted)>, StoreError> {
+    let rows = sqlx::query!("select id, wanted from links where lease_owner = $1", owner).fetch_all(db).await?;
+    rows.into_iter().map(|row| Ok((row.id, row.wanted.parse()?))).collect()
+}
+
 /// How long until the next link is due; nothing when none waits. Needs [`super::Scope::Everybody`].
 pub async fn next_due_in(db: &mut PgConnection) -> Result<Option<Duration>, StoreError> {
     let seconds = sqlx::query_scalar!(

@@ -1,0 +1,238 @@
+//! The saga: one file per step, each with `observe`, `ensure` and `undo`, in that order.
+//!
+//! - `observe` never changes anything: it answers what the step would make, when that is there.
+//! - `ensure` makes it. The engine has committed the intent before, and calls `observe` first
+//!   when an earlier try may have had its effect.
+//! - `undo` takes it back; absent counts as done; nothing foreign or shared is touched.
+//!
+//! Steps see the link's request and facts and the two upstreams, never the database.
+
+mod align_webhook;
+mod attach_repository;
+mod create_site;
+mod find_build;
+mod install_deploy_key;
+mod install_webhook;
+mod prove_push;
+mod replay_push;
+mod reserve_deploy_key;
+mod resolve_repository;
+mod watch_deploy;
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    link::{
+        facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
+        failure::{Failure, FailureCode, Severity},
+        plan::StepName,
+        request::LinkSpec,
+    },
+    providers::Provider,
+    store::resources::{Receipt, ResourceKind, Right},
+    upstream::{Access, Class, UpstreamError},
+};
+
+/// What a step may know and use.
+pub struct StepContext<'a> {
+    /// The link's id.
+    pub link: Uuid,
+    /// What the caller asked for.
+    pub spec: &'a LinkSpec,
+    /// What the link knows.
+    pub facts: &'a Facts,
+    /// Netlify.
+    pub netlify: &'a Access,
+    /// The git provider.
+    pub provider: &'a dyn Provider,
+    /// When the interrupted try was about to have its effect, in database time.
+    pub intent_at: Option<OffsetDateTime>,
+    /// How long the step has been under way.
+    pub elapsed: Duration,
+    /// An unused deploy key, taken for this link.
+    pub stock: Option<DeployKey>,
+    /// Netlify's ids of every deploy key in the ledger; only for a look after a lost answer.
+    pub known_deploy_keys: Vec<String>,
+    /// What the link may remove.
+    pub rights: Vec<(ResourceKind, String, Right)>,
+    /// Whether the caller wants the site to stay.
+    pub keep_site: bool,
+    /// How patient to be.
+    pub pace: Pace,
+}
+
+/// How often to look and how long to wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// First pause between looks at a build.
+    pub watch_min: Duration,
+    /// Longest pause between looks at a build.
+    pub watch_max: Duration,
+    /// How long a replayed push may take to start a build.
+    pub proof: Duration,
+}
+
+impl Pace {
+    /// The next pause: half of the time that the build has taken so far, so the news is never
+    /// older than half the build (limits.md A4), within the limits.
+    pub fn pause(self, elapsed: Duration) -> Duration {
+        (elapsed / 2).clamp(self.watch_min, self.watch_max)
+    }
+}
+
+/// Why a step did not end well, now or ever.
+#[derive(Debug)]
+pub enum Halt {
+    /// Healthy; come back later. Costs no attempt.
+    Wait {
+        /// After this long.
+        after: Duration,
+        /// What it waits for, for people.
+        note: String,
+        /// What it learned on the way.
+        fact: Option<Fact>,
+    },
+    /// A passing failure.
+    Retry {
+        /// What happened.
+        failure: Failure,
+        /// Whether the effect may have taken place.
+        uncertain: bool,
+    },
+    /// An earlier step has to be done again first.
+    Reopen {
+        /// Which.
+        step: StepName,
+        /// What was learned.
+        fact: Fact,
+    },
+    /// The end, until somebody acts.
+    Stop(Failure),
+}
+
+impl Halt {
+    fn wait(after: Duration, note: impl Into<String>) -> Self {
+        Self::Wait {
+            after,
+            note: note.into(),
+            fact: None,
+        }
+    }
+
+    fn stop(code: FailureCode, detail: impl Into<String>) -> Self {
+        Self::Stop(Failure::new(code, detail))
+    }
+}
+
+impl From<UpstreamError> for Halt {
+    fn from(error: UpstreamError) -> Self {
+        match error.class {
+            Class::RateLimited { until } => {
+                let rest = (until - OffsetDateTime::now_utc()).try_into().unwrap_or_default();
+                Self::wait(rest, format!("waits for {}'s rate limit to be reset", error.trace.upstream))
+            }
+            Class::Transient | Class::Uncertain => Self::Retry {
+                uncertain: error.class == Class::Uncertain,
+                failure: error.into(),
+            },
+            Class::NotFound | Class::Refused if error.code.severity() == Severity::Transient => Self::Retry {
+                failure: error.into(),
+                uncertain: false,
+            },
+            Class::NotFound | Class::Refused => Self::Stop(error.into()),
+        }
+    }
+}
+
+/// The objects that an undo let go of.
+pub type Undone = Vec<(ResourceKind, String, Receipt)>;
+
+macro_rules! dispatch {
+    ($function:ident, $step:expr, $cx:expr) => {
+        match $step {
+            StepName::ResolveRepository => resolve_repository::$function($cx).await,
+            StepName::ReserveDeployKey => reserve_deploy_key::$function($cx).await,
+            StepName::InstallDeployKey => install_deploy_key::$function($cx).await,
+            StepName::InstallWebhook => install_webhook::$function($cx).await,
+            StepName::CreateSite => create_site::$function($cx).await,
+            StepName::AttachRepository => attach_repository::$function($cx).await,
+            StepName::AlignWebhook => align_webhook::$function($cx).await,
+            StepName::FindBuild => find_build::$function($cx).await,
+            StepName::WatchDeploy => watch_deploy::$function($cx).await,
+            StepName::ReplayPush => replay_push::$function($cx).await,
+            StepName::ProvePush => prove_push::$function($cx).await,
+        }
+    };
+}
+
+/// Looks for what the step would make.
+pub async fn observe(step: StepName, cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    dispatch!(observe, step, cx)
+}
+
+/// Brings the step's part of the world about; looks for it first when an earlier try may have.
+pub async fn ensure(step: StepName, cx: &StepContext<'_>, look_first: bool) -> Result<Fact, Halt> {
+    if look_first && let Some(fact) = observe(step, cx).await? {
+        return Ok(fact);
+    }
+    dispatch!(ensure, step, cx)
+}
+
+/// Takes the step's part of the world back.
+pub async fn undo(step: StepName, cx: &StepContext<'_>) -> Result<Undone, Halt> {
+    dispatch!(undo, step, cx)
+}
+
+impl StepContext<'_> {
+    fn repository(&self) -> Result<&Repository, Halt> {
+        known(self.facts.repository.as_ref(), "repository")
+    }
+
+    fn deploy_key(&self) -> Result<&DeployKey, Halt> {
+        known(self.facts.deploy_key.as_ref(), "deploy key")
+    }
+
+    fn site(&self) -> Result<&Site, Halt> {
+        known(self.facts.site.as_ref(), "site")
+    }
+
+    /// Whether an object that was found was made by the interrupted try: not before its intent.
+    /// Upstream clocks differ from the database's by less than a minute.
+    fn origin(&self, created_at: Option<OffsetDateTime>) -> Origin {
+        const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+        match (self.intent_at, created_at) {
+            (Some(intent), Some(created)) if created + CLOCKS_DIFFER >= intent => Origin::Made,
+            _ => Origin::Found,
+        }
+    }
+
+    /// How the link may treat an object: one that is not in the ledger is nobody's to remove.
+    fn right(&self, kind: ResourceKind, id: &str) -> Right {
+        let mine = self.rights.iter().find(|(of, known, _)| *of == kind && known == id);
+        mine.map_or(Right::Foreign, |(_, _, right)| *right)
+    }
+}
+
+/// The plan's order guarantees it; a gap is a fault of ours and says so.
+fn known<'a, T>(fact: Option<&'a T>, what: &str) -> Result<&'a T, Halt> {
+    fact.ok_or_else(|| Halt::stop(FailureCode::Internal, format!("the link does not know its {what}")))
+}
+
+/// Removes an object that is ours alone; says why it stays when it is not.
+async fn remove(
+    cx: &StepContext<'_>,
+    kind: ResourceKind,
+    id: &str,
+    delete: impl Future<Output = Result<bool, UpstreamError>>,
+) -> Result<Undone, Halt> {
+    let receipt = match cx.right(kind, id) {
+        Right::Shared => Receipt::KeptShared,
+        Right::Foreign => Receipt::KeptForeign,
+        Right::Ours if delete.await? => Receipt::Deleted,
+        Right::Ours => Receipt::AlreadyGone,
+    };
+    Ok(vec![(kind, id.to_owned(), receipt)])
+}

@@ -1,0 +1,212 @@
+//! Drives one leased link: rounds of steps, one save between two rounds, until it rests.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Worker,
+    doors::Opened,
+    lease::Lease,
+    ledger,
+    progress::{Next, Progress, Task},
+};
+use crate::{
+    link::{facts::Fact, plan::StepName},
+    steps::{self, Halt, Pace, StepContext, Undone},
+    store::{
+        Scope, StoreError,
+        links::{self, LeasedLink, Round, Then},
+        resources::{self, Entry, ResourceKind, Right},
+        scope,
+    },
+};
+
+/// Longest pause that a link sleeps through in memory, without giving its lease back: a look at
+/// a running build then costs no commit when it finds nothing new.
+const NAP: Duration = Duration::from_secs(30);
+
+/// What the database adds to a round's steps.
+#[derive(Default)]
+struct Supplies {
+    stock: Option<crate::link::facts::DeployKey>,
+    known_deploy_keys: Vec<String>,
+    rights: Vec<(ResourceKind, String, Right)>,
+}
+
+/// How a task of a step ended.
+enum Ended {
+    Ensured(Result<(Fact, Option<Entry>), Halt>),
+    Settled(Result<Option<(Fact, Option<Entry>)>, Halt>),
+    Undone(Result<Undone, Halt>),
+}
+
+/// Works on a link until it rests, is due much later, is taken over, or the process drains.
+///
+/// # Errors
+/// When the database refuses a save: what is unsaved is lost, and the row is the truth.
+pub async fn drive(
+    worker: &Worker,
+    link: LeasedLink,
+    lease: &Lease,
+    mut permit: Option<OwnedSemaphorePermit>,
+) -> Result<(), StoreError> {
+    let mut progress = Progress::new(link);
+    let opened = worker.doors.open(&worker.pool, &progress.link).await?;
+    loop {
+        progress.heed(lease.wanted());
+        if worker.drain.is_cancelled() {
+            return let_go(worker, &mut progress, Some(Duration::ZERO)).await;
+        }
+        match progress.next() {
+            Next::Steps(due) => {
+                if permit.is_none() {
+                    permit = worker.slots.clone().acquire_owned().await.ok();
+                }
+                let round = round(worker, &mut progress, &opened, due);
+                tokio::select! {
+                    done = round => done?,
+                    () = lease.lapsed() => return Err(StoreError::LeaseLost),
+                }
+            }
+            Next::Pause(pause) if pause <= NAP => {
+                if progress.is_dirty() {
+                    save(worker, &mut progress, Then::Hold(worker.settings.lease)).await?;
+                    continue;
+                }
+                permit = None;
+                nap(worker, &progress, lease, pause).await?;
+            }
+            Next::Pause(pause) => return let_go(worker, &mut progress, Some(pause)).await,
+            Next::Rest => {
+                progress.settle();
+                return let_go(worker, &mut progress, None).await;
+            }
+        }
+    }
+}
+
+async fn nap(worker: &Worker, progress: &Progress, lease: &Lease, pause: Duration) -> Result<(), StoreError> {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => Ok(()),
+        () = worker.drain.cancelled() => Ok(()),
+        () = lease.wants_other_than(progress.link.wanted) => Ok(()),
+        () = lease.lapsed() => Err(StoreError::LeaseLost),
+    }
+}
+
+async fn let_go(worker: &Worker, progress: &mut Progress, after: Option<Duration>) -> Result<(), StoreError> {
+    save(worker, progress, Then::LetGo(after)).await.map(drop)
+}
+
+/// One round: intents committed, effects at the same time, outcomes taken over.
+async fn round(
+    worker: &Worker,
+    progress: &mut Progress,
+    opened: &Opened,
+    due: Vec<StepName>,
+) -> Result<(), StoreError> {
+    let intents: Vec<_> = due.iter().map(|step| progress.run(*step).intent_at).collect();
+    let tasks: Vec<_> = due.iter().map(|step| progress.begin(*step)).collect();
+    let supplies = match progress.is_dirty() || progress.is_undoing() {
+        true => save_intents(worker, progress, &due).await?,
+        false => Supplies::default(),
+    };
+    let pace = Pace {
+        watch_min: worker.settings.watch_min,
+        watch_max: worker.settings.watch_max,
+        proof: worker.settings.proof,
+    };
+    let running = due.iter().zip(&tasks).zip(&intents).map(|((step, task), intent_at)| {
+        let cx = StepContext {
+            link: progress.link.id,
+            spec: &progress.link.spec,
+            facts: &progress.link.facts,
+            netlify: &opened.netlify,
+            provider: opened.provider.as_ref(),
+            intent_at: *intent_at,
+            elapsed: progress.elapsed(*step),
+            stock: supplies.stock.clone(),
+            known_deploy_keys: supplies.known_deploy_keys.clone(),
+            rights: supplies.rights.clone(),
+            keep_site: progress.link.wanted == links::Wanted::UnlinkedKeepSite,
+            pace,
+        };
+        perform(*step, *task, cx, &progress.link, opened)
+    });
+    let ended = join_all(running).await;
+    for (step, ended) in due.into_iter().zip(ended) {
+        let retry = &worker.settings.retry;
+        match ended {
+            Ended::Ensured(result) => progress.ensured(step, result, retry),
+            Ended::Settled(result) => progress.settled(step, result, retry),
+            Ended::Undone(result) => progress.undone(step, result, retry),
+        }
+    }
+    Ok(())
+}
+
+async fn perform(step: StepName, task: Task, cx: StepContext<'_>, link: &LeasedLink, opened: &Opened) -> Ended {
+    let with_entry = |fact: Fact| {
+        let entry = ledger::entry(link, opened, &fact);
+        (fact, entry)
+    };
+    match task {
+        Task::Ensure { look_first } => Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entry)),
+        Task::Settle => Ended::Settled(steps::observe(step, &cx).await.map(|found| found.map(with_entry))),
+        Task::Undo => Ended::Undone(steps::undo(step, &cx).await),
+    }
+}
+
+/// Commits what the last round brought together with the intents of the next, and brings what
+/// the next round's steps need from the database.
+async fn save_intents(
+    worker: &Worker,
+    progress: &mut Progress,
+    due: &[StepName],
+) -> Result<Supplies, StoreError> {
+    let undoing = progress.is_undoing();
+    let tenant = progress.link.tenant.clone();
+    // What may be removed is asked across tenants: they may share a repository.
+    let mut tx = scope(&worker.pool, if undoing { Scope::Everybody } else { Scope::Tenant(&tenant) }).await?;
+    let mut supplies = Supplies::default();
+    if progress.is_dirty() {
+        write(&mut tx, progress, Then::Hold(worker.settings.lease)).await?;
+    }
+    let (id, connection) = (progress.link.id, progress.link.netlify_connection);
+    if undoing {
+        supplies.rights = resources::rights(&mut tx, id).await?;
+    }
+    if due.contains(&StepName::ReserveDeployKey) && !undoing {
+        supplies.stock = resources::take_stock(&mut tx, id, &tenant, connection).await?;
+    }
+    if due.contains(&StepName::ReserveDeployKey) {
+        supplies.known_deploy_keys = resources::known_deploy_keys(&mut tx, connection).await?;
+    }
+    tx.commit().await?;
+    Ok(supplies)
+}
+
+async fn save(worker: &Worker, progress: &mut Progress, then: Then) -> Result<(), StoreError> {
+    let tenant = progress.link.tenant.clone();
+    let mut tx = scope(&worker.pool, Scope::Tenant(&tenant)).await?;
+    write(&mut tx, progress, then).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn write(db: &mut sqlx::PgConnection, progress: &mut Progress, then: Then) -> Result<(), StoreError> {
+    let unsaved = progress.take_unsaved();
+    let round = Round {
+        link: &progress.link,
+        steps: unsaved.steps,
+        entries: unsaved.entries,
+        releases: unsaved.releases,
+        events: unsaved.events,
+        then,
+    };
+    let wanted = links::save(db, &round).await?;
+    progress.heed(wanted);
+    Ok(())
+}

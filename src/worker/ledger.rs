@@ -1,0 +1,60 @@
+//! Which facts are external objects, and how they stand in the ledger.
+
+use serde_json::json;
+
+use super::doors::Opened;
+use crate::{
+    link::facts::{Fact, Origin},
+    store::{
+        links::LeasedLink,
+        resources::{Entry, ResourceKind},
+    },
+};
+
+/// The ledger's entry for a fact; facts that are no objects have none.
+pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
+    let netlify = |kind, id: &str, origin, attributes| Entry {
+        connection: link.netlify_connection,
+        kind,
+        host: opened.netlify.instance().host.clone(),
+        external_id: id.to_owned(),
+        origin,
+        attributes,
+    };
+    let provider = |kind, id: &str, origin, attributes| {
+        let repository = link.facts.repository.as_ref().map(|repository| repository.id.as_str());
+        Entry {
+            connection: link.provider_connection,
+            kind,
+            host: format!("{}/{}", link.spec.host, repository.unwrap_or_default()),
+            external_id: id.to_owned(),
+            origin,
+            attributes,
+        }
+    };
+    match fact {
+        Fact::DeployKey(key) => {
+            let public = json!({ "public_key": key.public_key });
+            Some(netlify(ResourceKind::DeployKey, &key.id, Origin::Made, public))
+        }
+        Fact::Site(site, origin) => {
+            let name = json!({ "name": site.name });
+            Some(netlify(ResourceKind::Site, &site.id, *origin, name))
+        }
+        Fact::InstalledKey(key, origin) => {
+            let of = json!({ "deploy_key_id": key.deploy_key_id });
+            Some(provider(ResourceKind::InstalledKey, &key.id, *origin, of))
+        }
+        Fact::Webhook(webhook, origin) => {
+            let url = json!({ "url": webhook.url });
+            Some(provider(ResourceKind::Webhook, &webhook.id, *origin, url))
+        }
+        Fact::Repository(_)
+        | Fact::DeployKeyRefused
+        | Fact::Attachment(_)
+        | Fact::Build(..)
+        | Fact::Deploy(_)
+        | Fact::Proof(_)
+        | Fact::Nothing => None,
+    }
+}

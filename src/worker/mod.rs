@@ -1,0 +1,209 @@
+//! Leases due links, runs their steps round by round, writes the outcomes, and undoes.
+//!
+//! One row per link is the unit of work. A worker claims due rows, keeps their leases alive with
+//! one statement for all of them, and drives each link in its own task until it rests. Several
+//! processes share the rows without a leader: a lease that ends is simply due again.
+
+mod doors;
+mod drive;
+mod ledger;
+mod lease;
+pub mod progress;
+pub mod wake;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use sqlx::PgPool;
+use tokio::{
+    sync::{Mutex, Notify, Semaphore, TryAcquireError},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+pub use doors::Doors;
+use lease::Lease;
+
+use crate::{
+    config::Workers,
+    store::{
+        Scope, StoreError,
+        links::{self, LeasedLink},
+        scope,
+    },
+};
+
+/// Longest pause between looks for due links: what a lost wake-up costs at most.
+const IDLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What every task of a worker shares.
+pub struct Worker {
+    /// Names this process in leases; new at every start.
+    id: Uuid,
+    pool: PgPool,
+    doors: Doors,
+    settings: Workers,
+    wake: Arc<Notify>,
+    slots: Arc<Semaphore>,
+    held: Mutex<HashMap<Uuid, Arc<Lease>>>,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Worker {
+    /// A worker that has not begun. `wake` rings when a link may have become due.
+    pub fn new(
+        pool: PgPool,
+        doors: Doors,
+        settings: Workers,
+        wake: Arc<Notify>,
+        drain: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: Uuid::now_v7(),
+            pool,
+            doors,
+            slots: Arc::new(Semaphore::new(settings.in_flight)),
+            settings,
+            wake,
+            held: Mutex::default(),
+            drain,
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Works until told to drain, then until every link in hand has been let go of.
+    pub async fn run(self: Arc<Self>) {
+        let heartbeat = tokio::spawn(self.clone().keep_leases());
+        while !self.drain.is_cancelled() {
+            // Subscribed before the look, so that a wake-up during it is not lost.
+            let woken = self.wake.notified();
+            let pause = match self.take_due().await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::error!(%error, "cannot claim links");
+                    IDLE_PAUSE
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = woken => self.heed_callers().await,
+                () = self.drain.cancelled() => {}
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        heartbeat.abort();
+    }
+
+    /// Claims as many due links as there are free slots; how long to pause before the next look.
+    async fn take_due(self: &Arc<Self>) -> Result<Duration, StoreError> {
+        let free = self.slots.available_permits();
+        if free == 0 {
+            return Ok(IDLE_PAUSE);
+        }
+        let mut tx = scope(&self.pool, Scope::Everybody).await?;
+        let limit = i64::try_from(free).unwrap_or(i64::MAX);
+        let claimed = links::claim(&mut tx, self.id, self.settings.lease, limit).await?;
+        if claimed.is_empty() {
+            let next = links::next_due_in(&mut tx).await?;
+            return Ok(next.map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE)).max(Duration::from_millis(5)));
+        }
+        tx.commit().await?;
+        for link in claimed {
+            self.start(link).await;
+        }
+        Ok(Duration::ZERO)
+    }
+
+    async fn start(self: &Arc<Self>, link: LeasedLink) {
+        let lease = Arc::new(Lease::new(link.fence, link.wanted, Instant::now() + self.settings.lease));
+        self.held.lock().await.insert(link.id, lease.clone());
+        let permit = match self.slots.clone().try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            // A sleeping link woke up and took the slot in between: wait in line.
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
+        };
+        let worker = self.clone();
+        self.tasks.spawn(async move {
+            let id = link.id;
+            if let Err(error) = drive::drive(&worker, link, &lease, permit).await {
+                tracing::warn!(link = %id, %error, "gave up a link for now");
+                worker.give_up(id, lease.fence()).await;
+            }
+            let mut held = worker.held.lock().await;
+            // A later lease of the same link may have taken the place.
+            if held.get(&id).is_some_and(|current| Arc::ptr_eq(current, &lease)) {
+                held.remove(&id);
+            }
+            drop(held);
+            worker.wake.notify_one();
+        });
+    }
+
+    /// The database refused or was away: what is unsaved is lost, so the link starts from its row.
+    async fn give_up(&self, link: Uuid, fence: i64) {
+        let release = async {
+            let mut tx = scope(&self.pool, Scope::Everybody).await?;
+            links::let_go(&mut tx, link, fence, IDLE_PAUSE).await?;
+            tx.commit().await?;
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = release.await {
+            tracing::warn!(%link, %error, "cannot let go of a link; its lease will lapse");
+        }
+    }
+
+    /// Prolongs the leases in hand with one statement for all of them.
+    async fn keep_leases(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(self.settings.lease / 3);
+        loop {
+            tick.tick().await;
+            if self.held.lock().await.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.renew().await {
+                tracing::error!(%error, "cannot prolong leases");
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<(), StoreError> {
+        let deadline = Instant::now() + self.settings.lease;
+        let mut tx = scope(&self.pool, Scope::Everybody).await?;
+        let renewed = links::renew(&mut tx, self.id, self.settings.lease).await?;
+        tx.commit().await?;
+        let held = self.held.lock().await;
+        for (id, lease) in held.iter() {
+            match renewed.iter().find(|(renewed, fence, _)| renewed == id && *fence == lease.fence()) {
+                Some((_, _, wanted)) => lease.prolong(deadline, *wanted),
+                // Saved and let go a moment ago, or taken over: both end with the task itself.
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the links in hand what their callers want by now.
+    async fn heed_callers(&self) {
+        if self.held.lock().await.is_empty() {
+            return;
+        }
+        if let Err(error) = self.read_wanted().await {
+            tracing::warn!(%error, "cannot read what callers want; the next heartbeat will");
+        }
+    }
+
+    async fn read_wanted(&self) -> Result<(), StoreError> {
+        let mut tx = scope(&self.pool, Scope::Everybody).await?;
+        let wanted = links::wanted_of(&mut tx, self.id).await?;
+        drop(tx);
+        let held = self.held.lock().await;
+        for (id, wanted) in wanted {
+            if let Some(lease) = held.get(&id) {
+                lease.heed(wanted);
+            }
+        }
+        Ok(())
+    }
+}
