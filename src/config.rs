@@ -19,8 +19,7 @@ pub use instance::{Instance, UpstreamKind};
 pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use settings::{
-    DataArgs, DatabaseArgs, LogArgs, Role, ServeArgs, ServerArgs, TrustArgs, UpstreamArgs,
-    WorkerArgs,
+    DataArgs, DatabaseArgs, LogArgs, ServeArgs, ServerArgs, TrustArgs, UpstreamArgs, WorkerArgs,
 };
 
 use instance::{BUILT_IN, api_address, read_providers};
@@ -66,6 +65,17 @@ pub struct Config {
     pub workers: Workers,
     /// How the log looks.
     pub log: Log,
+}
+
+/// Which parts of the service a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The HTTP API alone.
+    Api,
+    /// The workers alone.
+    Worker,
+    /// Both.
+    All,
 }
 
 /// Which Postgres is used.
@@ -144,7 +154,8 @@ impl Config {
     /// All problems at once.
     pub fn from_args(args: ServeArgs) -> Result<Self, ConfigError> {
         let mut problems = Problems::default();
-        let ServerArgs { role, dev, .. } = args.server;
+        let dev = args.server.dev;
+        let role = role(&args.server.role, &mut problems);
         let config = Self {
             role,
             dev,
@@ -152,7 +163,7 @@ impl Config {
             public_url: public_url(&args.server, &mut problems),
             database: database(args.database, &mut problems),
             data_dir: data_dir(&args.data),
-            issuers: issuers(&args.trust, &args.server, &mut problems),
+            issuers: issuers(&args.trust, dev, role, &mut problems),
             key_ring: key_ring(&args.trust, dev, &mut problems),
             instances: instances(&args.upstreams, &mut problems),
             workers: workers(&args.workers, &mut problems),
@@ -195,6 +206,19 @@ fn is_own_source() -> bool {
         .is_ok_and(|text| text.contains("\nname = \"linkbroker\"\n"))
 }
 
+fn role(text: &str, problems: &mut Problems) -> Role {
+    match text {
+        "api" => Role::Api,
+        "worker" => Role::Worker,
+        "" | "all" => Role::All,
+        _ => {
+            let problem = format!("`{text}` is not a role");
+            problems.add("LINKBROKER_ROLE", problem, "Use `api`, `worker` or `all`.");
+            Role::All
+        }
+    }
+}
+
 fn listen(args: &ServerArgs, problems: &mut Problems) -> SocketAddr {
     const SETTING: &str = "LINKBROKER_LISTEN";
     let text = if args.listen.is_empty() {
@@ -227,10 +251,9 @@ fn public_url(args: &ServerArgs, problems: &mut Problems) -> Option<Url> {
 fn database(args: DatabaseArgs, problems: &mut Problems) -> Database {
     match args.database_url {
         Some(url) if !url.expose_secret().is_empty() => {
-            if url.expose_secret().parse::<PgConnectOptions>().is_err() {
+            if !is_postgres_address(url.expose_secret()) {
                 problems.add(
                     "DATABASE_URL",
-                    // The parser's own text may quote the address, password and all.
                     "it is not a Postgres address",
                     "Write it as postgres://user:password@host:5432/database, or leave it out for a Postgres that the server starts itself.",
                 );
@@ -243,9 +266,15 @@ fn database(args: DatabaseArgs, problems: &mut Problems) -> Database {
     }
 }
 
-fn issuers(trust: &TrustArgs, server: &ServerArgs, problems: &mut Problems) -> Vec<Issuer> {
-    match non_empty(trust.issuers.as_deref()) {
-        Some(_) if server.dev => {
+/// Without the reason why not: the parser's own text may quote the address, password and all.
+fn is_postgres_address(text: &str) -> bool {
+    let has_scheme = text.starts_with("postgres://") || text.starts_with("postgresql://");
+    has_scheme && text.parse::<PgConnectOptions>().is_ok()
+}
+
+fn issuers(args: &TrustArgs, dev: bool, role: Role, problems: &mut Problems) -> Vec<Issuer> {
+    match non_empty(args.issuers.as_deref()) {
+        Some(_) if dev => {
             problems.add(
                 ISSUERS,
                 "--dev has an issuer of its own",
@@ -254,7 +283,7 @@ fn issuers(trust: &TrustArgs, server: &ServerArgs, problems: &mut Problems) -> V
             Vec::new()
         }
         Some(path) => read_issuers(path, problems),
-        None if server.dev || server.role == Role::Worker => Vec::new(),
+        None if dev || role == Role::Worker => Vec::new(),
         None => {
             problems.add(
                 ISSUERS,

@@ -5,18 +5,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use secrecy::SecretString;
 
-/// Which parts of the service a process runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Role {
-    /// The HTTP API alone.
-    Api,
-    /// The workers alone.
-    Worker,
-    /// Both.
-    All,
+/// A path that, unlike clap's own, may be empty.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Everything that `linkbroker serve` can be told.
@@ -50,9 +45,9 @@ pub struct ServerArgs {
     #[arg(long, env = "LINKBROKER_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
 
-    /// Which parts run in this process.
-    #[arg(long, env = "LINKBROKER_ROLE", value_enum, default_value = "all")]
-    pub role: Role,
+    /// Which parts run in this process: `api`, `worker` or `all`.
+    #[arg(long, env = "LINKBROKER_ROLE", default_value = "all")]
+    pub role: String,
 
     /// Developer mode: loopback only, own token issuer and key ring; `linkbroker token` mints a token for it. A flag only, so that no environment switches it on by accident.
     #[arg(long)]
@@ -68,7 +63,7 @@ pub struct DatabaseArgs {
     pub database_url: Option<SecretString>,
 
     /// Folder with the programs `initdb` and `postgres`, for the server's own Postgres; looked for when not set.
-    #[arg(long, env = "LINKBROKER_PG_BIN", value_name = "DIR")]
+    #[arg(long, env = "LINKBROKER_PG_BIN", value_name = "DIR", value_parser = path())]
     pub pg_bin: Option<PathBuf>,
 }
 
@@ -77,7 +72,7 @@ pub struct DatabaseArgs {
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
     /// Folder of the server's own Postgres and of the developer mode's keys. Not set: `.linkbroker` here when it exists or this is linkbroker's source, else `linkbroker` in the user's data folder.
-    #[arg(long, env = "LINKBROKER_DATA_DIR", value_name = "DIR")]
+    #[arg(long, env = "LINKBROKER_DATA_DIR", value_name = "DIR", value_parser = path())]
     pub data_dir: Option<PathBuf>,
 }
 
@@ -86,7 +81,7 @@ pub struct DataArgs {
 #[command(next_help_heading = "Trust")]
 pub struct TrustArgs {
     /// TOML file of the issuers whose tokens are accepted: [[issuer]] with issuer, audience, jwks_url or jwks_file (neither: OpenID Connect discovery), algorithms, tenant_claim, scope_claim.
-    #[arg(long, env = "LINKBROKER_ISSUERS", value_name = "FILE")]
+    #[arg(long, env = "LINKBROKER_ISSUERS", value_name = "FILE", value_parser = path())]
     pub issuers: Option<PathBuf>,
 
     /// Master keys that protect stored credentials, `id:base64` separated by commas; the first one is used for new secrets. `linkbroker keys new` makes one.
@@ -99,7 +94,7 @@ pub struct TrustArgs {
     pub keyring: Option<SecretString>,
 
     /// File that holds the master keys instead, one in a line.
-    #[arg(long, env = "LINKBROKER_KEYRING_FILE", value_name = "FILE")]
+    #[arg(long, env = "LINKBROKER_KEYRING_FILE", value_name = "FILE", value_parser = path())]
     pub keyring_file: Option<PathBuf>,
 }
 
@@ -128,7 +123,7 @@ pub struct UpstreamArgs {
     pub azure_devops_url: String,
 
     /// TOML file of more git providers: [[provider]] with kind (github, gitlab, manual, …), host, api, ssh_host, private_network, ca_file.
-    #[arg(long, env = "LINKBROKER_PROVIDERS", value_name = "FILE")]
+    #[arg(long, env = "LINKBROKER_PROVIDERS", value_name = "FILE", value_parser = path())]
     pub providers: Option<PathBuf>,
 }
 

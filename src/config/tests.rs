@@ -69,11 +69,15 @@ fn developer_mode_needs_nothing() {
 #[test]
 fn empty_texts_count_as_not_set() {
     let config = dev(&[
+        "--role=",
         "--listen=",
         "--public-url=",
         "--database-url=",
         "--keyring=",
         "--issuers=",
+        "--keyring-file=",
+        "--pg-bin=",
+        "--data-dir=",
         "--providers=",
         "--netlify-url=",
         "--lease-seconds=",
@@ -87,6 +91,7 @@ fn empty_texts_count_as_not_set() {
 #[test]
 fn all_problems_are_told_at_once() {
     let settings = refused(dev(&[
+        "--role=king",
         "--listen=0.0.0.0:80",
         "--public-url=http://links.example.com",
         "--database-url=mysql://root:hunter2@db/x",
@@ -105,6 +110,7 @@ fn all_problems_are_told_at_once() {
     assert_eq!(
         settings,
         [
+            "LINKBROKER_ROLE",
             "LINKBROKER_LISTEN",
             "LINKBROKER_PUBLIC_URL",
             "DATABASE_URL",
