@@ -1,4 +1,5 @@
 //! linkbroker links git repositories to Netlify sites for other programs.
+pub mod api;
 pub mod config;
 pub mod link;
 pub mod vault;
