@@ -1,0 +1,178 @@
+//! Reads requests: what does not fit is answered with a [`Problem`] that points at the place.
+//!
+//! The texts never repeat a value of the request: it may be a secret in the wrong field.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use serde_path_to_error::Segment;
+
+use super::problem::{Problem, ProblemCode};
+
+/// Most bytes of a request's body.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// A JSON body, in and out.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(ProblemCode::UnsupportedMediaType));
+        }
+        let bytes = read_body(request.into_body()).await?;
+        from_json(&bytes).map(Self)
+    }
+}
+
+/// `application/json`, or a type that says it is JSON underneath.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE);
+    let text = value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = text
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The whole body, if it keeps to [`BODY_LIMIT`].
+///
+/// # Errors
+/// `body_too_large`, or `invalid_body` when it breaks off.
+pub async fn read_body(body: Body) -> Result<Bytes, Problem> {
+    match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(why) if why.is::<LengthLimitError>() => Err(Problem::new(ProblemCode::BodyTooLarge)),
+        Err(_) => Err(Problem::new(ProblemCode::InvalidBody).detail("the body breaks off")),
+    }
+}
+
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Problem::new(ProblemCode::InvalidBody).detail("the body is empty"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(unfit)?;
+    json.end().map_err(|why| broken(&why))?;
+    Ok(value)
+}
+
+fn unfit(why: serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    if why.inner().classify() != Category::Data {
+        return broken(why.inner());
+    }
+    let message = why.inner().to_string();
+    // The place in the text is not of interest when there is a pointer.
+    let message = message
+        .rsplit_once(" at line ")
+        .map_or(message.as_str(), |(text, _)| text);
+    let pointer = pointer(why.path(), named_field(message));
+    Problem::new(ProblemCode::InvalidRequest).error(pointer, without_values(message))
+}
+
+fn broken(why: &serde_json::Error) -> Problem {
+    let (line, column) = (why.line(), why.column());
+    let detail = match why.classify() {
+        Category::Eof => format!("the JSON ends too early, at line {line} column {column}"),
+        _ => format!("the JSON breaks at line {line} column {column}"),
+    };
+    Problem::new(ProblemCode::InvalidBody).detail(detail)
+}
+
+/// The JSON pointer (RFC 6901) of a path, and of a field there.
+fn pointer(path: &serde_path_to_error::Path, field: Option<&str>) -> String {
+    let segments = path.iter().filter_map(|segment| match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        // A variant is no place of its own, and behind an unknown one nothing is known.
+        Segment::Enum { .. } | Segment::Unknown => None,
+    });
+    let segments = segments.chain(field.map(str::to_owned));
+    segments.fold(String::new(), |pointer, segment| {
+        pointer + "/" + &segment.replace('~', "~0").replace('/', "~1")
+    })
+}
+
+/// The field that serde names in its message while its path ends at the object around it.
+fn named_field(message: &str) -> Option<&str> {
+    let kinds = ["missing field `", "duplicate field `"];
+    let name = kinds.iter().find_map(|kind| message.strip_prefix(kind));
+    name?.strip_suffix('`')
+}
+
+/// Serde's message without the value that it quotes: `invalid type: string "…", expected u8`
+/// becomes `expected u8, found string`.
+fn without_values(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let found = found
+        .split(['`', '"'])
+        .next()
+        .unwrap_or_default()
+        .trim_end();
+    match found.split_once(": ") {
+        Some((_, kind)) => format!("expected {expected}, found {kind}"),
+        None => format!("{found}, expected {expected}"),
+    }
+}
+
+/// The query string.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        let values = serde_urlencoded::Deserializer::new(pairs);
+        serde_path_to_error::deserialize(values)
+            .map(Self)
+            .map_err(|why| {
+                let message = why.inner().to_string();
+                let pointer = pointer(why.path(), named_field(&message));
+                let name = pointer.trim_start_matches('/');
+                Problem::new(ProblemCode::InvalidQuery).parameter(name, without_values(&message))
+            })
+    }
+}
+
+/// The parameters in the path. What cannot be an id is the id of nothing: `not_found`.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(value)| Self(value))
+            .map_err(|_| Problem::new(ProblemCode::NotFound))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Every setting as a flag and an environment variable, with its default and its help.
+//!
+//! The values are texts here, so that [`Config::from_args`](super::Config::from_args) can tell all
+//! that is wrong at once. An empty text counts as not set.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use secrecy::SecretString;
+
+/// A path that, unlike clap's own, may be empty.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// Everything that `linkbroker serve` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    #[command(flatten)]
+    pub upstreams: UpstreamArgs,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Where the server is reached and what it does.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerArgs {
+    /// Address and port to listen on.
+    #[arg(long, env = "LINKBROKER_LISTEN", default_value = super::LISTEN)]
+    pub listen: String,
+
+    /// Address at which Netlify reaches this server for build notifications, e.g. https://links.example.com. Without it builds are polled.
+    #[arg(long, env = "LINKBROKER_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// Which parts run in this process: `api`, `worker` or `all`.
+    #[arg(long, env = "LINKBROKER_ROLE", default_value = "all")]
+    pub role: String,
+
+    /// Developer mode: loopback only, own token issuer and key ring; `linkbroker token` mints a token for it. A flag only, so that no environment switches it on by accident.
+    #[arg(long)]
+    pub dev: bool,
+}
+
+/// Where the links are kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseArgs {
+    /// Postgres to use, e.g. postgres://user:password@host/linkbroker. Without it the server starts a Postgres of its own in the data folder.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<SecretString>,
+
+    /// Folder with the programs `initdb` and `postgres`, for the server's own Postgres; looked for when not set.
+    #[arg(long, env = "LINKBROKER_PG_BIN", value_name = "DIR", value_parser = path())]
+    pub pg_bin: Option<PathBuf>,
+}
+
+/// Where the server keeps what is not in a database.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// Folder of the server's own Postgres and of the developer mode's keys. Not set: `.linkbroker` here when it exists or this is linkbroker's source, else `linkbroker` in the user's data folder.
+    #[arg(long, env = "LINKBROKER_DATA_DIR", value_name = "DIR", value_parser = path())]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Who may call, and how secrets are kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Trust")]
+pub struct TrustArgs {
+    /// TOML file of the issuers whose tokens are accepted: [[issuer]] with issuer, audience, jwks_url or jwks_file (neither: OpenID Connect discovery), algorithms, tenant_claim, scope_claim.
+    #[arg(long, env = "LINKBROKER_ISSUERS", value_name = "FILE", value_parser = path())]
+    pub issuers: Option<PathBuf>,
+
+    /// Master keys that protect stored credentials, `id:base64` separated by commas; the first one is used for new secrets. `linkbroker keys new` makes one.
+    #[arg(
+        long,
+        env = "LINKBROKER_KEYRING",
+        value_name = "KEYS",
+        hide_env_values = true
+    )]
+    pub keyring: Option<SecretString>,
+
+    /// File that holds the master keys instead, one in a line.
+    #[arg(long, env = "LINKBROKER_KEYRING_FILE", value_name = "FILE", value_parser = path())]
+    pub keyring_file: Option<PathBuf>,
+}
+
+/// Which upstreams there are.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Upstreams")]
+pub struct UpstreamArgs {
+    /// Netlify's API; `/api/v1` is added to an address without a path.
+    #[arg(long, env = "LINKBROKER_NETLIFY_URL", value_name = "URL", default_value = super::instance::BUILT_IN[0].api)]
+    pub netlify_url: String,
+
+    /// API of github.com.
+    #[arg(long, env = "LINKBROKER_GITHUB_URL", value_name = "URL", default_value = super::instance::BUILT_IN[1].api)]
+    pub github_url: String,
+
+    /// API of gitlab.com.
+    #[arg(long, env = "LINKBROKER_GITLAB_URL", value_name = "URL", default_value = super::instance::BUILT_IN[2].api)]
+    pub gitlab_url: String,
+
+    /// API of bitbucket.org.
+    #[arg(long, env = "LINKBROKER_BITBUCKET_URL", value_name = "URL", default_value = super::instance::BUILT_IN[3].api)]
+    pub bitbucket_url: String,
+
+    /// API of dev.azure.com.
+    #[arg(long, env = "LINKBROKER_AZURE_DEVOPS_URL", value_name = "URL", default_value = super::instance::BUILT_IN[4].api)]
+    pub azure_devops_url: String,
+
+    /// TOML file of more git providers: [[provider]] with kind (github, gitlab, manual, …), host, api, ssh_host, private_network, ca_file.
+    #[arg(long, env = "LINKBROKER_PROVIDERS", value_name = "FILE", value_parser = path())]
+    pub providers: Option<PathBuf>,
+}
+
+/// How the workers work.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Workers")]
+pub struct WorkerArgs {
+    /// Links worked on at once by this process (1 to 10000).
+    #[arg(long, env = "LINKBROKER_WORKERS_IN_FLIGHT", value_name = "COUNT", default_value_t = super::WORKERS_IN_FLIGHT.to_string())]
+    pub workers_in_flight: String,
+
+    /// Seconds after which the links of a worker that died are taken over (3 to 600).
+    #[arg(long, env = "LINKBROKER_LEASE_SECONDS", value_name = "SECONDS", default_value_t = super::LEASE_SECONDS.to_string())]
+    pub lease_seconds: String,
+
+    /// First pause between two looks at a running build, in milliseconds (10 to 600000).
+    #[arg(long, env = "LINKBROKER_WATCH_MIN_MS", value_name = "MS", default_value_t = super::WATCH_MIN_MS.to_string())]
+    pub watch_min_ms: String,
+
+    /// Longest pause between two looks at a running build, in milliseconds (10 to 600000).
+    #[arg(long, env = "LINKBROKER_WATCH_MAX_MS", value_name = "MS", default_value_t = super::WATCH_MAX_MS.to_string())]
+    pub watch_max_ms: String,
+
+    /// How the first build starts: `attach` (Netlify starts it when the repository is attached).
+    #[arg(
+        long,
+        env = "LINKBROKER_FIRST_BUILD",
+        value_name = "HOW",
+        default_value = "attach"
+    )]
+    pub first_build: String,
+
+    /// Seconds that a replayed push may take to start a build (1 to 3600).
+    #[arg(long, env = "LINKBROKER_PROOF_SECONDS", value_name = "SECONDS", default_value_t = super::PROOF_SECONDS.to_string())]
+    pub proof_seconds: String,
+
+    /// Seconds that running work may take to end when the server is told to stop (0 to 600).
+    #[arg(long, env = "LINKBROKER_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = super::DRAIN_SECONDS.to_string())]
+    pub drain_seconds: String,
+
+    /// First pause before a failed step is tried again, in milliseconds (10 to 60000); it doubles each time.
+    #[arg(long, env = "LINKBROKER_RETRY_BASE_MS", value_name = "MS", default_value_t = super::RETRY_BASE_MS.to_string())]
+    pub retry_base_ms: String,
+
+    /// Longest pause before a failed step is tried again, in seconds (1 to 86400).
+    #[arg(long, env = "LINKBROKER_RETRY_MAX_SECONDS", value_name = "SECONDS", default_value_t = super::RETRY_MAX_SECONDS.to_string())]
+    pub retry_max_seconds: String,
+
+    /// Times that a step is tried before its link fails (1 to 100).
+    #[arg(long, env = "LINKBROKER_RETRY_ATTEMPTS", value_name = "COUNT", default_value_t = super::RETRY_ATTEMPTS.to_string())]
+    pub retry_attempts: String,
+}
+
+/// How the log looks.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogArgs {
+    /// What is logged: a level (error, warn, info, debug, trace) or filter, e.g. info,linkbroker::worker=debug.
+    #[arg(long, env = "LINKBROKER_LOG", value_name = "FILTER", default_value = super::LOG)]
+    pub log: String,
+
+    /// `human` or `json`. Not set: human on a terminal, else json.
+    #[arg(long, env = "LINKBROKER_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}

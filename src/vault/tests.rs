@@ -1,0 +1,164 @@
+//! The vault's promises: what was sealed opens in its own place and nowhere else.
+
+use super::*;
+
+fn ring(ids: &[&str]) -> KeyRing {
+    let keys: Vec<_> = ids.iter().map(|id| new_master_key(id).unwrap()).collect();
+    let lines: Vec<_> = keys.iter().map(|key| key.as_str()).collect();
+    KeyRing::parse(&lines.join("\n")).unwrap()
+}
+
+fn data_key(tenant: &str) -> DataKey {
+    ring(&["k1"]).new_data_key(tenant).unwrap().0
+}
+
+#[test]
+fn opens_what_it_sealed_also_after_unwrapping() {
+    let ring = ring(&["k1"]);
+    let (key, wrapped) = ring.new_data_key("acme").unwrap();
+    let sealed = key.seal(b"s3cret", "row-1", Purpose::Credential).unwrap();
+    let again = ring.unwrap("acme", &wrapped).unwrap();
+    let opened = again.open(&sealed, "row-1", Purpose::Credential).unwrap();
+    assert_eq!(opened.as_slice(), b"s3cret");
+}
+
+#[test]
+fn an_empty_secret_survives() {
+    let key = data_key("acme");
+    let sealed = key.seal(b"", "row-1", Purpose::Credential).unwrap();
+    assert!(
+        key.open(&sealed, "row-1", Purpose::Credential)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_moved_ciphertext_does_not_open() {
+    let ring = ring(&["k1"]);
+    let (key, wrapped) = ring.new_data_key("acme").unwrap();
+    let sealed = key.seal(b"s3cret", "row-1", Purpose::Credential).unwrap();
+    let other_row = key.open(&sealed, "row-2", Purpose::Credential);
+    let other_purpose = key.open(&sealed, "row-1", Purpose::NotificationSecret);
+    assert_eq!(other_row.unwrap_err(), VaultError::DoesNotOpen);
+    assert_eq!(other_purpose.unwrap_err(), VaultError::DoesNotOpen);
+    // The key itself, stored in another tenant's row.
+    assert_eq!(
+        ring.unwrap("umbrella", &wrapped).err(),
+        Some(VaultError::DoesNotOpen)
+    );
+}
+
+#[test]
+fn another_tenants_key_does_not_open_even_with_the_same_bytes() {
+    let key = data_key("acme");
+    let twin = DataKey {
+        tenant: "umbrella".to_owned(),
+        key: key.key.clone(),
+    };
+    let sealed = key.seal(b"s3cret", "row-1", Purpose::Credential).unwrap();
+    let opened = twin.open(&sealed, "row-1", Purpose::Credential);
+    assert_eq!(opened.unwrap_err(), VaultError::DoesNotOpen);
+}
+
+#[test]
+fn parts_of_a_place_cannot_be_shifted() {
+    assert_ne!(place(&["ab", "c", "d"]), place(&["a", "bc", "d"]));
+    assert_ne!(place(&["ab", "", "d"]), place(&["", "ab", "d"]));
+}
+
+#[test]
+fn every_changed_byte_and_every_cut_is_noticed() {
+    let key = data_key("acme");
+    let sealed = key.seal(b"s3cret", "row-1", Purpose::Credential).unwrap();
+    for index in 0..sealed.0.len() {
+        let mut changed = sealed.clone();
+        changed.0[index] ^= 1;
+        assert!(
+            key.open(&changed, "row-1", Purpose::Credential).is_err(),
+            "byte {index}"
+        );
+        let cut = Sealed(sealed.0[..index].to_vec());
+        assert!(
+            key.open(&cut, "row-1", Purpose::Credential).is_err(),
+            "cut at {index}"
+        );
+    }
+}
+
+#[test]
+fn the_same_secret_is_never_sealed_to_the_same_bytes() {
+    let key = data_key("acme");
+    let seal = || key.seal(b"s3cret", "row-1", Purpose::Credential).unwrap();
+    assert_ne!(seal(), seal());
+}
+
+#[test]
+fn an_unknown_master_key_is_named() {
+    let (_, wrapped) = ring(&["old"]).new_data_key("acme").unwrap();
+    let why = ring(&["new"]).unwrap("acme", &wrapped).err().unwrap();
+    assert_eq!(why, VaultError::UnknownKey("old".to_owned()));
+    assert!(why.to_string().contains("`old`"));
+}
+
+#[test]
+fn rotation_keeps_the_data_key_and_changes_its_wrapping() {
+    let old = new_master_key("old").unwrap();
+    let both = KeyRing::parse(&format!("{},{}", *new_master_key("new").unwrap(), *old)).unwrap();
+    let (key, wrapped) = KeyRing::parse(&old).unwrap().new_data_key("acme").unwrap();
+    let sealed = key.seal(b"s3cret", "row-1", Purpose::Credential).unwrap();
+    let rewrapped = both.wrap(&both.unwrap("acme", &wrapped).unwrap()).unwrap();
+    assert_eq!(rewrapped.key_id, "new");
+    let key = both.unwrap("acme", &rewrapped).unwrap();
+    assert!(key.open(&sealed, "row-1", Purpose::Credential).is_ok());
+}
+
+#[test]
+fn bad_key_rings_are_refused_without_quoting_keys() {
+    let short = STANDARD.encode([7; 31]);
+    let good = STANDARD.encode([7; 32]);
+    for (text, expected) in [
+        (String::new(), KeyRingError::Empty),
+        ("# only a comment\n".to_owned(), KeyRingError::Empty),
+        (good.clone(), KeyRingError::Malformed(1)),
+        (format!("a b:{good}"), KeyRingError::Malformed(1)),
+        (format!("k1:{good},{good}"), KeyRingError::Malformed(2)),
+        (
+            format!("k1:{short}"),
+            KeyRingError::WrongLength("k1".to_owned()),
+        ),
+        (
+            format!("k1:{good},k1:{good}"),
+            KeyRingError::Duplicate("k1".to_owned()),
+        ),
+    ] {
+        let why = KeyRing::parse(&text).unwrap_err();
+        assert_eq!(why, expected, "{text}");
+        assert!(!why.to_string().contains(&good));
+    }
+}
+
+#[test]
+fn debug_shows_ids_and_no_keys() {
+    let entry = new_master_key("k1").unwrap();
+    assert_eq!(
+        format!("{:?}", KeyRing::parse(&entry).unwrap()),
+        r#"["k1"]"#
+    );
+}
+
+#[test]
+fn a_secret_file_is_made_once_and_for_us_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/keyring");
+    let first = KeyRing::load_or_create(&path).unwrap();
+    let (_, wrapped) = first.new_data_key("acme").unwrap();
+    let second = KeyRing::load_or_create(&path).unwrap();
+    assert!(second.unwrap("acme", &wrapped).is_ok());
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+        1
+    );
+}
