@@ -44,8 +44,9 @@ create table connections (
     sealed          bytea not null,
     created_by      text not null,
     created_at      timestamptz not null default now(),
-    unique (tenant, name)
+    deleted_at      timestamptz
 );
+create unique index connections_name on connections (tenant, name) where deleted_at is null;
 comment on table connections is 'A tenant''s named access to one upstream.';
 comment on column connections.id is 'UUID v7, made by the service.';
 comment on column connections.tenant is 'Who owns it.';
@@ -56,6 +57,7 @@ comment on column connections.credential_type is 'What the sealed bytes hold: to
 comment on column connections.sealed is 'The credential, sealed with the tenant''s data key for this row.';
 comment on column connections.created_by is 'Subject of the caller that made it.';
 comment on column connections.created_at is 'When it was made.';
+comment on column connections.deleted_at is 'When it was deleted; its credential is wiped then, and the row stays for the links that were made with it.';
 
 create table links (
     id                  uuid primary key,

@@ -114,8 +114,8 @@ pub struct Deploy {
 /// The push that the provider was asked to send again, and what came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Proof {
-    /// Newest build of the site before the replay; a build after it is the proof.
-    pub after_build: Option<String>,
+    /// Netlify's ids of the site's builds before the replay; another one is the proof.
+    pub known_builds: Vec<String>,
     /// Build that the replayed push started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,

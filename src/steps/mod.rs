@@ -33,7 +33,7 @@ use crate::{
     },
     providers::Provider,
     store::resources::{Receipt, ResourceKind, Right},
-    upstream::{Access, Class, UpstreamError},
+    upstream::{Access, Class, UpstreamError, UpstreamKind},
 };
 
 /// What a step may know and use.
@@ -48,6 +48,8 @@ pub struct StepContext<'a> {
     pub netlify: &'a Access,
     /// The git provider.
     pub provider: &'a dyn Provider,
+    /// Which one it is.
+    pub provider_kind: UpstreamKind,
     /// When the interrupted try was about to have its effect, in database time.
     pub intent_at: Option<OffsetDateTime>,
     /// How long the step has been under way.
@@ -56,6 +58,8 @@ pub struct StepContext<'a> {
     pub stock: Option<DeployKey>,
     /// Netlify's ids of every deploy key in the ledger; only for a look after a lost answer.
     pub known_deploy_keys: Vec<String>,
+    /// Whether the provider was ever given the link's key.
+    pub key_was_sent: bool,
     /// What the link may remove.
     pub rights: Vec<(ResourceKind, String, Right)>,
     /// Whether the caller wants the site to stay.

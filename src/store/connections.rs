@@ -27,7 +27,7 @@ pub struct ConnectionRow {
     pub created_at: OffsetDateTime,
 }
 
-/// Stores a new connection; a name that the tenant has already violates `connections_tenant_name_key`.
+/// Stores a new connection; a name that the tenant has already violates `connections_name`.
 pub async fn insert(db: &mut PgConnection, row: &ConnectionRow, created_by: &str) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into connections (id, tenant, name, kind, host, credential_type, sealed, created_by, created_at)
@@ -57,7 +57,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         ConnectionRow,
         "select id, tenant, name, kind, host, credential_type, sealed, created_at
-         from connections where tenant = $1 and ($2::text is null or name > $2) order by name limit $3",
+         from connections where tenant = $1 and deleted_at is null and ($2::text is null or name > $2) order by name limit $3",
         tenant,
         after,
         limit
@@ -72,7 +72,7 @@ pub async fn get(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<Option
     let row = sqlx::query_as!(
         ConnectionRow,
         "select id, tenant, name, kind, host, credential_type, sealed, created_at
-         from connections where tenant = $1 and id = $2",
+         from connections where tenant = $1 and id = $2 and deleted_at is null",
         tenant,
         id
     )
@@ -92,7 +92,7 @@ pub async fn candidates(
     let rows = sqlx::query_as!(
         ConnectionRow,
         "select id, tenant, name, kind, host, credential_type, sealed, created_at from connections
-         where tenant = $1 and kind = $2 and host = $3 and ($4::text is null or name = $4) order by name limit 2",
+         where tenant = $1 and deleted_at is null and kind = $2 and host = $3 and ($4::text is null or name = $4) order by name limit 2",
         tenant,
         kind,
         host,
@@ -112,7 +112,7 @@ pub async fn replace_credential(
     sealed: &[u8],
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        "update connections set credential_type = $3, sealed = $4 where tenant = $1 and id = $2",
+        "update connections set credential_type = $3, sealed = $4 where tenant = $1 and id = $2 and deleted_at is null",
         tenant,
         id,
         credential_type,
@@ -123,11 +123,12 @@ pub async fn replace_credential(
     Ok(done.rows_affected() == 1)
 }
 
-/// Whether a link that is not over, or an unused deploy key, still needs the connection.
+/// Whether a link that is not over still needs the connection.
 pub async fn is_used(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<bool, StoreError> {
     let used = sqlx::query_scalar!(
         r#"select exists (
                select from links where tenant = $1 and (netlify_connection = $2 or provider_connection = $2)
+                                   and status not in ('unlinked', 'canceled')
            ) as "used!""#,
         tenant,
         id
@@ -137,17 +138,10 @@ pub async fn is_used(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<bo
     Ok(used)
 }
 
-/// Removes the connection and forgets its unused deploy keys; false when there is no such one.
+/// Wipes the credential and frees the name; false when there is no such connection.
 pub async fn delete(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<bool, StoreError> {
-    sqlx::query!(
-        "delete from resources where tenant = $1 and connection = $2",
-        tenant,
-        id
-    )
-    .execute(&mut *db)
-    .await?;
     let done = sqlx::query!(
-        "delete from connections where tenant = $1 and id = $2",
+        "update connections set deleted_at = now(), sealed = '' where tenant = $1 and id = $2 and deleted_at is null",
         tenant,
         id
     )

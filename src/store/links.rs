@@ -251,9 +251,9 @@ pub async fn request_undo(
         status.as_str(),
         wanted.as_str()
     )
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    Ok(())
+    step_runs::forget_tries(db, id).await
 }
 
 /// Makes a link that stands still due again, with its steps and facts as a retry leaves them.

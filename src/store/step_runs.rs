@@ -111,3 +111,11 @@ pub async fn upsert(
     .await?;
     Ok(())
 }
+
+/// Lets every step of a link be tried at once again.
+pub async fn forget_tries(db: &mut PgConnection, link: Uuid) -> Result<(), StoreError> {
+    sqlx::query!("update step_runs set attempts = 0, next_attempt_at = null where link_id = $1", link)
+        .execute(db)
+        .await?;
+    Ok(())
+}

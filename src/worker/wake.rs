@@ -43,7 +43,7 @@ impl Bell {
                 () = stop.cancelled() => return,
             }
             tokio::time::sleep(COALESCE).await;
-            let sent = sqlx::query("select set_config('synchronous_commit', 'off', false), pg_notify($1, '')")
+            let sent = sqlx::query("select set_config('synchronous_commit', 'off', true), pg_notify($1, '')")
                 .bind(CHANNEL)
                 .execute(&pool)
                 .await;

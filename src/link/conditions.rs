@@ -1,0 +1,118 @@
+//! The conditions of a link: what is true of it now, read off its steps.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use super::{
+    failure::Failure,
+    plan::StepName,
+    status::{StepState, text_enum},
+};
+
+text_enum! {
+    /// Something that is true of a link, false, or not yet known.
+    ConditionType {
+        /// The repository exists and may be linked.
+        RepositoryResolved "RepositoryResolved",
+        /// The deploy key is on the repository.
+        KeyInstalled "KeyInstalled",
+        /// The provider tells Netlify about pushes.
+        WebhookInstalled "WebhookInstalled",
+        /// The site knows its repository.
+        SiteConfigured "SiteConfigured",
+        /// The first build is deployed.
+        FirstDeployReady "FirstDeployReady",
+        /// A push was seen to start a build.
+        PushTriggersBuild "PushTriggersBuild",
+    }
+}
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Condition {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// Why, as a stable word: the state of the step behind it, or the code of its failure.
+    pub reason: String,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Since when.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub since: Option<OffsetDateTime>,
+}
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Nobody has seen it yet.
+    Unknown,
+}
+
+/// What a condition is read off.
+#[derive(Debug)]
+pub struct StepReport<'a> {
+    /// Which step.
+    pub step: StepName,
+    /// Where it stands.
+    pub state: StepState,
+    /// Its last failure.
+    pub failure: Option<&'a Failure>,
+    /// What it waits for.
+    pub note: Option<&'a str>,
+    /// When it ended.
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+impl ConditionType {
+    const fn step(self) -> StepName {
+        match self {
+            Self::RepositoryResolved => StepName::ResolveRepository,
+            Self::KeyInstalled => StepName::InstallDeployKey,
+            Self::WebhookInstalled => StepName::AlignWebhook,
+            Self::SiteConfigured => StepName::AttachRepository,
+            Self::FirstDeployReady => StepName::WatchDeploy,
+            Self::PushTriggersBuild => StepName::ProvePush,
+        }
+    }
+}
+
+/// The conditions of a link with these steps.
+pub fn conditions(steps: &[StepReport<'_>]) -> Vec<Condition> {
+    ConditionType::ALL
+        .iter()
+        .filter_map(|kind| {
+            let report = steps.iter().find(|report| report.step == kind.step())?;
+            Some(condition(*kind, report))
+        })
+        .collect()
+}
+
+fn condition(kind: ConditionType, report: &StepReport<'_>) -> Condition {
+    let status = match report.state {
+        StepState::Done => ConditionStatus::True,
+        StepState::Failed | StepState::Undone => ConditionStatus::False,
+        StepState::Pending
+        | StepState::Running
+        | StepState::Waiting
+        | StepState::Skipped
+        | StepState::UndoFailed => ConditionStatus::Unknown,
+    };
+    let failure = report.failure.filter(|_| report.state != StepState::Done);
+    Condition {
+        kind,
+        status,
+        reason: failure.map_or(report.state.as_str(), |failure| failure.code.as_str()).to_owned(),
+        message: failure.map(|failure| failure.detail.clone()).or_else(|| report.note.map(str::to_owned)),
+        since: report.finished_at,
+    }
+}

@@ -1,0 +1,57 @@
+//! Step `attach_repository`: the site learns its repository, and Netlify starts the first build.
+
+use super::{Halt, StepContext, Undone};
+use crate::{
+    link::facts::{Attachment, Fact},
+    netlify::sites::{self, Attach, Site},
+    store::resources::{ResourceKind, Right},
+};
+
+/// The site knows our repository, branch and key already. A second attaching would build again.
+pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    let site = sites::get(cx.netlify, &cx.site()?.id).await?;
+    Ok(is_attached(cx, &site)?.then(|| Fact::Attachment(site.attachment())))
+}
+
+fn is_attached(cx: &StepContext<'_>, site: &Site) -> Result<bool, Halt> {
+    let repository = cx.repository()?;
+    let has_path = site.repository_path().is_some_and(|path| path.eq_ignore_ascii_case(&repository.path));
+    let has_key = site.deploy_key_id() == Some(&cx.deploy_key()?.id);
+    Ok(has_path && has_key && site.branch() == Some(&repository.branch))
+}
+
+/// Attaches it. Netlify's answer is read back: a site that kept no key is deaf.
+pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let build = &cx.spec.build;
+    let repository = cx.repository()?;
+    let allowed = match &cx.spec.allowed_branches {
+        Some(branches) => branches.clone(),
+        None => vec![repository.branch.clone()],
+    };
+    let attach = Attach {
+        provider: cx.provider_kind,
+        repository,
+        deploy_key_id: &cx.deploy_key()?.id,
+        command: build.command.as_deref().unwrap_or_default(),
+        publish: build.publish.as_deref().unwrap_or_default(),
+        base: build.base.as_deref().unwrap_or_default(),
+        functions: build.functions.as_deref().unwrap_or_default(),
+        allowed_branches: &allowed,
+    };
+    let site = sites::attach(cx.netlify, &cx.site()?.id, &attach).await?;
+    Ok(Fact::Attachment(site.attachment()))
+}
+
+/// Detaches a site that stays; one that goes takes its attachment with it. Netlify deletes the
+/// site's keys when it detaches, which is what `reserve_deploy_key` would do next.
+pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
+    let Some(site) = &cx.facts.site else {
+        return Ok(Vec::new());
+    };
+    let stays = cx.keep_site || cx.right(ResourceKind::Site, &site.id) != Right::Ours;
+    let was_attached = matches!(cx.facts.attachment, Some(Attachment { .. }));
+    if stays && was_attached {
+        sites::unlink_repo(cx.netlify, &site.id).await?;
+    }
+    Ok(Vec::new())
+}

@@ -1,0 +1,57 @@
+//! Step `create_site`: a bare site, so that Netlify builds nothing before it can clone.
+
+use super::{Halt, StepContext, Undone, remove};
+use crate::{
+    link::{
+        facts::{Fact, Origin},
+        failure::FailureCode,
+    },
+    netlify::sites::{self, NewSite, Site},
+    store::resources::{Receipt, ResourceKind},
+};
+
+/// The site with our name, when it can only be ours: visible to our credential, and bare or with
+/// our key. The name is its natural key (limits.md C2).
+pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    let found = sites::find_by_name(cx.netlify, &cx.spec.site.name).await?;
+    Ok(found.filter(|site| is_ours(cx, site)).map(|site| {
+        let known = cx.facts.site.as_ref().is_some_and(|known| known.id == site.id);
+        let origin = if known { Origin::Made } else { cx.origin(site.made_at()) };
+        Fact::Site(site.fact(), origin)
+    }))
+}
+
+fn is_ours(cx: &StepContext<'_>, site: &Site) -> bool {
+    let ours = cx.facts.deploy_key.as_ref().map(|key| key.id.as_str());
+    let known = cx.facts.site.as_ref().is_some_and(|known| known.id == site.id);
+    let made_now = cx.origin(site.made_at()) == Origin::Made;
+    let team = cx.spec.site.team.as_deref();
+    let in_team = team.is_none() || site.account_slug.as_deref() == team;
+    in_team && (known || made_now) && (site.repository_path().is_none() || site.deploy_key_id() == ours)
+}
+
+/// Makes it.
+pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let new = NewSite {
+        name: &cx.spec.site.name,
+        team: cx.spec.site.team.as_deref(),
+    };
+    match sites::create(cx.netlify, &new).await {
+        Ok(site) => Ok(Fact::Site(site.fact(), Origin::Made)),
+        Err(error) if error.code == FailureCode::SiteNameTaken && cx.intent_at.is_some() => {
+            observe(cx).await?.ok_or_else(|| error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Deletes the site, unless the caller wants it to stay or it is not ours.
+pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
+    let Some(site) = &cx.facts.site else {
+        return Ok(Vec::new());
+    };
+    if cx.keep_site {
+        return Ok(vec![(ResourceKind::Site, site.id.clone(), Receipt::Kept)]);
+    }
+    remove(cx, ResourceKind::Site, &site.id, sites::delete(cx.netlify, &site.id)).await
+}

@@ -1,0 +1,89 @@
+//! Step `find_build`: the build that Netlify started when the repository was attached, and its deploy.
+
+use std::time::Duration;
+
+use super::{Halt, StepContext, Undone};
+use crate::{
+    link::facts::{Build, Deploy, Fact},
+    netlify::{
+        builds::{self, Cache},
+        deploys,
+    },
+};
+
+/// How long Netlify may take to start the build by itself, or to name its deploy.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The newest build of the site, unless it is the one that ended badly before a retry.
+pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    let mut started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
+    started.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+    let newest = started.into_iter().next();
+    let news = newest.filter(|build| Some(&build.id) != cx.facts.ended_build.as_ref());
+    match news {
+        None => Ok(None),
+        Some(build) => named(build, cx).map(Some),
+    }
+}
+
+/// Reads what the answer to the attaching named; without a name, looks for a while and then starts
+/// the build that should have been there.
+pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    if let Some(fact) = read_named(cx).await? {
+        return Ok(fact);
+    }
+    if let Some(fact) = observe(cx).await? {
+        return Ok(fact);
+    }
+    if cx.facts.ended_build.is_none() && cx.elapsed < PATIENCE {
+        return Err(Halt::wait(LOOK_AGAIN, "waits for Netlify to start the first build"));
+    }
+    let title = format!("linkbroker {}", cx.link.simple());
+    let build = builds::start(cx.netlify, &cx.site()?.id, &title, Cache::Keep).await?;
+    named(build, cx)
+}
+
+/// A build ends by itself.
+pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
+    Ok(Vec::new())
+}
+
+/// One call when the answer named the deploy, which knows its build; one when it named the build.
+async fn read_named(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    let Some(attachment) = cx.facts.attachment.as_ref().filter(|_| cx.facts.ended_build.is_none()) else {
+        return Ok(None);
+    };
+    if let Some(deploy_id) = &attachment.deploy_id {
+        match deploys::get(cx.netlify, deploy_id).await {
+            Ok(deploy) => return Ok(of_deploy(deploy)),
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match &attachment.build_id {
+        Some(build_id) => named(builds::get(cx.netlify, build_id).await?, cx).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn of_deploy(deploy: Deploy) -> Option<Fact> {
+    let build = Build {
+        id: deploy.build_id.clone()?,
+        deploy_id: deploy.id.clone(),
+    };
+    Some(Fact::Build(build, Some(deploy)))
+}
+
+/// Netlify names a build's deploy within seconds.
+fn named(build: builds::Build, cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    match build.fact() {
+        Some(build) => Ok(Fact::Build(build, None)),
+        None if cx.elapsed < PATIENCE => Err(Halt::wait(LOOK_AGAIN, "waits for Netlify to name the build's deploy")),
+        None => Err(Halt::stop(
+            crate::link::failure::FailureCode::BuildNotStarted,
+            format!("Netlify has the build {} but named no deploy for it", build.id),
+        )),
+    }
+}

@@ -1,0 +1,60 @@
+//! Step `install_deploy_key`: the public half of the key pair on the repository, read-only.
+
+use super::{Halt, StepContext, Undone, remove};
+use crate::{
+    link::{
+        facts::{Fact, InstalledKey, Origin},
+        failure::FailureCode,
+        plan::StepName,
+    },
+    store::resources::ResourceKind,
+};
+
+/// Fresh keys that a link may try after the first was in use elsewhere.
+const FRESH_KEYS: usize = 1;
+
+/// The key is on the repository, whoever put it there.
+pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    let key = cx.deploy_key()?;
+    let found = cx.provider.find_key(cx.repository()?, &key.public_key).await?;
+    Ok(found.map(|found| {
+        let installed = InstalledKey {
+            id: found.id,
+            deploy_key_id: key.id.clone(),
+        };
+        Fact::InstalledKey(installed, cx.origin(found.created_at))
+    }))
+}
+
+/// Puts it there. A key that is in use elsewhere is exchanged for a fresh one, once.
+pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let key = cx.deploy_key()?;
+    let title = format!("Netlify deploy key ({})", cx.spec.site.name);
+    match cx.provider.install_key(cx.repository()?, &title, &key.public_key).await {
+        Ok(installed) => {
+            let installed = InstalledKey {
+                id: installed.id,
+                deploy_key_id: key.id.clone(),
+            };
+            Ok(Fact::InstalledKey(installed, Origin::Made))
+        }
+        Err(error) if error.code == FailureCode::KeyInUseElsewhere => match observe(cx).await? {
+            Some(fact) => Ok(fact),
+            None if cx.facts.refused_keys.len() < FRESH_KEYS => Err(Halt::Reopen {
+                step: StepName::ReserveDeployKey,
+                fact: Fact::DeployKeyRefused,
+            }),
+            None => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes our key off the repository.
+pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
+    let Some(key) = &cx.facts.installed_key else {
+        return Ok(Vec::new());
+    };
+    let delete = cx.provider.remove_key(cx.repository()?, &key.id);
+    remove(cx, ResourceKind::InstalledKey, &key.id, delete).await
+}

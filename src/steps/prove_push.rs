@@ -1,0 +1,74 @@
+//! Step `prove_push`: a build started from the replayed push.
+//!
+//! The build doubles the first one, so it is canceled as soon as it is seen; that it started is
+//! the proof.
+
+use super::{Halt, StepContext, Undone, known};
+use crate::{
+    link::{
+        facts::{Build, Fact, Proof},
+        failure::{Failure, FailureCode},
+    },
+    netlify::{
+        builds,
+        deploys::{self, Verdict},
+    },
+    providers::{Delivery, DeliveryEvent},
+};
+
+/// Looking is all that this step does; canceling a double is harmless when repeated.
+pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    Ok(None)
+}
+
+/// Done when a new build is there; without one in time, says how the delivery ended.
+pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let proof = known(cx.facts.proof.as_ref(), "replayed push")?;
+    let started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
+    let new = started.iter().find(|build| !proof.known_builds.contains(&build.id));
+    if let Some(build) = new.and_then(builds::Build::fact) {
+        return proven(cx, proof, build).await;
+    }
+    if cx.elapsed < cx.pace.proof {
+        let note = "waits for the replayed push to start a build";
+        return Err(Halt::wait(cx.pace.watch_min, note));
+    }
+    Err(Halt::Stop(unproven(cx).await?))
+}
+
+/// A look leaves nothing behind.
+pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
+    Ok(Vec::new())
+}
+
+async fn proven(cx: &StepContext<'_>, proof: &Proof, build: Build) -> Result<Fact, Halt> {
+    let deploy = deploys::cancel(cx.netlify, &build.deploy_id).await?;
+    let level = match deploys::verdict(&deploy) {
+        Verdict::Ready => 3,
+        _ => 2,
+    };
+    Ok(Fact::Proof(Proof {
+        build: Some(build),
+        level,
+        ..proof.clone()
+    }))
+}
+
+async fn unproven(cx: &StepContext<'_>) -> Result<Failure, Halt> {
+    let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
+    let delivery = match cx.provider.capabilities().reports_deliveries {
+        true => cx.provider.last_delivery(cx.repository()?, webhook, DeliveryEvent::Push).await?,
+        false => None,
+    };
+    let detail = format!("no build started within {} s of the replayed push", cx.pace.proof.as_secs());
+    let failure = Failure::new(FailureCode::PushUnverified, detail);
+    Ok(failure.with_evidence("provider.webhook.deliveries", said(delivery)))
+}
+
+fn said(delivery: Option<Delivery>) -> String {
+    match delivery {
+        None => "the provider reports no delivery of a push".to_owned(),
+        Some(Delivery { status: None, .. }) => "the push was sent, and Netlify did not answer".to_owned(),
+        Some(Delivery { status: Some(status), .. }) => format!("the push was delivered, and Netlify answered {status}"),
+    }
+}

@@ -1,0 +1,50 @@
+//! Step `reserve_deploy_key`: a key pair at Netlify, from stock when there is one.
+//!
+//! Netlify's keys have no name and the call that makes one has no natural key (limits.md C2), so
+//! a key whose answer was lost is found by what the ledger does not know.
+
+use super::{Halt, StepContext, Undone, remove};
+use crate::{
+    link::facts::{Fact, Origin},
+    netlify::deploy_keys,
+    store::resources::{Receipt, ResourceKind},
+};
+
+/// The one key that was made since the interrupted try began and that no link knows. With several
+/// it cannot be told which is ours: none is taken.
+pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    let keys = deploy_keys::list(cx.netlify).await?;
+    let mut candidates = keys.into_iter().filter(|key| {
+        cx.origin(key.made_at()) == Origin::Made && !cx.known_deploy_keys.contains(&key.id)
+    });
+    match (candidates.next(), candidates.next()) {
+        (Some(key), None) => Ok(Some(Fact::DeployKey(key.fact()))),
+        _ => Ok(None),
+    }
+}
+
+/// The key that was taken from stock, else a new one.
+pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let key = match &cx.stock {
+        Some(key) => key.clone(),
+        None => deploy_keys::create(cx.netlify).await?.fact(),
+    };
+    Ok(Fact::DeployKey(key))
+}
+
+/// A key that the provider was ever given is deleted; an unused one serves the next link.
+pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
+    let mut receipts = Vec::new();
+    let mut sent = cx.facts.refused_keys.clone();
+    if let Some(key) = &cx.facts.deploy_key {
+        match cx.key_was_sent {
+            true => sent.push(key.id.clone()),
+            false => receipts.push((ResourceKind::DeployKey, key.id.clone(), Receipt::Stock)),
+        }
+    }
+    for id in sent {
+        let delete = deploy_keys::delete(cx.netlify, &id);
+        receipts.extend(remove(cx, ResourceKind::DeployKey, &id, delete).await?);
+    }
+    Ok(receipts)
+}

@@ -1,0 +1,46 @@
+//! Step `watch_deploy`: follows the deploy of the first build to its end.
+
+use super::{Halt, StepContext, Undone, known};
+use crate::{
+    diagnosis::{self, LiveState},
+    link::facts::{Deploy, Fact},
+    netlify::deploys::{self, Ending, Verdict},
+};
+
+/// Lines of the log's end that a diagnosis reads.
+const LOG_LINES: usize = 200;
+
+/// Looking is all that this step does.
+pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    Ok(None)
+}
+
+/// Done when the deploy is live; a failed one is diagnosed; else looks again later.
+pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let build = known(cx.facts.build.as_ref(), "build")?;
+    let deploy = deploys::get(cx.netlify, &build.deploy_id).await?;
+    match deploys::verdict(&deploy) {
+        Verdict::Ready | Verdict::Failed(Ending::Unchanged) => Ok(Fact::Deploy(deploy)),
+        Verdict::Failed(_) => Err(Halt::Stop(diagnose(cx, &deploy).await?)),
+        Verdict::Running | Verdict::InReview => Err(Halt::Wait {
+            after: cx.pace.pause(cx.elapsed),
+            note: format!("the deploy is `{}`", deploy.state),
+            fact: Some(Fact::Deploy(deploy)),
+        }),
+    }
+}
+
+/// A look leaves nothing behind.
+pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
+    Ok(Vec::new())
+}
+
+/// Rests on the log and on how things really are now, not on the error text alone.
+async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<crate::link::failure::Failure, Halt> {
+    let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
+    let key = cx.provider.find_key(cx.repository()?, &cx.deploy_key()?.public_key).await?;
+    let live = LiveState {
+        key_installed: Some(key.is_some()),
+    };
+    Ok(diagnosis::diagnose_build(deploy, &log, &live))
+}

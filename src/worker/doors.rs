@@ -1,0 +1,102 @@
+//! Opens the upstreams for a link: connection rows, unsealed credentials, configured instances.
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::{
+    link::failure::{Failure, FailureCode},
+    netlify,
+    providers::{self, Provider},
+    store::{
+        Scope, StoreError,
+        connections::{self, ConnectionRow},
+        data_keys,
+        links::LeasedLink,
+        scope,
+    },
+    upstream::{Access, Credential, Http, Instance, UpstreamKind},
+    vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey},
+};
+
+/// Everything that is needed to call upstreams on behalf of tenants.
+pub struct Doors {
+    http: Http,
+    instances: Vec<Arc<Instance>>,
+    key_ring: KeyRing,
+}
+
+/// The two upstreams of one link.
+pub struct Opened {
+    /// Netlify.
+    pub netlify: Access,
+    /// The git provider.
+    pub provider: Box<dyn Provider>,
+    /// Which one it is.
+    pub provider_kind: UpstreamKind,
+}
+
+/// Why an upstream cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The link cannot go on until the operator or the caller acts.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+impl Doors {
+    /// Doors to these instances.
+    pub fn new(http: Http, instances: Vec<Arc<Instance>>, key_ring: KeyRing) -> Self {
+        Self { http, instances, key_ring }
+    }
+
+    /// The upstreams of a link, with its connections' credentials.
+    ///
+    /// # Errors
+    /// When a connection is gone, its credential does not open, or its instance is no longer configured.
+    pub async fn open(&self, pool: &PgPool, link: &LeasedLink) -> Result<Opened, OpenError> {
+        let mut tx = scope(pool, Scope::Tenant(&link.tenant)).await?;
+        let wrapped = data_keys::get(&mut tx, &link.tenant).await?;
+        let netlify = connections::get(&mut tx, &link.tenant, link.netlify_connection).await?;
+        let provider = connections::get(&mut tx, &link.tenant, link.provider_connection).await?;
+        drop(tx);
+        let wrapped = wrapped.ok_or_else(|| closed("the tenant has no data key"))?;
+        let wrapped = WrappedDataKey {
+            key_id: wrapped.key_id,
+            bytes: wrapped.wrapped,
+        };
+        let key = self.key_ring.unwrap(&link.tenant, &wrapped).map_err(closed)?;
+        let (netlify, credential) = self.unseal(&key, netlify)?;
+        let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
+        let (instance, credential) = self.unseal(&key, provider)?;
+        let provider_kind = instance.kind;
+        let provider = providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
+        Ok(Opened {
+            netlify,
+            provider: provider.ok_or_else(|| closed(format!("{provider_kind} is not built yet")))?,
+            provider_kind,
+        })
+    }
+
+    fn unseal(&self, key: &DataKey, row: Option<ConnectionRow>) -> Result<(Arc<Instance>, Credential), Failure> {
+        let row = row.ok_or_else(|| closed("the link's connection was deleted"))?;
+        let instance = self.instances.iter().find(|known| known.kind.as_str() == row.kind && known.host == row.host);
+        let instance = instance.ok_or_else(|| closed(format!("{} is no longer configured", row.host)))?;
+        let plain = key.open(&Sealed(row.sealed), &seal_row(row.id), Purpose::Credential).map_err(closed)?;
+        let credential = Credential::from_stored(&row.credential_type, &plain).map_err(closed)?;
+        Ok((instance.clone(), credential))
+    }
+}
+
+/// How a connection's row is named in what is authenticated of its credential.
+pub fn seal_row(id: Uuid) -> String {
+    format!("connections/{id}")
+}
+
+fn closed(why: impl std::fmt::Display) -> Failure {
+    Failure::new(FailureCode::ConnectionUnusable, why.to_string())
+}
