@@ -1,2 +1,6 @@
 //! linkbroker links git repositories to Netlify sites for other programs.
 pub mod link;
+pub mod netlify;
+pub mod providers;
+pub mod redact;
+pub mod upstream;

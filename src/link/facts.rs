@@ -109,6 +109,18 @@ pub struct Deploy {
     pub created_at: Option<String>,
     /// RFC 3339, by Netlify's clock; absent when it was not published.
     pub published_at: Option<String>,
+    /// Title of the build; ours when we started it.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// What started it: `git` for a push, `api` for a call; new words may appear.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Whether Netlify decided not to build.
+    #[serde(default)]
+    pub skipped: bool,
+    /// Whether Netlify refused to build because it does not know who pushed.
+    #[serde(default)]
+    pub unknown_contributor: bool,
 }
 
 /// How far it is proven that a push to the repository builds the site.
