@@ -1,4 +1,5 @@
 //! linkbroker links git repositories to Netlify sites for other programs.
+pub mod diagnosis;
 pub mod link;
 pub mod netlify;
 pub mod providers;
