@@ -15,7 +15,6 @@ use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-pub use instance::{Instance, UpstreamKind};
 pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use settings::{
@@ -26,6 +25,7 @@ use instance::{BUILT_IN, api_address, read_providers};
 use issuer::{ISSUERS, read_issuers};
 use problems::{Complaint, Problems};
 
+use crate::upstream::Instance;
 use crate::vault::KeyRing;
 
 const LISTEN: &str = "127.0.0.1:8080";
@@ -237,7 +237,9 @@ fn listen(args: &ServerArgs, problems: &mut Problems) -> SocketAddr {
         problems.add(
             SETTING,
             format!("--dev serves this machine alone, and {text} can be reached by others"),
-            format!("Listen on {LISTEN}, or set LINKBROKER_ISSUERS and LINKBROKER_KEYRING and leave out --dev."),
+            format!(
+                "Listen on {LISTEN}, or set LINKBROKER_ISSUERS and LINKBROKER_KEYRING and leave out --dev."
+            ),
         );
     }
     address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))

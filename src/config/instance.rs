@@ -2,105 +2,24 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use url::{Host, Url};
-use utoipa::ToSchema;
 
 use super::problems::{Complaint, Problems};
+use crate::upstream::{Instance, UpstreamKind};
 
-/// Which vendor's API an upstream speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UpstreamKind {
-    /// Netlify itself.
-    Netlify,
-    /// GitHub, and GitHub Enterprise Server.
-    Github,
-    /// GitLab, also self-hosted.
-    Gitlab,
-    /// Bitbucket Cloud.
-    Bitbucket,
-    /// Azure DevOps Services.
-    AzureDevops,
-    /// A git host without an API that we know: people do its part by hand.
-    Manual,
-}
-
-impl UpstreamKind {
-    /// Every kind, Netlify first.
-    pub const ALL: &[Self] = &[
-        Self::Netlify,
-        Self::Github,
-        Self::Gitlab,
-        Self::Bitbucket,
-        Self::AzureDevops,
-        Self::Manual,
-    ];
-
-    /// The stable text form, as in the API, in rows and in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Netlify => "netlify",
-            Self::Github => "github",
-            Self::Gitlab => "gitlab",
-            Self::Bitbucket => "bitbucket",
-            Self::AzureDevops => "azure_devops",
-            Self::Manual => "manual",
-        }
+/// Where the API of a self-hosted instance lives by the vendor's convention; `None` where
+/// there is no self-hosted edition that we speak to.
+fn conventional_api(kind: UpstreamKind, host: &str) -> Option<String> {
+    match kind {
+        // GitHub Enterprise Cloud with data residency: `https://api.SUB.ghe.com`.
+        UpstreamKind::Github if host.ends_with(".ghe.com") => Some(format!("https://api.{host}")),
+        UpstreamKind::Github => Some(format!("https://{host}/api/v3")),
+        UpstreamKind::Gitlab => Some(format!("https://{host}/api/v4")),
+        UpstreamKind::Manual => Some(format!("https://{host}")),
+        UpstreamKind::Netlify | UpstreamKind::Bitbucket | UpstreamKind::AzureDevops => None,
     }
-
-    /// Where the API of a self-hosted instance lives by the vendor's convention; `None` where
-    /// there is no self-hosted edition that we speak to.
-    fn conventional_api(self, host: &str) -> Option<String> {
-        match self {
-            // GitHub Enterprise Cloud with data residency: `https://api.SUB.ghe.com`.
-            Self::Github if host.ends_with(".ghe.com") => Some(format!("https://api.{host}")),
-            Self::Github => Some(format!("https://{host}/api/v3")),
-            Self::Gitlab => Some(format!("https://{host}/api/v4")),
-            Self::Manual => Some(format!("https://{host}")),
-            Self::Netlify | Self::Bitbucket | Self::AzureDevops => None,
-        }
-    }
-}
-
-impl std::fmt::Display for UpstreamKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for UpstreamKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.iter().copied();
-        known
-            .clone()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| {
-                let names: Vec<_> = known.map(Self::as_str).collect();
-                format!("`{text}` is not one of {}", names.join(", "))
-            })
-    }
-}
-
-/// One upstream that linkbroker may talk to. Tenants choose among these; they never name addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
-    /// Which API it speaks.
-    pub kind: UpstreamKind,
-    /// The host in repository addresses, in lower case, e.g. `github.com`; `netlify.com` for Netlify.
-    pub host: String,
-    /// Base address of its API, without a slash at the end of its path.
-    pub api: Url,
-    /// The host of its SSH addresses.
-    pub ssh_host: String,
-    /// Whether it may resolve to private addresses.
-    pub private_network: bool,
-    /// Certificates (PEM) to trust for it besides the system's.
-    pub ca_file: Option<PathBuf>,
 }
 
 /// A built-in upstream and the setting that overrides its API address.
@@ -276,7 +195,7 @@ impl ProviderEntry {
             ));
         }
         let host = host_name("host", &self.host)?;
-        let conventional = || self.kind.conventional_api(&host);
+        let conventional = || conventional_api(self.kind, &host);
         let address = self.api.clone().or_else(conventional).ok_or_else(|| {
             Complaint::new(
                 format!("a provider of kind {} needs its `api`", self.kind),

@@ -42,7 +42,11 @@ pub struct Condition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Since when.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub since: Option<OffsetDateTime>,
 }
 
@@ -111,8 +115,12 @@ fn condition(kind: ConditionType, report: &StepReport<'_>) -> Condition {
     Condition {
         kind,
         status,
-        reason: failure.map_or(report.state.as_str(), |failure| failure.code.as_str()).to_owned(),
-        message: failure.map(|failure| failure.detail.clone()).or_else(|| report.note.map(str::to_owned)),
+        reason: failure
+            .map_or(report.state.as_str(), |failure| failure.code.as_str())
+            .to_owned(),
+        message: failure
+            .map(|failure| failure.detail.clone())
+            .or_else(|| report.note.map(str::to_owned)),
         since: report.finished_at,
     }
 }

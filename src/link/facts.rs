@@ -109,6 +109,18 @@ pub struct Deploy {
     pub created_at: Option<String>,
     /// RFC 3339, by Netlify's clock; absent when it was not published.
     pub published_at: Option<String>,
+    /// Title of the build; ours when we started it.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// What started it: `git` for a push, `api` for a call; new words may appear.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Whether Netlify decided not to build.
+    #[serde(default)]
+    pub skipped: bool,
+    /// Whether Netlify refused to build because it does not know who pushed.
+    #[serde(default)]
+    pub unknown_contributor: bool,
 }
 
 /// The push that the provider was asked to send again, and what came of it.
@@ -195,7 +207,9 @@ impl Facts {
         match fact {
             Fact::Repository(it) => self.repository = Some(it),
             Fact::DeployKey(it) => self.deploy_key = Some(it),
-            Fact::DeployKeyRefused => self.refused_keys.extend(self.deploy_key.take().map(|key| key.id)),
+            Fact::DeployKeyRefused => self
+                .refused_keys
+                .extend(self.deploy_key.take().map(|key| key.id)),
             Fact::InstalledKey(it, _) => self.installed_key = Some(it),
             Fact::Webhook(it, _) => self.webhook = Some(it),
             Fact::Site(it, _) => self.site = Some(it),

@@ -140,6 +140,9 @@ catalogue! {
     CredentialRefused "credential_refused" Caller NeedsAction
         "The upstream refused the connection's credential"
         "Replace the credential of the connection named in the detail, then retry the link.";
+    ConnectionUnusable "connection_unusable" Broker NeedsAction
+        "A connection of the link cannot be used any more"
+        "The detail says why: bring the connection, its instance or the key ring back, then retry the link.";
     ProviderRefused "provider_refused" Provider Permanent
         "The provider refuses access to the repository"
         "Ask the provider's support about the repository; the detail carries its request id.";
@@ -197,6 +200,12 @@ catalogue! {
     BuildCommandFailed "build_command_failed" Caller NeedsAction
         "The build command failed"
         "Mend the build (the log's end is in the diagnosis), then push.";
+    BuildPluginFailed "build_plugin_failed" Caller NeedsAction
+        "A build plugin or extension failed"
+        "Pin, mend or remove the plugin that the log names, then push.";
+    FunctionsInvalid "functions_invalid" Caller NeedsAction
+        "The site's functions cannot be bundled"
+        "Mend the functions or `build.functions`, then push.";
     PublishDirMissing "publish_dir_missing" Caller NeedsAction
         "The publish directory does not exist after the build"
         "Set `build.publish` to the folder that the build writes, or mend `netlify.toml`.";

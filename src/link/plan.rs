@@ -31,8 +31,8 @@ text_enum! {
 }
 
 use StepName::{
-    AlignWebhook, AttachRepository, CreateSite, FindBuild, InstallDeployKey, InstallWebhook, ProvePush,
-    ReplayPush, ReserveDeployKey, ResolveRepository, WatchDeploy,
+    AlignWebhook, AttachRepository, CreateSite, FindBuild, InstallDeployKey, InstallWebhook,
+    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, WatchDeploy,
 };
 
 /// What a step does to the world, which says what the engine owes it.

@@ -121,8 +121,18 @@ fn build(host: &str, path: &str) -> Result<RepositoryRef, RefError> {
 
 /// Clone boxes show a user name before the host, which is fine; a token there is not.
 fn looks_like_token(user: &str) -> bool {
-    const PREFIXES: [&str; 7] = ["ghp_", "gho_", "ghu_", "ghs_", "github_pat_", "glpat-", "nfp_"];
-    user == "x-access-token" || user.len() > 39 || PREFIXES.iter().any(|prefix| user.starts_with(prefix))
+    const PREFIXES: [&str; 7] = [
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "github_pat_",
+        "glpat-",
+        "nfp_",
+    ];
+    user == "x-access-token"
+        || user.len() > 39
+        || PREFIXES.iter().any(|prefix| user.starts_with(prefix))
 }
 
 fn is_plain(part: &str) -> bool {
@@ -156,9 +166,14 @@ mod tests {
             "https://github.com/acme/docs?tab=readme#top",
         ];
         for form in forms {
-            let parsed = RepositoryRef::parse(form).unwrap_or_else(|error| panic!("{form}: {error}"));
+            let parsed =
+                RepositoryRef::parse(form).unwrap_or_else(|error| panic!("{form}: {error}"));
             assert_eq!(parsed.host, "github.com", "{form}");
-            assert_eq!(parsed.owner_and_name().as_deref(), Ok("acme/docs"), "{form}");
+            assert_eq!(
+                parsed.owner_and_name().as_deref(),
+                Ok("acme/docs"),
+                "{form}"
+            );
         }
     }
 
@@ -178,7 +193,10 @@ mod tests {
                 "https://ghp_0123456789@github.com/acme/docs",
                 RefError::CredentialsInUrl,
             ),
-            ("me:hunter2@github.com/acme/docs", RefError::CredentialsInUrl),
+            (
+                "me:hunter2@github.com/acme/docs",
+                RefError::CredentialsInUrl,
+            ),
         ];
         for (form, expected) in cases {
             let error = RepositoryRef::parse(form).expect_err(form);
@@ -193,8 +211,12 @@ mod tests {
 
     #[test]
     fn keeps_dots_in_names_and_strips_git_once() {
-        let dotted = RepositoryRef::parse("https://github.com/acme/acme.github.io.git").expect("an address");
-        assert_eq!(dotted.owner_and_name().as_deref(), Ok("acme/acme.github.io"));
+        let dotted =
+            RepositoryRef::parse("https://github.com/acme/acme.github.io.git").expect("an address");
+        assert_eq!(
+            dotted.owner_and_name().as_deref(),
+            Ok("acme/acme.github.io")
+        );
         let twice = RepositoryRef::parse("https://github.com/acme/x.git.git").expect("an address");
         assert_eq!(twice.path, "acme/x.git");
     }

@@ -197,7 +197,11 @@ impl LinkRequest {
         if !check.0.is_empty() {
             return Err(check.0);
         }
-        let name = self.site.name.clone().unwrap_or_else(|| derived_name(&path));
+        let name = self
+            .site
+            .name
+            .clone()
+            .unwrap_or_else(|| derived_name(&path));
         Ok(LinkSpec {
             host,
             path,
@@ -273,7 +277,11 @@ impl LinkRequest {
             "name at most 50 branches",
         );
         for (at, branch) in branches.iter().enumerate() {
-            check.that(is_branch(branch), &format!("/allowed_branches/{at}"), BRANCH_RULE);
+            check.that(
+                is_branch(branch),
+                &format!("/allowed_branches/{at}"),
+                BRANCH_RULE,
+            );
         }
         // Netlify then builds once and ignores every push (what-users-want.md, finding 3).
         if let Some(branch) = &self.branch {
@@ -349,7 +357,9 @@ fn is_line(text: &str, max: usize) -> bool {
 }
 
 fn is_folder(path: &str) -> bool {
-    is_line(path, SETTING_MAX) && !path.starts_with('/') && !path.split('/').any(|part| part == "..")
+    is_line(path, SETTING_MAX)
+        && !path.starts_with('/')
+        && !path.split('/').any(|part| part == "..")
 }
 
 /// A name nobody else has: 64 random bits (limits.md C2), readable at the front.

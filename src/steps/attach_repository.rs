@@ -15,7 +15,9 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 fn is_attached(cx: &StepContext<'_>, site: &Site) -> Result<bool, Halt> {
     let repository = cx.repository()?;
-    let has_path = site.repository_path().is_some_and(|path| path.eq_ignore_ascii_case(&repository.path));
+    let has_path = site
+        .repository_path()
+        .is_some_and(|path| path.eq_ignore_ascii_case(&repository.path));
     let has_key = site.deploy_key_id() == Some(&cx.deploy_key()?.id);
     Ok(has_path && has_key && site.branch() == Some(&repository.branch))
 }
@@ -37,6 +39,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         base: build.base.as_deref().unwrap_or_default(),
         functions: build.functions.as_deref().unwrap_or_default(),
         allowed_branches: &allowed,
+        stop_builds: false,
     };
     let site = sites::attach(cx.netlify, &cx.site()?.id, &attach).await?;
     Ok(Fact::Attachment(site.attachment()))

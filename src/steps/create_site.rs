@@ -15,19 +15,33 @@ use crate::{
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let found = sites::find_by_name(cx.netlify, &cx.spec.site.name).await?;
     Ok(found.filter(|site| is_ours(cx, site)).map(|site| {
-        let known = cx.facts.site.as_ref().is_some_and(|known| known.id == site.id);
-        let origin = if known { Origin::Made } else { cx.origin(site.made_at()) };
+        let known = cx
+            .facts
+            .site
+            .as_ref()
+            .is_some_and(|known| known.id == site.id);
+        let origin = if known {
+            Origin::Made
+        } else {
+            cx.origin(site.made_at())
+        };
         Fact::Site(site.fact(), origin)
     }))
 }
 
 fn is_ours(cx: &StepContext<'_>, site: &Site) -> bool {
     let ours = cx.facts.deploy_key.as_ref().map(|key| key.id.as_str());
-    let known = cx.facts.site.as_ref().is_some_and(|known| known.id == site.id);
+    let known = cx
+        .facts
+        .site
+        .as_ref()
+        .is_some_and(|known| known.id == site.id);
     let made_now = cx.origin(site.made_at()) == Origin::Made;
     let team = cx.spec.site.team.as_deref();
     let in_team = team.is_none() || site.account_slug.as_deref() == team;
-    in_team && (known || made_now) && (site.repository_path().is_none() || site.deploy_key_id() == ours)
+    in_team
+        && (known || made_now)
+        && (site.repository_path().is_none() || site.deploy_key_id() == ours)
 }
 
 /// Makes it.
@@ -53,5 +67,11 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     if cx.keep_site {
         return Ok(vec![(ResourceKind::Site, site.id.clone(), Receipt::Kept)]);
     }
-    remove(cx, ResourceKind::Site, &site.id, sites::delete(cx.netlify, &site.id)).await
+    remove(
+        cx,
+        ResourceKind::Site,
+        &site.id,
+        sites::delete(cx.netlify, &site.id),
+    )
+    .await
 }

@@ -38,7 +38,10 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         return Ok(fact);
     }
     if cx.facts.ended_build.is_none() && cx.elapsed < PATIENCE {
-        return Err(Halt::wait(LOOK_AGAIN, "waits for Netlify to start the first build"));
+        return Err(Halt::wait(
+            LOOK_AGAIN,
+            "waits for Netlify to start the first build",
+        ));
     }
     let title = format!("linkbroker {}", cx.link.simple());
     let build = builds::start(cx.netlify, &cx.site()?.id, &title, Cache::Keep).await?;
@@ -52,7 +55,12 @@ pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
 
 /// One call when the answer named the deploy, which knows its build; one when it named the build.
 async fn read_named(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
-    let Some(attachment) = cx.facts.attachment.as_ref().filter(|_| cx.facts.ended_build.is_none()) else {
+    let Some(attachment) = cx
+        .facts
+        .attachment
+        .as_ref()
+        .filter(|_| cx.facts.ended_build.is_none())
+    else {
         return Ok(None);
     };
     if let Some(deploy_id) = &attachment.deploy_id {
@@ -80,10 +88,16 @@ fn of_deploy(deploy: Deploy) -> Option<Fact> {
 fn named(build: builds::Build, cx: &StepContext<'_>) -> Result<Fact, Halt> {
     match build.fact() {
         Some(build) => Ok(Fact::Build(build, None)),
-        None if cx.elapsed < PATIENCE => Err(Halt::wait(LOOK_AGAIN, "waits for Netlify to name the build's deploy")),
+        None if cx.elapsed < PATIENCE => Err(Halt::wait(
+            LOOK_AGAIN,
+            "waits for Netlify to name the build's deploy",
+        )),
         None => Err(Halt::stop(
             crate::link::failure::FailureCode::BuildNotStarted,
-            format!("Netlify has the build {} but named no deploy for it", build.id),
+            format!(
+                "Netlify has the build {} but named no deploy for it",
+                build.id
+            ),
         )),
     }
 }

@@ -16,7 +16,10 @@ const FRESH_KEYS: usize = 1;
 /// The key is on the repository, whoever put it there.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let key = cx.deploy_key()?;
-    let found = cx.provider.find_key(cx.repository()?, &key.public_key).await?;
+    let found = cx
+        .provider
+        .find_key(cx.repository()?, &key.public_key)
+        .await?;
     Ok(found.map(|found| {
         let installed = InstalledKey {
             id: found.id,
@@ -30,7 +33,11 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let key = cx.deploy_key()?;
     let title = format!("Netlify deploy key ({})", cx.spec.site.name);
-    match cx.provider.install_key(cx.repository()?, &title, &key.public_key).await {
+    match cx
+        .provider
+        .install_key(cx.repository()?, &title, &key.public_key)
+        .await
+    {
         Ok(installed) => {
             let installed = InstalledKey {
                 id: installed.id,

@@ -9,7 +9,10 @@ use crate::{
 
 /// A webhook with Netlify's address is there, and nothing is wrong with it.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
-    let found = cx.provider.find_webhook(cx.repository()?, &address(cx)).await?;
+    let found = cx
+        .provider
+        .find_webhook(cx.repository()?, &address(cx))
+        .await?;
     let fit = found.filter(|found| found.faults.is_empty());
     Ok(fit.map(|found| Fact::Webhook(found.webhook, cx.origin(found.created_at))))
 }

@@ -135,17 +135,27 @@ impl From<UpstreamError> for Halt {
     fn from(error: UpstreamError) -> Self {
         match error.class {
             Class::RateLimited { until } => {
-                let rest = (until - OffsetDateTime::now_utc()).try_into().unwrap_or_default();
-                Self::wait(rest, format!("waits for {}'s rate limit to be reset", error.trace.upstream))
+                let rest = (until - OffsetDateTime::now_utc())
+                    .try_into()
+                    .unwrap_or_default();
+                Self::wait(
+                    rest,
+                    format!(
+                        "waits for {}'s rate limit to be reset",
+                        error.trace.upstream
+                    ),
+                )
             }
             Class::Transient | Class::Uncertain => Self::Retry {
                 uncertain: error.class == Class::Uncertain,
                 failure: error.into(),
             },
-            Class::NotFound | Class::Refused if error.code.severity() == Severity::Transient => Self::Retry {
-                failure: error.into(),
-                uncertain: false,
-            },
+            Class::NotFound | Class::Refused if error.code.severity() == Severity::Transient => {
+                Self::Retry {
+                    failure: error.into(),
+                    uncertain: false,
+                }
+            }
             Class::NotFound | Class::Refused => Self::Stop(error.into()),
         }
     }
@@ -215,14 +225,22 @@ impl StepContext<'_> {
 
     /// How the link may treat an object: one that is not in the ledger is nobody's to remove.
     fn right(&self, kind: ResourceKind, id: &str) -> Right {
-        let mine = self.rights.iter().find(|(of, known, _)| *of == kind && known == id);
+        let mine = self
+            .rights
+            .iter()
+            .find(|(of, known, _)| *of == kind && known == id);
         mine.map_or(Right::Foreign, |(_, _, right)| *right)
     }
 }
 
 /// The plan's order guarantees it; a gap is a fault of ours and says so.
 fn known<'a, T>(fact: Option<&'a T>, what: &str) -> Result<&'a T, Halt> {
-    fact.ok_or_else(|| Halt::stop(FailureCode::Internal, format!("the link does not know its {what}")))
+    fact.ok_or_else(|| {
+        Halt::stop(
+            FailureCode::Internal,
+            format!("the link does not know its {what}"),
+        )
+    })
 }
 
 /// Removes an object that is ours alone; says why it stays when it is not.

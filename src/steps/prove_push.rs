@@ -25,7 +25,9 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let proof = known(cx.facts.proof.as_ref(), "replayed push")?;
     let started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
-    let new = started.iter().find(|build| !proof.known_builds.contains(&build.id));
+    let new = started
+        .iter()
+        .find(|build| !proof.known_builds.contains(&build.id));
     if let Some(build) = new.and_then(builds::Build::fact) {
         return proven(cx, proof, build).await;
     }
@@ -57,10 +59,17 @@ async fn proven(cx: &StepContext<'_>, proof: &Proof, build: Build) -> Result<Fac
 async fn unproven(cx: &StepContext<'_>) -> Result<Failure, Halt> {
     let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
     let delivery = match cx.provider.capabilities().reports_deliveries {
-        true => cx.provider.last_delivery(cx.repository()?, webhook, DeliveryEvent::Push).await?,
+        true => {
+            cx.provider
+                .last_delivery(cx.repository()?, webhook, DeliveryEvent::Push)
+                .await?
+        }
         false => None,
     };
-    let detail = format!("no build started within {} s of the replayed push", cx.pace.proof.as_secs());
+    let detail = format!(
+        "no build started within {} s of the replayed push",
+        cx.pace.proof.as_secs()
+    );
     let failure = Failure::new(FailureCode::PushUnverified, detail);
     Ok(failure.with_evidence("provider.webhook.deliveries", said(delivery)))
 }
@@ -68,7 +77,12 @@ async fn unproven(cx: &StepContext<'_>) -> Result<Failure, Halt> {
 fn said(delivery: Option<Delivery>) -> String {
     match delivery {
         None => "the provider reports no delivery of a push".to_owned(),
-        Some(Delivery { status: None, .. }) => "the push was sent, and Netlify did not answer".to_owned(),
-        Some(Delivery { status: Some(status), .. }) => format!("the push was delivered, and Netlify answered {status}"),
+        Some(Delivery { status: None, .. }) => {
+            "the push was sent, and Netlify did not answer".to_owned()
+        }
+        Some(Delivery {
+            status: Some(status),
+            ..
+        }) => format!("the push was delivered, and Netlify answered {status}"),
     }
 }

@@ -10,7 +10,10 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 /// Existence, id, privacy, branch and rights, before anything is touched.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    let repository = cx.provider.resolve(&cx.spec.path, cx.spec.branch.as_deref()).await?;
+    let repository = cx
+        .provider
+        .resolve(&cx.spec.path, cx.spec.branch.as_deref())
+        .await?;
     Ok(Fact::Repository(repository))
 }
 

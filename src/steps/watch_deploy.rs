@@ -36,11 +36,18 @@ pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
 }
 
 /// Rests on the log and on how things really are now, not on the error text alone.
-async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<crate::link::failure::Failure, Halt> {
+async fn diagnose(
+    cx: &StepContext<'_>,
+    deploy: &Deploy,
+) -> Result<crate::link::failure::Failure, Halt> {
     let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
-    let key = cx.provider.find_key(cx.repository()?, &cx.deploy_key()?.public_key).await?;
+    let key = cx
+        .provider
+        .find_key(cx.repository()?, &cx.deploy_key()?.public_key)
+        .await?;
     let live = LiveState {
-        key_installed: Some(key.is_some()),
+        key_installed: Some(key.is_some_and(|key| key.enabled)),
+        branch_exists: None,
     };
     Ok(diagnosis::diagnose_build(deploy, &log, &live))
 }

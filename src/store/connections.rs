@@ -28,7 +28,11 @@ pub struct ConnectionRow {
 }
 
 /// Stores a new connection; a name that the tenant has already violates `connections_name`.
-pub async fn insert(db: &mut PgConnection, row: &ConnectionRow, created_by: &str) -> Result<(), StoreError> {
+pub async fn insert(
+    db: &mut PgConnection,
+    row: &ConnectionRow,
+    created_by: &str,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into connections (id, tenant, name, kind, host, credential_type, sealed, created_by, created_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -68,7 +72,11 @@ pub async fn list(
 }
 
 /// The tenant's connection of this id.
-pub async fn get(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<Option<ConnectionRow>, StoreError> {
+pub async fn get(
+    db: &mut PgConnection,
+    tenant: &str,
+    id: Uuid,
+) -> Result<Option<ConnectionRow>, StoreError> {
     let row = sqlx::query_as!(
         ConnectionRow,
         "select id, tenant, name, kind, host, credential_type, sealed, created_at

@@ -139,7 +139,11 @@ pub async fn insert(db: &mut PgConnection, link: &NewLink) -> Result<(), StoreEr
 }
 
 /// The tenant's link of this id.
-pub async fn get(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<Option<LinkRow>, StoreError> {
+pub async fn get(
+    db: &mut PgConnection,
+    tenant: &str,
+    id: Uuid,
+) -> Result<Option<LinkRow>, StoreError> {
     let filter = Filter {
         id: Some(id),
         ..Filter::default()
@@ -351,9 +355,16 @@ pub async fn renew(
 }
 
 /// What is wanted of the links that a worker holds. Needs [`super::Scope::Everybody`].
-pub async fn wanted_of(db: &mut PgConnection, owner: Uuid) -> Result<Vec<(Uuid, Wanted)>, StoreError> {
-    let rows = sqlx::query!("select id, wanted from links where lease_owner = $1", owner).fetch_all(db).await?;
-    rows.into_iter().map(|row| Ok((row.id, row.wanted.parse()?))).collect()
+pub async fn wanted_of(
+    db: &mut PgConnection,
+    owner: Uuid,
+) -> Result<Vec<(Uuid, Wanted)>, StoreError> {
+    let rows = sqlx::query!("select id, wanted from links where lease_owner = $1", owner)
+        .fetch_all(db)
+        .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.id, row.wanted.parse()?)))
+        .collect()
 }
 
 /// How long until the next link is due; nothing when none waits. Needs [`super::Scope::Everybody`].
@@ -435,7 +446,12 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
 }
 
 /// Lets go of a link without writing what became of it: it is due again after `after`.
-pub async fn let_go(db: &mut PgConnection, id: Uuid, fence: i64, after: Duration) -> Result<(), StoreError> {
+pub async fn let_go(
+    db: &mut PgConnection,
+    id: Uuid,
+    fence: i64,
+    after: Duration,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update links set lease_owner = null, lease_until = null, next_run_at = now() + $3 where id = $1 and fence = $2",
         id,

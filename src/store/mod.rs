@@ -50,7 +50,9 @@ impl StoreError {
     /// Name of the constraint that refused a write, when one did.
     pub fn constraint(&self) -> Option<&str> {
         match self {
-            Self::Database(error) => error.as_database_error().and_then(|error| error.constraint()),
+            Self::Database(error) => error
+                .as_database_error()
+                .and_then(|error| error.constraint()),
             _ => None,
         }
     }
@@ -60,7 +62,10 @@ impl StoreError {
 ///
 /// # Errors
 /// When the pool has no connection in time or the database is away.
-pub async fn scope(pool: &PgPool, scope: Scope<'_>) -> Result<Transaction<'static, Postgres>, StoreError> {
+pub async fn scope(
+    pool: &PgPool,
+    scope: Scope<'_>,
+) -> Result<Transaction<'static, Postgres>, StoreError> {
     let mut tx = pool.begin().await?;
     let tenant = match scope {
         Scope::Tenant(tenant) => tenant,
@@ -80,7 +85,8 @@ pub async fn scope(pool: &PgPool, scope: Scope<'_>) -> Result<Transaction<'stati
 /// # Errors
 /// When the database is away or a migration fails.
 pub async fn migrate(database_url: &str) -> Result<(), sqlx::migrate::MigrateError> {
-    let options = PgConnectOptions::from_str(database_url)?.application_name("linkbroker-migrations");
+    let options =
+        PgConnectOptions::from_str(database_url)?.application_name("linkbroker-migrations");
     let mut connection = PgConnection::connect_with(&options).await?;
     // sqlx holds an advisory lock while it migrates.
     MIGRATIONS.run(&mut connection).await?;

@@ -137,7 +137,11 @@ pub async fn record(
     Ok(())
 }
 
-async fn is_used_by_another(db: &mut PgConnection, resource: Uuid, link: Uuid) -> Result<bool, StoreError> {
+async fn is_used_by_another(
+    db: &mut PgConnection,
+    resource: Uuid,
+    link: Uuid,
+) -> Result<bool, StoreError> {
     let used = sqlx::query_scalar!(
         r#"select exists (
                select from resource_uses where resource_id = $1 and link_id <> $2 and receipt is null
@@ -238,7 +242,10 @@ pub async fn rights(
 }
 
 /// Netlify's ids of every deploy key ever met by a connection.
-pub async fn known_deploy_keys(db: &mut PgConnection, connection: Uuid) -> Result<Vec<String>, StoreError> {
+pub async fn known_deploy_keys(
+    db: &mut PgConnection,
+    connection: Uuid,
+) -> Result<Vec<String>, StoreError> {
     let ids = sqlx::query_scalar!(
         "select external_id from resources where connection = $1 and kind = 'deploy_key'",
         connection

@@ -48,7 +48,10 @@ impl StepRun {
 }
 
 /// Steps of these links, in no order.
-pub async fn of_links(db: &mut PgConnection, links: &[Uuid]) -> Result<Vec<(Uuid, StepRun)>, StoreError> {
+pub async fn of_links(
+    db: &mut PgConnection,
+    links: &[Uuid],
+) -> Result<Vec<(Uuid, StepRun)>, StoreError> {
     let rows = sqlx::query!(
         r#"select link_id, step, state, attempts, intent_at, next_attempt_at,
                   failure as "failure: Json<Failure>", note, started_at, finished_at
@@ -85,8 +88,10 @@ pub async fn upsert(
     if runs.is_empty() {
         return Ok(());
     }
-    let failures: Vec<Option<Json<&Failure>>> =
-        runs.iter().map(|run| run.failure.as_ref().map(Json)).collect();
+    let failures: Vec<Option<Json<&Failure>>> = runs
+        .iter()
+        .map(|run| run.failure.as_ref().map(Json))
+        .collect();
     sqlx::query(
         "insert into step_runs (link_id, tenant, step, state, attempts, intent_at, next_attempt_at, failure, note, started_at, finished_at)
          select $1, $2, * from unnest($3::text[], $4::text[], $5::smallint[], $6::timestamptz[], $7::timestamptz[],
@@ -114,8 +119,11 @@ pub async fn upsert(
 
 /// Lets every step of a link be tried at once again.
 pub async fn forget_tries(db: &mut PgConnection, link: Uuid) -> Result<(), StoreError> {
-    sqlx::query!("update step_runs set attempts = 0, next_attempt_at = null where link_id = $1", link)
-        .execute(db)
-        .await?;
+    sqlx::query!(
+        "update step_runs set attempts = 0, next_attempt_at = null where link_id = $1",
+        link
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }

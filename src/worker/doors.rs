@@ -51,7 +51,11 @@ pub enum OpenError {
 impl Doors {
     /// Doors to these instances.
     pub fn new(http: Http, instances: Vec<Arc<Instance>>, key_ring: KeyRing) -> Self {
-        Self { http, instances, key_ring }
+        Self {
+            http,
+            instances,
+            key_ring,
+        }
     }
 
     /// The upstreams of a link, with its connections' credentials.
@@ -69,24 +73,39 @@ impl Doors {
             key_id: wrapped.key_id,
             bytes: wrapped.wrapped,
         };
-        let key = self.key_ring.unwrap(&link.tenant, &wrapped).map_err(closed)?;
+        let key = self
+            .key_ring
+            .unwrap(&link.tenant, &wrapped)
+            .map_err(closed)?;
         let (netlify, credential) = self.unseal(&key, netlify)?;
         let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
         let (instance, credential) = self.unseal(&key, provider)?;
         let provider_kind = instance.kind;
-        let provider = providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
+        let provider =
+            providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
         Ok(Opened {
             netlify,
-            provider: provider.ok_or_else(|| closed(format!("{provider_kind} is not built yet")))?,
+            provider: provider
+                .ok_or_else(|| closed(format!("{provider_kind} is not built yet")))?,
             provider_kind,
         })
     }
 
-    fn unseal(&self, key: &DataKey, row: Option<ConnectionRow>) -> Result<(Arc<Instance>, Credential), Failure> {
+    fn unseal(
+        &self,
+        key: &DataKey,
+        row: Option<ConnectionRow>,
+    ) -> Result<(Arc<Instance>, Credential), Failure> {
         let row = row.ok_or_else(|| closed("the link's connection was deleted"))?;
-        let instance = self.instances.iter().find(|known| known.kind.as_str() == row.kind && known.host == row.host);
-        let instance = instance.ok_or_else(|| closed(format!("{} is no longer configured", row.host)))?;
-        let plain = key.open(&Sealed(row.sealed), &seal_row(row.id), Purpose::Credential).map_err(closed)?;
+        let instance = self
+            .instances
+            .iter()
+            .find(|known| known.kind.as_str() == row.kind && known.host == row.host);
+        let instance =
+            instance.ok_or_else(|| closed(format!("{} is no longer configured", row.host)))?;
+        let plain = key
+            .open(&Sealed(row.sealed), &seal_row(row.id), Purpose::Credential)
+            .map_err(closed)?;
         let credential = Credential::from_stored(&row.credential_type, &plain).map_err(closed)?;
         Ok((instance.clone(), credential))
     }

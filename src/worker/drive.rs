@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Worker,
-    doors::Opened,
+    doors::{OpenError, Opened},
     lease::Lease,
     ledger,
     progress::{Next, Progress, Task},
@@ -53,7 +53,14 @@ pub async fn drive(
     mut permit: Option<OwnedSemaphorePermit>,
 ) -> Result<(), StoreError> {
     let mut progress = Progress::new(link);
-    let opened = worker.doors.open(&worker.pool, &progress.link).await?;
+    let opened = match worker.doors.open(&worker.pool, &progress.link).await {
+        Ok(opened) => opened,
+        Err(OpenError::Store(error)) => return Err(error),
+        Err(OpenError::Failure(failure)) => {
+            progress.stop_all(failure);
+            return let_go(worker, &mut progress, None).await;
+        }
+    };
     loop {
         progress.heed(lease.wanted());
         if worker.drain.is_cancelled() {
@@ -87,7 +94,12 @@ pub async fn drive(
     }
 }
 
-async fn nap(worker: &Worker, progress: &Progress, lease: &Lease, pause: Duration) -> Result<(), StoreError> {
+async fn nap(
+    worker: &Worker,
+    progress: &Progress,
+    lease: &Lease,
+    pause: Duration,
+) -> Result<(), StoreError> {
     tokio::select! {
         () = tokio::time::sleep(pause) => Ok(()),
         () = worker.drain.cancelled() => Ok(()),
@@ -96,7 +108,11 @@ async fn nap(worker: &Worker, progress: &Progress, lease: &Lease, pause: Duratio
     }
 }
 
-async fn let_go(worker: &Worker, progress: &mut Progress, after: Option<Duration>) -> Result<(), StoreError> {
+async fn let_go(
+    worker: &Worker,
+    progress: &mut Progress,
+    after: Option<Duration>,
+) -> Result<(), StoreError> {
     save(worker, progress, Then::LetGo(after)).await.map(drop)
 }
 
@@ -107,7 +123,10 @@ async fn round(
     opened: &Opened,
     due: Vec<StepName>,
 ) -> Result<(), StoreError> {
-    let intents: Vec<_> = due.iter().map(|step| progress.run(*step).intent_at).collect();
+    let intents: Vec<_> = due
+        .iter()
+        .map(|step| progress.run(*step).intent_at)
+        .collect();
     let tasks: Vec<_> = due.iter().map(|step| progress.begin(*step)).collect();
     let supplies = match progress.is_dirty() || progress.is_undoing() {
         true => save_intents(worker, progress, &due).await?,
@@ -118,23 +137,32 @@ async fn round(
         watch_max: worker.settings.watch_max,
         proof: worker.settings.proof,
     };
-    let running = due.iter().zip(&tasks).zip(&intents).map(|((step, task), intent_at)| {
-        let cx = StepContext {
-            link: progress.link.id,
-            spec: &progress.link.spec,
-            facts: &progress.link.facts,
-            netlify: &opened.netlify,
-            provider: opened.provider.as_ref(),
-            intent_at: *intent_at,
-            elapsed: progress.elapsed(*step),
-            stock: supplies.stock.clone(),
-            known_deploy_keys: supplies.known_deploy_keys.clone(),
-            rights: supplies.rights.clone(),
-            keep_site: progress.link.wanted == links::Wanted::UnlinkedKeepSite,
-            pace,
-        };
-        perform(*step, *task, cx, &progress.link, opened)
-    });
+    let running = due
+        .iter()
+        .zip(&tasks)
+        .zip(&intents)
+        .map(|((step, task), intent_at)| {
+            let cx = StepContext {
+                link: progress.link.id,
+                spec: &progress.link.spec,
+                facts: &progress.link.facts,
+                netlify: &opened.netlify,
+                provider: opened.provider.as_ref(),
+                provider_kind: opened.provider_kind,
+                intent_at: *intent_at,
+                elapsed: progress.elapsed(*step),
+                stock: supplies.stock.clone(),
+                known_deploy_keys: supplies.known_deploy_keys.clone(),
+                key_was_sent: progress
+                    .run(StepName::InstallDeployKey)
+                    .started_at
+                    .is_some(),
+                rights: supplies.rights.clone(),
+                keep_site: progress.link.wanted == links::Wanted::UnlinkedKeepSite,
+                pace,
+            };
+            perform(*step, *task, cx, &progress.link, opened)
+        });
     let ended = join_all(running).await;
     for (step, ended) in due.into_iter().zip(ended) {
         let retry = &worker.settings.retry;
@@ -147,14 +175,26 @@ async fn round(
     Ok(())
 }
 
-async fn perform(step: StepName, task: Task, cx: StepContext<'_>, link: &LeasedLink, opened: &Opened) -> Ended {
+async fn perform(
+    step: StepName,
+    task: Task,
+    cx: StepContext<'_>,
+    link: &LeasedLink,
+    opened: &Opened,
+) -> Ended {
     let with_entry = |fact: Fact| {
         let entry = ledger::entry(link, opened, &fact);
         (fact, entry)
     };
     match task {
-        Task::Ensure { look_first } => Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entry)),
-        Task::Settle => Ended::Settled(steps::observe(step, &cx).await.map(|found| found.map(with_entry))),
+        Task::Ensure { look_first } => {
+            Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entry))
+        }
+        Task::Settle => Ended::Settled(
+            steps::observe(step, &cx)
+                .await
+                .map(|found| found.map(with_entry)),
+        ),
         Task::Undo => Ended::Undone(steps::undo(step, &cx).await),
     }
 }
@@ -169,7 +209,15 @@ async fn save_intents(
     let undoing = progress.is_undoing();
     let tenant = progress.link.tenant.clone();
     // What may be removed is asked across tenants: they may share a repository.
-    let mut tx = scope(&worker.pool, if undoing { Scope::Everybody } else { Scope::Tenant(&tenant) }).await?;
+    let mut tx = scope(
+        &worker.pool,
+        if undoing {
+            Scope::Everybody
+        } else {
+            Scope::Tenant(&tenant)
+        },
+    )
+    .await?;
     let mut supplies = Supplies::default();
     if progress.is_dirty() {
         write(&mut tx, progress, Then::Hold(worker.settings.lease)).await?;
@@ -196,7 +244,11 @@ async fn save(worker: &Worker, progress: &mut Progress, then: Then) -> Result<()
     Ok(())
 }
 
-async fn write(db: &mut sqlx::PgConnection, progress: &mut Progress, then: Then) -> Result<(), StoreError> {
+async fn write(
+    db: &mut sqlx::PgConnection,
+    progress: &mut Progress,
+    then: Then,
+) -> Result<(), StoreError> {
     let unsaved = progress.take_unsaved();
     let round = Round {
         link: &progress.link,

@@ -46,7 +46,8 @@ impl Lease {
 
     /// The caller may have changed its mind.
     pub fn heed(&self, wanted: Wanted) {
-        self.state.send_if_modified(|state| std::mem::replace(&mut state.wanted, wanted) != wanted);
+        self.state
+            .send_if_modified(|state| std::mem::replace(&mut state.wanted, wanted) != wanted);
     }
 
     /// Resolves when the lease has lapsed, however often it is prolonged before.
@@ -64,6 +65,10 @@ impl Lease {
     /// Resolves when the caller wants something else than `known`.
     pub async fn wants_other_than(&self, known: Wanted) {
         // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.state.subscribe().wait_for(|state| state.wanted != known).await;
+        let _ = self
+            .state
+            .subscribe()
+            .wait_for(|state| state.wanted != known)
+            .await;
     }
 }

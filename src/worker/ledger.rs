@@ -22,7 +22,11 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
         attributes,
     };
     let provider = |kind, id: &str, origin, attributes| {
-        let repository = link.facts.repository.as_ref().map(|repository| repository.id.as_str());
+        let repository = link
+            .facts
+            .repository
+            .as_ref()
+            .map(|repository| repository.id.as_str());
         Entry {
             connection: link.provider_connection,
             kind,
@@ -35,7 +39,12 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
     match fact {
         Fact::DeployKey(key) => {
             let public = json!({ "public_key": key.public_key });
-            Some(netlify(ResourceKind::DeployKey, &key.id, Origin::Made, public))
+            Some(netlify(
+                ResourceKind::DeployKey,
+                &key.id,
+                Origin::Made,
+                public,
+            ))
         }
         Fact::Site(site, origin) => {
             let name = json!({ "name": site.name });

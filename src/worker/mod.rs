@@ -6,8 +6,8 @@
 
 mod doors;
 mod drive;
-mod ledger;
 mod lease;
+mod ledger;
 pub mod progress;
 pub mod wake;
 
@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-pub use doors::Doors;
+pub use doors::{Doors, seal_row};
 use lease::Lease;
 
 use crate::{
@@ -107,7 +107,9 @@ impl Worker {
         let claimed = links::claim(&mut tx, self.id, self.settings.lease, limit).await?;
         if claimed.is_empty() {
             let next = links::next_due_in(&mut tx).await?;
-            return Ok(next.map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE)).max(Duration::from_millis(5)));
+            return Ok(next
+                .map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE))
+                .max(Duration::from_millis(5)));
         }
         tx.commit().await?;
         for link in claimed {
@@ -117,7 +119,11 @@ impl Worker {
     }
 
     async fn start(self: &Arc<Self>, link: LeasedLink) {
-        let lease = Arc::new(Lease::new(link.fence, link.wanted, Instant::now() + self.settings.lease));
+        let lease = Arc::new(Lease::new(
+            link.fence,
+            link.wanted,
+            Instant::now() + self.settings.lease,
+        ));
         self.held.lock().await.insert(link.id, lease.clone());
         let permit = match self.slots.clone().try_acquire_owned() {
             Ok(permit) => Some(permit),
@@ -133,7 +139,10 @@ impl Worker {
             }
             let mut held = worker.held.lock().await;
             // A later lease of the same link may have taken the place.
-            if held.get(&id).is_some_and(|current| Arc::ptr_eq(current, &lease)) {
+            if held
+                .get(&id)
+                .is_some_and(|current| Arc::ptr_eq(current, &lease))
+            {
                 held.remove(&id);
             }
             drop(held);
@@ -175,7 +184,10 @@ impl Worker {
         tx.commit().await?;
         let held = self.held.lock().await;
         for (id, lease) in held.iter() {
-            match renewed.iter().find(|(renewed, fence, _)| renewed == id && *fence == lease.fence()) {
+            match renewed
+                .iter()
+                .find(|(renewed, fence, _)| renewed == id && *fence == lease.fence())
+            {
                 Some((_, _, wanted)) => lease.prolong(deadline, *wanted),
                 // Saved and let go a moment ago, or taken over: both end with the task itself.
                 None => {}

@@ -13,7 +13,7 @@ use crate::{
     config::Retry,
     link::{
         facts::Fact,
-        failure::{Failure, FailureCode, Severity},
+        failure::{Failure, FailureCode},
         plan::{Nature, PLAN, StepName},
         status::{LinkStatus, StepState},
     },
@@ -182,7 +182,10 @@ impl Progress {
     }
 
     fn has_failed(&self) -> bool {
-        self.link.steps.iter().any(|run| run.state == StepState::Failed)
+        self.link
+            .steps
+            .iter()
+            .any(|run| run.state == StepState::Failed)
     }
 
     fn due(&mut self) -> Vec<StepName> {
@@ -199,7 +202,9 @@ impl Progress {
                 _ => false,
             };
             match ready {
-                true if (row.skip)(&self.link.spec) => self.change(row.name).state = StepState::Skipped,
+                true if (row.skip)(&self.link.spec) => {
+                    self.change(row.name).state = StepState::Skipped
+                }
                 true => due.push(row.name),
                 false => {}
             }
@@ -214,8 +219,10 @@ impl Progress {
     fn due_undo(&mut self) -> Vec<StepName> {
         let mut due = Vec::new();
         for row in PLAN.iter().rev() {
-            let dependants_gone =
-                PLAN.iter().filter(|other| other.needs.contains(&row.name)).all(|other| !self.needs_undo(other.name));
+            let dependants_gone = PLAN
+                .iter()
+                .filter(|other| other.needs.contains(&row.name))
+                .all(|other| !self.needs_undo(other.name));
             if !self.needs_undo(row.name) || !dependants_gone {
                 continue;
             }
@@ -224,7 +231,9 @@ impl Progress {
                 let run = self.change(row.name);
                 run.state = StepState::Undone;
                 run.intent_at = None;
-            } else if run.state != StepState::UndoFailed && run.next_attempt_at.is_none_or(|at| at <= self.now()) {
+            } else if run.state != StepState::UndoFailed
+                && run.next_attempt_at.is_none_or(|at| at <= self.now())
+            {
                 due.push(row.name);
             }
         }
@@ -270,7 +279,12 @@ impl Progress {
     }
 
     /// Takes over how a step ended. `entry` is its object for the ledger, when it has one.
-    pub fn ensured(&mut self, step: StepName, result: Result<(Fact, Option<Entry>), Halt>, retry: &Retry) {
+    pub fn ensured(
+        &mut self,
+        step: StepName,
+        result: Result<(Fact, Option<Entry>), Halt>,
+        retry: &Retry,
+    ) {
         match result {
             Ok((fact, entry)) => {
                 self.learn(fact);
@@ -282,19 +296,30 @@ impl Progress {
                     self.set_status(LinkStatus::Building);
                 }
             }
-            Err(Halt::Reopen { step: earlier, fact }) => {
+            Err(Halt::Reopen {
+                step: earlier,
+                fact,
+            }) => {
                 self.learn(fact);
                 for reopened in [earlier, step] {
                     *self.change(reopened) = StepRun::pending(reopened);
                 }
-                self.event("step.reopened", json!({ "step": earlier, "because_of": step }));
+                self.event(
+                    "step.reopened",
+                    json!({ "step": earlier, "because_of": step }),
+                );
             }
             Err(halt) => self.halted(step, halt, StepState::Failed, retry),
         }
     }
 
     /// Takes over what looking for the effect of an interrupted try found.
-    pub fn settled(&mut self, step: StepName, result: Result<Option<(Fact, Option<Entry>)>, Halt>, retry: &Retry) {
+    pub fn settled(
+        &mut self,
+        step: StepName,
+        result: Result<Option<(Fact, Option<Entry>)>, Halt>,
+        retry: &Retry,
+    ) {
         match result {
             Ok(found) => {
                 if let Some((fact, entry)) = found {
@@ -315,7 +340,9 @@ impl Progress {
                 self.link.deaths = 0;
                 let receipt: Vec<_> = receipts
                     .iter()
-                    .map(|(kind, id, receipt)| json!({ "kind": kind, "id": id, "receipt": receipt }))
+                    .map(
+                        |(kind, id, receipt)| json!({ "kind": kind, "id": id, "receipt": receipt }),
+                    )
                     .collect();
                 self.event("step.undone", json!({ "step": step, "receipt": receipt }));
                 self.releases.extend(receipts);
@@ -325,7 +352,12 @@ impl Progress {
     }
 
     fn learn(&mut self, fact: Fact) {
-        let deploy_state = self.link.facts.deploy.as_ref().map(|deploy| deploy.state.clone());
+        let deploy_state = self
+            .link
+            .facts
+            .deploy
+            .as_ref()
+            .map(|deploy| deploy.state.clone());
         if !self.link.facts.learn(fact) {
             return;
         }
@@ -357,10 +389,15 @@ impl Progress {
                 }
                 self.wait(step, after, &note);
             }
-            Halt::Retry { failure, uncertain } => self.failed_try(step, failure, uncertain, failed, retry),
+            Halt::Retry { failure, uncertain } => {
+                self.failed_try(step, failure, uncertain, failed, retry)
+            }
             Halt::Stop(failure) => self.fail(step, failure, failed),
             Halt::Reopen { .. } => {
-                let failure = Failure::new(FailureCode::Internal, "a step was reopened while it was being undone");
+                let failure = Failure::new(
+                    FailureCode::Internal,
+                    "a step was reopened while it was being undone",
+                );
                 self.fail(step, failure, failed);
             }
         }
@@ -370,7 +407,9 @@ impl Progress {
     fn wait(&mut self, step: StepName, after: Duration, note: &str) {
         let next = self.now() + after;
         let run = &mut self.link.steps[step as usize];
-        let news = run.state != StepState::Waiting || run.note.as_deref() != Some(note) || run.intent_at.is_some();
+        let news = run.state != StepState::Waiting
+            || run.note.as_deref() != Some(note)
+            || run.intent_at.is_some();
         run.state = StepState::Waiting;
         run.next_attempt_at = Some(next);
         run.intent_at = None;
@@ -379,7 +418,14 @@ impl Progress {
         }
     }
 
-    fn failed_try(&mut self, step: StepName, failure: Failure, uncertain: bool, failed: StepState, retry: &Retry) {
+    fn failed_try(
+        &mut self,
+        step: StepName,
+        failure: Failure,
+        uncertain: bool,
+        failed: StepState,
+        retry: &Retry,
+    ) {
         let attempts = self.run(step).attempts + 1;
         if attempts as u32 >= retry.attempts {
             self.change(step).attempts = attempts;
@@ -387,7 +433,10 @@ impl Progress {
         }
         let next = self.now() + backoff(retry, attempts);
         tracing::warn!(link = %self.link.id, %step, attempts, %failure, "step failed, trying again");
-        self.event("step.retrying", json!({ "step": step, "code": failure.code, "attempts": attempts }));
+        self.event(
+            "step.retrying",
+            json!({ "step": step, "code": failure.code, "attempts": attempts }),
+        );
         let run = self.change(step);
         run.state = StepState::Waiting;
         run.attempts = attempts;
@@ -446,18 +495,35 @@ impl Progress {
             return;
         }
         if let Some(key) = self.link.facts.deploy_key.take() {
-            self.releases.push((ResourceKind::DeployKey, key.id, Receipt::Stock));
+            self.releases
+                .push((ResourceKind::DeployKey, key.id, Receipt::Stock));
             *self.change(StepName::ReserveDeployKey) = StepRun::pending(StepName::ReserveDeployKey);
         }
     }
 
     /// A link that keeps killing its workers is set aside for people.
     fn park(&mut self) {
-        let failure = Failure::new(
-            FailureCode::WorkerDied,
-            format!("{} workers in a row died or lost their lease over this link", self.link.deaths),
+        let detail = format!(
+            "{} workers in a row died or lost their lease over this link",
+            self.link.deaths
         );
-        let step = self.link.steps.iter().find(|run| !matches!(run.state, StepState::Done | StepState::Skipped | StepState::Undone));
+        self.fail_next_step(Failure::new(FailureCode::WorkerDied, detail));
+        self.link.deaths = 0;
+    }
+
+    /// Brings the link to rest with a failure that no step can go on from.
+    pub fn stop_all(&mut self, failure: Failure) {
+        self.fail_next_step(failure);
+        self.settle();
+    }
+
+    fn fail_next_step(&mut self, failure: Failure) {
+        let step = self.link.steps.iter().find(|run| {
+            !matches!(
+                run.state,
+                StepState::Done | StepState::Skipped | StepState::Undone
+            )
+        });
         let step = step.map_or(StepName::ResolveRepository, |run| run.step);
         let failed = match self.is_undoing() {
             true => StepState::UndoFailed,
@@ -466,7 +532,6 @@ impl Progress {
         let uncertain = self.run(step).intent_at;
         self.fail(step, failure, failed);
         self.change(step).intent_at = uncertain;
-        self.link.deaths = 0;
     }
 
     /// What has to be saved; afterwards nothing has.
@@ -474,7 +539,10 @@ impl Progress {
         self.dirty = false;
         let changed = std::mem::take(&mut self.changed);
         Unsaved {
-            steps: changed.into_iter().map(|step| self.run(step).clone()).collect(),
+            steps: changed
+                .into_iter()
+                .map(|step| self.run(step).clone())
+                .collect(),
             entries: std::mem::take(&mut self.entries),
             releases: std::mem::take(&mut self.releases),
             events: std::mem::take(&mut self.events),
@@ -491,7 +559,11 @@ fn backoff(retry: &Retry, attempts: i16) -> Duration {
 
 /// What a retry leaves of a link that stands still: failed steps begin again, and a link whose
 /// build failed has its key, webhook and attachment looked at before the next build.
-pub fn prepare_retry(link_steps: &mut [StepRun], facts: &mut crate::link::facts::Facts, status: LinkStatus) {
+pub fn prepare_retry(
+    link_steps: &mut [StepRun],
+    facts: &mut crate::link::facts::Facts,
+    status: LinkStatus,
+) {
     for run in link_steps.iter_mut() {
         match run.state {
             StepState::Failed | StepState::Waiting => {
@@ -515,10 +587,17 @@ pub fn prepare_retry(link_steps: &mut [StepRun], facts: &mut crate::link::facts:
             StepName::FindBuild,
             StepName::WatchDeploy,
         ],
-        LinkStatus::Degraded => &[StepName::InstallWebhook, StepName::ReplayPush, StepName::ProvePush],
+        LinkStatus::Degraded => &[
+            StepName::InstallWebhook,
+            StepName::ReplayPush,
+            StepName::ProvePush,
+        ],
         _ => &[],
     };
-    for run in link_steps.iter_mut().filter(|run| reopened.contains(&run.step)) {
+    for run in link_steps
+        .iter_mut()
+        .filter(|run| reopened.contains(&run.step))
+    {
         // Pending in plan order, but begun before: each looks first.
         run.state = StepState::Pending;
         run.attempts = 0;

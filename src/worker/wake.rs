@@ -43,10 +43,12 @@ impl Bell {
                 () = stop.cancelled() => return,
             }
             tokio::time::sleep(COALESCE).await;
-            let sent = sqlx::query("select set_config('synchronous_commit', 'off', true), pg_notify($1, '')")
-                .bind(CHANNEL)
-                .execute(&pool)
-                .await;
+            let sent = sqlx::query(
+                "select set_config('synchronous_commit', 'off', true), pg_notify($1, '')",
+            )
+            .bind(CHANNEL)
+            .execute(&pool)
+            .await;
             if let Err(error) = sent {
                 tracing::warn!(%error, "cannot wake other processes; they will look within a second");
             }

@@ -1,0 +1,327 @@
+//! `/connections`: a tenant's named access to its upstreams. Secrets go in and never come out.
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    Api,
+    caller::{Caller, Permission},
+    extract::{Json, Path, Query},
+    ids::{self, Prefix},
+    page::{Cursor, PageQuery},
+    problem::{BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, ProblemDocument},
+};
+use crate::{
+    store::{
+        Scope,
+        connections::{self, ConnectionRow},
+        data_keys::{self, DataKeyRow},
+        scope,
+    },
+    upstream::{Credential, UpstreamKind},
+    vault::{DataKey, Purpose, WrappedDataKey},
+    worker::seal_row,
+};
+
+const NAME_MAX: usize = 100;
+const SECRET_MAX: usize = 4096;
+
+/// A connection to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "acme-github", "kind": "github", "credential": {"type": "token", "token": "github_pat_…"}}))]
+pub struct NewConnection {
+    /// The tenant's own name for it: letters, digits, '.', '_' and '-'.
+    name: String,
+    /// Which vendor's API it speaks.
+    kind: UpstreamKind,
+    /// Host of one of the configured instances. Default: the vendor's public one.
+    host: Option<String>,
+    /// The secret.
+    credential: NewCredential,
+}
+
+/// A secret that opens an upstream; write-only.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum NewCredential {
+    /// A personal, project or installation access token.
+    Token {
+        /// The token.
+        #[schema(value_type = String, write_only)]
+        token: SecretString,
+    },
+    /// A user name and a token or password (Bitbucket, Azure DevOps).
+    Basic {
+        /// User name or e-mail address; may be empty.
+        user: String,
+        /// Token or password.
+        #[schema(value_type = String, write_only)]
+        secret: SecretString,
+    },
+}
+
+/// A connection; its secret stays inside.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Connection {
+    /// Its id.
+    #[schema(example = "con_019302f0c1b47cc2a1f5d3e8b7a69c01")]
+    pub id: String,
+    /// The tenant's own name for it.
+    pub name: String,
+    /// Which vendor's API it speaks.
+    pub kind: String,
+    /// Host of the instance.
+    pub host: String,
+    /// What kind of secret it holds.
+    pub credential_type: String,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// A page of connections, by name.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionPage {
+    /// The connections.
+    pub connections: Vec<Connection>,
+    /// Cursor of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Which page to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// How many at most, 1 to 100. Default: 50.
+    limit: Option<u8>,
+    /// Where the last page ended.
+    cursor: Option<String>,
+}
+
+/// The routes of `/connections`.
+pub fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(get, delete))
+        .routes(routes!(replace_credential))
+}
+
+/// Connect an upstream
+#[utoipa::path(post, path = "/connections", tag = "connections", operation_id = "createConnection",
+    request_body = NewConnection,
+    responses((status = 201, description = "Made", body = Connection,
+        headers(("Location" = String, description = "Address of the connection"))),
+        (status = 409, description = "The name is taken", body = ProblemDocument, content_type = "application/problem+json"),
+        CallerProblems, BodyProblems))]
+async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Json(new): Json<NewConnection>,
+) -> Result<Response, Problem> {
+    caller.require(Permission::ConnectionsWrite)?;
+    let host = check(&api, &new)?;
+    let tenant = caller.tenant.as_str();
+    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let id = Uuid::now_v7();
+    let credential = credential(new.credential)?;
+    let row = ConnectionRow {
+        id,
+        tenant: tenant.to_owned(),
+        name: new.name,
+        kind: new.kind.as_str().to_owned(),
+        host,
+        credential_type: credential.kind().to_owned(),
+        sealed: seal(&api, &mut tx, tenant, id, &credential).await?,
+        created_at: OffsetDateTime::now_utc(),
+    };
+    match connections::insert(&mut tx, &row, &caller.subject).await {
+        Err(error) if error.constraint() == Some("connections_name") => {
+            return Err(Problem::new(ProblemCode::ConnectionExists));
+        }
+        done => done?,
+    }
+    tx.commit().await?;
+    let view = view(row);
+    let location = [(header::LOCATION, format!("/connections/{}", view.id))];
+    Ok((StatusCode::CREATED, location, Json(view)).into_response())
+}
+
+/// List connections
+#[utoipa::path(get, path = "/connections", tag = "connections", operation_id = "listConnections", params(ListQuery),
+    responses((status = 200, description = "A page of connections, by name", body = ConnectionPage), CallerProblems))]
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<ConnectionPage>, Problem> {
+    caller.require(Permission::ConnectionsRead)?;
+    let page = PageQuery::new(query.limit, query.cursor.as_deref())?;
+    let after = page.cursor::<String>()?;
+    let tenant = caller.tenant.as_str();
+    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let rows = connections::list(&mut tx, tenant, after.as_deref(), page.limit_and_one()).await?;
+    let (rows, next_cursor) = page.cut(rows, |row| Cursor::of(&row.name));
+    Ok(Json(ConnectionPage {
+        connections: rows.into_iter().map(view).collect(),
+        next_cursor,
+    }))
+}
+
+/// Read a connection
+#[utoipa::path(get, path = "/connections/{id}", tag = "connections", operation_id = "getConnection",
+    params(("id" = String, Path, description = "Id of the connection")),
+    responses((status = 200, description = "The connection", body = Connection), CallerProblems, ObjectProblems))]
+async fn get(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Connection>, Problem> {
+    caller.require(Permission::ConnectionsRead)?;
+    let id = ids::parse(Prefix::Connection, &id)?;
+    let tenant = caller.tenant.as_str();
+    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let row = connections::get(&mut tx, tenant, id).await?;
+    Ok(Json(view(row.ok_or_else(not_found)?)))
+}
+
+/// Replace the secret of a connection
+///
+/// Links that wait because the old one was refused go on with `POST /links/{id}/retry`.
+#[utoipa::path(put, path = "/connections/{id}/credential", tag = "connections", operation_id = "replaceCredential",
+    params(("id" = String, Path, description = "Id of the connection")), request_body = NewCredential,
+    responses((status = 204, description = "Replaced"), CallerProblems, ObjectProblems, BodyProblems))]
+async fn replace_credential(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(new): Json<NewCredential>,
+) -> Result<StatusCode, Problem> {
+    caller.require(Permission::ConnectionsWrite)?;
+    let id = ids::parse(Prefix::Connection, &id)?;
+    check_secret(&new, "")?;
+    let credential = credential(new)?;
+    let tenant = caller.tenant.as_str();
+    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let sealed = seal(&api, &mut tx, tenant, id, &credential).await?;
+    if !connections::replace_credential(&mut tx, tenant, id, credential.kind(), &sealed).await? {
+        return Err(not_found());
+    }
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Delete a connection
+///
+/// Refused while a link that is not over uses it. Its secret is wiped.
+#[utoipa::path(delete, path = "/connections/{id}", tag = "connections", operation_id = "deleteConnection",
+    params(("id" = String, Path, description = "Id of the connection")),
+    responses((status = 204, description = "Deleted"),
+        (status = 409, description = "Links use it", body = ProblemDocument, content_type = "application/problem+json"),
+        CallerProblems, ObjectProblems))]
+async fn delete(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    caller.require(Permission::ConnectionsWrite)?;
+    let id = ids::parse(Prefix::Connection, &id)?;
+    let tenant = caller.tenant.as_str();
+    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    if connections::is_used(&mut tx, tenant, id).await? {
+        return Err(Problem::new(ProblemCode::ConnectionInUse));
+    }
+    if !connections::delete(&mut tx, tenant, id).await? {
+        return Err(not_found());
+    }
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Checks every field; the host of the instance that is meant.
+fn check(api: &Api, new: &NewConnection) -> Result<String, Problem> {
+    let good_name = (1..=NAME_MAX).contains(&new.name.len())
+        && new.name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if !good_name {
+        let detail = "use 1 to 100 letters, digits, '.', '_' and '-'";
+        return Err(Problem::new(ProblemCode::InvalidRequest).error("/name", detail));
+    }
+    check_secret(&new.credential, "/credential")?;
+    let mut of_kind = api.instances.iter().filter(|known| known.kind == new.kind);
+    let found = of_kind.find(|known| new.host.as_ref().is_none_or(|host| known.host.eq_ignore_ascii_case(host)));
+    found.map(|instance| instance.host.clone()).ok_or_else(|| {
+        let detail = format!("no {} instance with this host is configured", new.kind);
+        let pointer = if new.host.is_some() { "/host" } else { "/kind" };
+        Problem::new(ProblemCode::InvalidRequest).error(pointer, detail)
+    })
+}
+
+/// A secret that could not stand in an HTTP header would fail much later and less clearly.
+fn check_secret(new: &NewCredential, pointer: &str) -> Result<(), Problem> {
+    let (field, secret) = match new {
+        NewCredential::Token { token } => ("token", token),
+        NewCredential::Basic { secret, .. } => ("secret", secret),
+    };
+    let text = secret.expose_secret();
+    if (1..=SECRET_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let detail = "use 1 to 4096 visible ASCII characters, without blanks or line breaks";
+    Err(Problem::new(ProblemCode::InvalidRequest).error(format!("{pointer}/{field}"), detail))
+}
+
+fn credential(new: NewCredential) -> Result<Credential, Problem> {
+    match new {
+        NewCredential::Token { token } => Ok(Credential::Token(token)),
+        NewCredential::Basic { user, .. } if user.contains(|c: char| c.is_control() || c == ':') => {
+            let detail = "use a user name without ':' and control characters";
+            Err(Problem::new(ProblemCode::InvalidRequest).error("/credential/user", detail))
+        }
+        NewCredential::Basic { user, secret } => Ok(Credential::Basic { user, secret }),
+    }
+}
+
+async fn seal(
+    api: &Api,
+    db: &mut PgConnection,
+    tenant: &str,
+    connection: Uuid,
+    credential: &Credential,
+) -> Result<Vec<u8>, Problem> {
+    let key = data_key(api, db, tenant).await?;
+    let sealed = key.seal(&credential.to_stored(), &seal_row(connection), Purpose::Credential);
+    Ok(sealed.map_err(Problem::internal)?.0)
+}
+
+/// The tenant's data key, made at its first connection.
+async fn data_key(api: &Api, db: &mut PgConnection, tenant: &str) -> Result<DataKey, Problem> {
+    let row = match data_keys::get(db, tenant).await? {
+        Some(row) => row,
+        None => {
+            let (_, new) = api.key_ring.new_data_key(tenant).map_err(Problem::internal)?;
+            let new = DataKeyRow { key_id: new.key_id, wrapped: new.bytes };
+            data_keys::get_or_insert(db, tenant, &new).await?
+        }
+    };
+    let wrapped = WrappedDataKey { key_id: row.key_id, bytes: row.wrapped };
+    api.key_ring.unwrap(tenant, &wrapped).map_err(Problem::internal)
+}
+
+fn view(row: ConnectionRow) -> Connection {
+    Connection {
+        id: ids::show(Prefix::Connection, row.id),
+        name: row.name,
+        kind: row.kind,
+        host: row.host,
+        credential_type: row.credential_type,
+        created_at: row.created_at,
+    }
+}
+
+fn not_found() -> Problem {
+    Problem::new(ProblemCode::NotFound)
+}

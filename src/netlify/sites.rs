@@ -1,0 +1,457 @@
+//! Sites, and the repository attached to them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use url::Url;
+
+use super::{present, was_there};
+use crate::{
+    link::{
+        facts::{self, Attachment, Repository},
+        failure::FailureCode,
+    },
+    upstream::{Access, Call, UpstreamError, UpstreamKind},
+};
+
+/// A site to be made: bare, so that Netlify builds nothing yet.
+#[derive(Debug, Clone)]
+pub struct NewSite<'a> {
+    /// Unique across Netlify; always sent, because Netlify invents one otherwise.
+    pub name: &'a str,
+    /// Slug of the team that will own it; absent means the one that Netlify takes for the user.
+    pub team: Option<&'a str>,
+}
+
+/// A site as Netlify describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Site {
+    /// Netlify's id.
+    pub id: String,
+    /// Name, unique across Netlify.
+    pub name: String,
+    /// Slug of the team that owns it.
+    pub account_slug: Option<String>,
+    admin_url: Option<String>,
+    url: Option<String>,
+    ssl_url: Option<String>,
+    /// RFC 3339, by Netlify's clock: compare with [`Access::upstream_now`].
+    pub created_at: Option<String>,
+    /// Set while Netlify keeps the site from building and serving.
+    pub disabled: Option<bool>,
+    deploy_hook: Option<String>,
+    build_id: Option<String>,
+    deploy_id: Option<String>,
+    deploy_url: Option<String>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    build_settings: BuildSettings,
+}
+
+/// What Netlify kept of the repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct BuildSettings {
+    provider: Option<String>,
+    repo_path: Option<String>,
+    repo_branch: Option<String>,
+    branch: Option<String>,
+    deploy_key_id: Option<String>,
+    installation_id: Option<Value>,
+    stop_builds: Option<bool>,
+}
+
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl Site {
+    /// What a link remembers of it.
+    pub fn fact(&self) -> facts::Site {
+        let url = present(self.ssl_url.clone()).or(present(self.url.clone()));
+        facts::Site {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            url: url.unwrap_or_else(|| format!("https://{}.netlify.app", self.name)),
+            admin_url: self.admin_url.clone().unwrap_or_default(),
+            team: self.account_slug.clone().unwrap_or_default(),
+        }
+    }
+
+    /// What attaching led to, as far as this answer tells.
+    pub fn attachment(&self) -> Attachment {
+        Attachment {
+            deploy_hook: present(self.deploy_hook.clone()),
+            build_id: present(self.build_id.clone()),
+            deploy_id: present(self.deploy_id.clone()).or_else(|| self.candidate_deploy_id()),
+        }
+    }
+
+    /// `owner/name` of the attached repository; `None` for a bare site.
+    pub fn repository_path(&self) -> Option<&str> {
+        self.build_settings
+            .repo_path
+            .as_deref()
+            .filter(|path| !path.is_empty())
+    }
+
+    /// The provider of the attached repository, in Netlify's words.
+    pub fn provider(&self) -> Option<&str> {
+        self.build_settings.provider.as_deref()
+    }
+
+    /// The production branch.
+    pub fn branch(&self) -> Option<&str> {
+        let settings = &self.build_settings;
+        settings
+            .repo_branch
+            .as_deref()
+            .or(settings.branch.as_deref())
+    }
+
+    /// The key pair that the site clones with.
+    pub fn deploy_key_id(&self) -> Option<&str> {
+        self.build_settings
+            .deploy_key_id
+            .as_deref()
+            .filter(|id| !id.is_empty())
+    }
+
+    /// Whether Netlify builds on no push.
+    pub fn builds_are_stopped(&self) -> bool {
+        self.build_settings.stop_builds == Some(true)
+    }
+
+    /// Whether the site knows neither a key nor an app installation: it cannot clone a private repository and does
+    /// not hear pushes, however healthy it looks.
+    pub fn is_deaf(&self) -> bool {
+        let installed = self.build_settings.installation_id.as_ref();
+        self.deploy_key_id().is_none() && installed.is_none_or(Value::is_null)
+    }
+
+    /// When it was made, by Netlify's clock.
+    pub fn made_at(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.created_at.as_deref()?, &Rfc3339).ok()
+    }
+
+    /// Right after attaching, `deploy_id` is empty but `deploy_url` already begins with it (seen in the field,
+    /// undocumented). Later a branch name stands there, hence the check of the form.
+    fn candidate_deploy_id(&self) -> Option<String> {
+        let url = Url::parse(self.deploy_url.as_deref()?).ok()?;
+        let (id, _) = url.host_str()?.split_once("--")?;
+        let is_id = id.len() == 24 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        is_id.then(|| id.to_owned())
+    }
+}
+
+/// Makes a bare site.
+///
+/// # Errors
+/// `site_name_taken` (which may be our own, made by a call whose answer was lost: see [`find_by_name`]);
+/// `team_not_found`.
+pub async fn create(access: &Access, new: &NewSite<'_>) -> Result<Site, UpstreamError> {
+    let call = match new.team {
+        Some(team) => Call::post([team, "sites"]),
+        None => Call::post(["sites"]),
+    };
+    let call = call.json(&json!({ "name": new.name }));
+    let answer = access.send(call).await.map_err(|error| {
+        let team = new.team.unwrap_or("(default)");
+        let detail = format!("Netlify knows no team `{team}` of this credential.");
+        error.if_missing(FailureCode::TeamNotFound, detail)
+    })?;
+    answer.json()
+}
+
+/// The site of that name, if the credential may see it. A name held by strangers is `None` as well.
+///
+/// # Errors
+/// As [`Access::send`].
+pub async fn find_by_name(access: &Access, name: &str) -> Result<Option<Site>, UpstreamError> {
+    let domain = format!("{name}.netlify.app");
+    match access.send(Call::get(["sites", &domain])).await {
+        Ok(answer) => answer.json().map(Some),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The site with that id.
+///
+/// # Errors
+/// `site_gone`.
+pub async fn get(access: &Access, id: &str) -> Result<Site, UpstreamError> {
+    let answer = access.send(Call::get(["sites", id])).await;
+    answer.map_err(|error| gone(error, id))?.json()
+}
+
+/// A repository to be attached to a site.
+#[derive(Debug, Clone)]
+pub struct Attach<'a> {
+    /// Whose repository it is.
+    pub provider: UpstreamKind,
+    /// The repository; its `branch` becomes the production branch.
+    pub repository: &'a Repository,
+    /// Netlify's key pair to clone with.
+    pub deploy_key_id: &'a str,
+    /// Build command; empty: none is sent and `netlify.toml` or detection decides. The same for the next three.
+    pub command: &'a str,
+    /// Directory that is published.
+    pub publish: &'a str,
+    /// Directory to build in.
+    pub base: &'a str,
+    /// Directory of the functions.
+    pub functions: &'a str,
+    /// Branches that Netlify builds; empty would mean *every* branch, so the production branch is always added.
+    pub allowed_branches: &'a [String],
+    /// Keep Netlify from building until told otherwise.
+    pub stop_builds: bool,
+}
+
+/// Both spellings of every field that Netlify knows by two names: which one it reads has changed over the years, and
+/// a link whose id or branch was not understood builds once and never again.
+#[derive(Serialize)]
+struct Repo<'a> {
+    provider: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repo_id: Option<Value>,
+    repo: &'a str,
+    repo_path: &'a str,
+    repo_url: &'a str,
+    repo_type: &'static str,
+    branch: &'a str,
+    repo_branch: &'a str,
+    private: bool,
+    public_repo: bool,
+    deploy_key_id: &'a str,
+    allowed_branches: Vec<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cmd: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    dir: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    base: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    functions_dir: &'a str,
+    stop_builds: bool,
+}
+
+impl<'a> Repo<'a> {
+    fn new(attach: &Attach<'a>) -> Self {
+        let repository = attach.repository;
+        let id = repository_id(attach.provider, &repository.id);
+        let path = match attach.provider {
+            // Without user and host Netlify cannot clone it, and a later PATCH does not mend it.
+            UpstreamKind::Manual => &repository.ssh_url,
+            _ => &repository.path,
+        };
+        Self {
+            provider: attach.provider.as_str(),
+            id: id.clone(),
+            repo_id: id,
+            repo: path,
+            repo_path: path,
+            repo_url: &repository.web_url,
+            repo_type: "git",
+            branch: &repository.branch,
+            repo_branch: &repository.branch,
+            private: repository.private,
+            public_repo: !repository.private,
+            deploy_key_id: attach.deploy_key_id,
+            allowed_branches: allowed_branches(&repository.branch, attach.allowed_branches),
+            cmd: attach.command,
+            dir: attach.publish,
+            base: attach.base,
+            functions_dir: attach.functions,
+            stop_builds: attach.stop_builds,
+        }
+    }
+}
+
+/// GitHub's and GitLab's ids are numbers to Netlify, the others' are text, and a manual repository has none.
+fn repository_id(provider: UpstreamKind, id: &str) -> Option<Value> {
+    match provider {
+        UpstreamKind::Manual => None,
+        UpstreamKind::Github | UpstreamKind::Gitlab => {
+            Some(id.parse::<u64>().map_or_else(|_| id.into(), Into::into))
+        }
+        _ => Some(id.into()),
+    }
+}
+
+fn allowed_branches<'a>(production: &'a str, others: &'a [String]) -> Vec<&'a str> {
+    let others = others
+        .iter()
+        .map(String::as_str)
+        .filter(|branch| *branch != production);
+    std::iter::once(production).chain(others).collect()
+}
+
+/// Attaches a repository to a site. Unless `stop_builds`, Netlify then starts a build by itself; attaching again
+/// would start another.
+///
+/// # Errors
+/// `site_gone`; `link_deaf` when Netlify did not keep the key.
+pub async fn attach(access: &Access, id: &str, attach: &Attach<'_>) -> Result<Site, UpstreamError> {
+    let call = Call::patch(["sites", id]).json(&json!({ "repo": Repo::new(attach) }));
+    let answer = access.send(call).await.map_err(|error| gone(error, id))?;
+    let site: Site = answer.json()?;
+    match deafness(&site, attach) {
+        None => Ok(site),
+        Some(what) => Err(answer.refused(FailureCode::LinkDeaf, what)),
+    }
+}
+
+/// What of the repository Netlify did not keep.
+fn deafness(site: &Site, attach: &Attach<'_>) -> Option<String> {
+    let branch = &attach.repository.branch;
+    if site.is_deaf() {
+        Some("Netlify kept neither the deploy key nor an app installation.".to_owned())
+    } else if site.deploy_key_id() != Some(attach.deploy_key_id) {
+        Some("Netlify kept another deploy key than the one that it was given.".to_owned())
+    } else if site.branch().is_some_and(|kept| kept != branch) {
+        Some(format!("Netlify kept another branch than `{branch}`."))
+    } else {
+        None
+    }
+}
+
+/// Detaches the repository. Netlify also deletes the site's deploy keys and build hooks; the provider's half stays.
+/// An absent site is fine.
+///
+/// # Errors
+/// As [`Access::send`].
+pub async fn unlink_repo(access: &Access, id: &str) -> Result<bool, UpstreamError> {
+    was_there(access.send(Call::put(["sites", id, "unlink_repo"])).await)
+}
+
+/// Deletes a site with everything on it; its name is free at once. Whether it was there.
+///
+/// # Errors
+/// As [`Access::send`].
+pub async fn delete(access: &Access, id: &str) -> Result<bool, UpstreamError> {
+    was_there(access.send(Call::delete(["sites", id])).await)
+}
+
+fn gone(error: UpstreamError, id: &str) -> UpstreamError {
+    error.if_missing(
+        FailureCode::SiteGone,
+        format!("Netlify has no site with the id {id} for this credential."),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(id: &str) -> Repository {
+        Repository {
+            host: "github.com".into(),
+            id: id.into(),
+            path: "acme/docs".into(),
+            web_url: "https://github.com/acme/docs".into(),
+            ssh_url: "git@github.com:acme/docs.git".into(),
+            private: true,
+            branch: "main".into(),
+        }
+    }
+
+    fn repo(provider: UpstreamKind, id: &str, command: &str) -> Value {
+        let attach = Attach {
+            provider,
+            repository: &repository(id),
+            deploy_key_id: "0123456789abcdef01234567",
+            command,
+            publish: "dist",
+            base: "",
+            functions: "",
+            allowed_branches: &["main".into(), "next".into()],
+            stop_builds: false,
+        };
+        serde_json::to_value(Repo::new(&attach)).unwrap()
+    }
+
+    #[test]
+    fn the_repository_is_sent_in_both_spellings() {
+        assert_eq!(
+            repo(UpstreamKind::Github, "42", "make"),
+            json!({
+                "provider": "github", "id": 42, "repo_id": 42,
+                "repo": "acme/docs", "repo_path": "acme/docs",
+                "repo_url": "https://github.com/acme/docs", "repo_type": "git",
+                "branch": "main", "repo_branch": "main",
+                "private": true, "public_repo": false,
+                "deploy_key_id": "0123456789abcdef01234567",
+                "allowed_branches": ["main", "next"],
+                "cmd": "make", "dir": "dist", "stop_builds": false,
+            })
+        );
+    }
+
+    #[test]
+    fn ids_have_the_form_that_netlify_expects() {
+        assert_eq!(repo(UpstreamKind::Gitlab, "7", "")["id"], json!(7));
+        assert_eq!(
+            repo(UpstreamKind::Bitbucket, "ws/docs", "")["repo_id"],
+            json!("ws/docs")
+        );
+        let manual = repo(UpstreamKind::Manual, "", "");
+        assert_eq!(manual.get("id"), None);
+        assert_eq!(manual.get("cmd"), None);
+        assert_eq!(manual["repo_path"], json!("git@github.com:acme/docs.git"));
+    }
+
+    fn site(more: Value) -> Site {
+        let mut whole = json!({ "id": "s1", "name": "docs" });
+        whole
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value(whole).unwrap()
+    }
+
+    #[test]
+    fn the_deploy_is_known_from_its_address_before_its_id_is_filled_in() {
+        let id = "62a1b2c3d4e5f60718293a4b";
+        for (answer, deploy_id) in [
+            (json!({ "deploy_id": id, "deploy_url": "" }), Some(id)),
+            (
+                json!({ "deploy_id": "", "deploy_url": format!("http://{id}--docs.netlify.app") }),
+                Some(id),
+            ),
+            (
+                json!({ "deploy_id": "", "deploy_url": "http://main--docs.netlify.app" }),
+                None,
+            ),
+            (json!({ "deploy_id": null, "deploy_url": null }), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(site(answer).attachment().deploy_id.as_deref(), deploy_id);
+        }
+    }
+
+    #[test]
+    fn a_site_with_neither_key_nor_installation_is_deaf() {
+        for (settings, deaf) in [
+            (json!(null), true),
+            (json!({ "repo_path": "acme/docs" }), true),
+            (
+                json!({ "deploy_key_id": null, "installation_id": null }),
+                true,
+            ),
+            (
+                json!({ "deploy_key_id": "", "installation_id": null }),
+                true,
+            ),
+            (json!({ "deploy_key_id": "k" }), false),
+            (json!({ "installation_id": 5 }), false),
+        ] {
+            assert_eq!(site(json!({ "build_settings": settings })).is_deaf(), deaf);
+        }
+    }
+}

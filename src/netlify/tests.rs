@@ -1,0 +1,1 @@
+//! How Netlify's refusals are read.

@@ -1,0 +1,1 @@
+//! How GitHub is spoken to and understood.

@@ -1,0 +1,277 @@
+//! Git providers: the other half of a link, behind one trait.
+//!
+//! A provider is one file that implements [`Provider`], and one line in [`for_instance`]. What providers cannot do
+//! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
+
+mod github;
+mod public_key;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+use url::Url;
+
+pub use public_key::same_key;
+
+use crate::{
+    link::facts::{Repository, Webhook},
+    upstream::{Credential, Http, Instance, UpstreamError, UpstreamKind},
+};
+
+/// The adapter for an instance; `None` for providers without an API that we use (`manual`, and those not built yet).
+///
+/// # Errors
+/// `internal` when the instance's certificates cannot be loaded.
+pub fn for_instance(
+    http: &Http,
+    instance: Arc<Instance>,
+    credential: Credential,
+) -> Result<Option<Box<dyn Provider>>, UpstreamError> {
+    Ok(match instance.kind {
+        UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
+        _ => None,
+    })
+}
+
+/// What a provider can do; the plan is built from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Keys belong to a repository and can be installed by API (Azure's belong to a person, `manual` has no API).
+    pub installs_keys: bool,
+    /// Webhooks can be installed by API.
+    pub installs_webhooks: bool,
+    /// The provider itself refuses a second webhook with the same address; where not, look before installing.
+    pub refuses_double_webhooks: bool,
+    /// The last push can be delivered again on request: the proof that pushes build.
+    pub replays_pushes: bool,
+    /// It can be read how deliveries ended.
+    pub reports_deliveries: bool,
+}
+
+/// A key at the provider that is ours by its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryKey {
+    /// The provider's id.
+    pub id: String,
+    /// Whether it cannot push. We never install one that can.
+    pub read_only: bool,
+    /// Whether it works; an organisation's policy can switch keys off.
+    pub enabled: bool,
+    /// When it was made, by the provider's clock.
+    pub created_at: Option<OffsetDateTime>,
+    /// When it last served a clone, in the provider's words; `None`: never, or the provider does not say.
+    pub last_used: Option<String>,
+}
+
+/// A webhook at the provider that points where we want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundWebhook {
+    /// The webhook.
+    pub webhook: Webhook,
+    /// When it was made, by the provider's clock.
+    pub created_at: Option<OffsetDateTime>,
+    /// What keeps it from doing its work; empty: nothing.
+    pub faults: Vec<WebhookFault>,
+    /// Ids of further webhooks with the same address: each makes one more build for every push.
+    pub doubles: Vec<String>,
+}
+
+/// What can be wrong with a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WebhookFault {
+    /// It is switched off.
+    Inactive,
+    /// It does not tell about all that Netlify wants to know.
+    MissingEvents(Vec<String>),
+    /// It sends forms, which Netlify accepts and ignores.
+    NotJson,
+    /// It does not check Netlify's certificate.
+    InsecureTls,
+}
+
+/// A webhook that is in place now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledWebhook {
+    /// The webhook.
+    pub webhook: Webhook,
+    /// Whether this call made it; an adopted one is not ours to remove.
+    pub made: bool,
+}
+
+/// What a delivery was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryEvent {
+    /// The greeting after a webhook was made.
+    Ping,
+    /// A push, also a replayed one.
+    Push,
+}
+
+/// A message that the provider sent through a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The provider's id.
+    pub id: String,
+    /// Status that the receiver answered with; absent when it did not answer.
+    pub status: Option<u16>,
+    /// When, by the provider's clock.
+    pub at: Option<OffsetDateTime>,
+}
+
+/// Whom a credential belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Login name.
+    pub login: String,
+    /// What it may do, where the provider says; `None`: unknown, not "nothing".
+    pub scopes: Option<Vec<String>>,
+    /// When it stops working. GitHub deletes the deploy keys that a token made together with the token.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// What linking needs of a git provider.
+///
+/// Rules for all methods: finding never changes anything. Installing what is there already adopts it. Removing what
+/// is absent succeeds, but an object that the credential may no longer see is not taken for absent. Keys are compared
+/// by type and base64 only ([`same_key`]), webhooks by normalised address ([`same_address`]). Repositories are named by
+/// their [`Repository`] facts; when one was renamed since, calls follow it. Failures are [`UpstreamError`]s whose
+/// code says what is wrong: `admin_required`, `scope_missing`, `sso_required`, `credential_refused`, `rate_limited`,
+/// `provider_refused` and `upstream_unavailable` can come from every method.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// What this provider can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Finds the repository and makes sure, by reading only, that linking it can work: the credential may manage keys
+    /// and webhooks, the repository is not archived or empty, and the branch (default: the repository's own) exists.
+    ///
+    /// `path` is as the caller wrote it; the answer has the provider's spelling, and the new name after a rename.
+    ///
+    /// # Errors
+    /// `repository_not_found_or_no_access`, `repository_archived`, `repository_empty`, `branch_missing`.
+    async fn resolve(&self, path: &str, branch: Option<&str>) -> Result<Repository, UpstreamError>;
+
+    /// The key with this content, if the repository has it.
+    async fn find_key(
+        &self,
+        repository: &Repository,
+        public_key: &str,
+    ) -> Result<Option<RepositoryKey>, UpstreamError>;
+
+    /// Installs a key that can read and never write.
+    ///
+    /// # Errors
+    /// `key_in_use_elsewhere` also when this repository has the key already: [`Provider::find_key`] tells which.
+    /// `deploy_keys_disabled`, `key_refused`.
+    async fn install_key(
+        &self,
+        repository: &Repository,
+        title: &str,
+        public_key: &str,
+    ) -> Result<RepositoryKey, UpstreamError>;
+
+    /// Removes a key by the provider's id; whether it was there.
+    async fn remove_key(&self, repository: &Repository, id: &str) -> Result<bool, UpstreamError>;
+
+    /// The webhook with this address, if the repository has one.
+    async fn find_webhook(
+        &self,
+        repository: &Repository,
+        url: &str,
+    ) -> Result<Option<FoundWebhook>, UpstreamError>;
+
+    /// Installs a webhook for pushes, pull requests and deleted branches. Where the provider refuses doubles, an
+    /// existing one is adopted and repaired; elsewhere callers look first.
+    ///
+    /// # Errors
+    /// `webhook_limit_reached`, `webhook_refused`.
+    async fn install_webhook(
+        &self,
+        repository: &Repository,
+        url: &str,
+    ) -> Result<InstalledWebhook, UpstreamError>;
+
+    /// Mends the faults of a webhook without taking away what others want from it.
+    async fn repair_webhook(
+        &self,
+        repository: &Repository,
+        found: &FoundWebhook,
+    ) -> Result<(), UpstreamError>;
+
+    /// Points a webhook at another address.
+    async fn move_webhook(
+        &self,
+        repository: &Repository,
+        id: &str,
+        url: &str,
+    ) -> Result<(), UpstreamError>;
+
+    /// Removes a webhook by the provider's id; whether it was there.
+    async fn remove_webhook(
+        &self,
+        repository: &Repository,
+        id: &str,
+    ) -> Result<bool, UpstreamError>;
+
+    /// Has the provider deliver the latest push again. Silent when there is none: only the delivery proves it.
+    async fn replay_push(
+        &self,
+        repository: &Repository,
+        webhook: &Webhook,
+    ) -> Result<(), UpstreamError>;
+
+    /// The newest delivery of an event.
+    async fn last_delivery(
+        &self,
+        repository: &Repository,
+        webhook: &Webhook,
+        event: DeliveryEvent,
+    ) -> Result<Option<Delivery>, UpstreamError>;
+
+    /// Whom the credential belongs to; the cheapest check of a credential.
+    async fn identity(&self) -> Result<Identity, UpstreamError>;
+}
+
+/// Whether two webhook addresses are the same: case of scheme and host, a default port and a final slash are not part
+/// of it, the query is.
+pub fn same_address(one: &str, other: &str) -> bool {
+    match (normal(one), normal(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+fn normal(address: &str) -> Option<Url> {
+    let mut url = Url::parse(address.trim()).ok()?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_compared_without_their_accidents() {
+        let hook = "https://api.netlify.com/hooks/github";
+        for (other, same) in [
+            (hook, true),
+            ("HTTPS://API.Netlify.com/hooks/github/", true),
+            ("https://api.netlify.com:443/hooks/github", true),
+            (" https://api.netlify.com/hooks/github ", true),
+            ("https://api.netlify.com/hooks/gitlab", false),
+            ("https://api.netlify.com/hooks/github?site=1", false),
+            ("https://api.netlify.com/hooks/GitHub", false),
+            ("http://api.netlify.com/hooks/github", false),
+            (
+                "https://evil.example/?https://api.netlify.com/hooks/github",
+                false,
+            ),
+            ("not an address", false),
+        ] {
+            assert_eq!(same_address(hook, other), same, "{other}");
+        }
+    }
+}

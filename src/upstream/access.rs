@@ -1,0 +1,322 @@
+//! Calling one instance with one credential.
+
+use std::{sync::Arc, time::Instant};
+
+use reqwest::{
+    Client, Method, RequestBuilder, Response, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION},
+};
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use url::Url;
+
+use super::{Answer, Call, Class, Credential, Http, Instance, UpstreamError, rate::RateState};
+use crate::link::failure::{FailureCode, UpstreamTrace};
+
+/// Most bytes of a body; nothing that we read comes near it.
+const BODY_BYTES: usize = 2 * 1024 * 1024;
+/// Most redirects of one call.
+const REDIRECTS: usize = 3;
+/// Most pages of one list.
+const PAGES: usize = 100;
+
+/// What is special about talking to a vendor.
+pub struct Dialect {
+    /// `Accept` header.
+    pub accept: &'static str,
+    /// Headers of every request.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// What an answer other than 2xx means.
+    pub classify: fn(&Answer) -> UpstreamError,
+}
+
+/// The way to call one instance with one credential; cheap to clone.
+#[derive(Clone)]
+pub struct Access {
+    client: Client,
+    instance: Arc<Instance>,
+    credential: Credential,
+    dialect: &'static Dialect,
+    rate: Arc<RateState>,
+}
+
+impl Access {
+    /// Prepares to call; nothing is sent yet. Use `netlify::access` or `providers::for_instance`.
+    ///
+    /// # Errors
+    /// `internal` when the instance's certificates cannot be loaded.
+    pub fn new(
+        http: &Http,
+        instance: Arc<Instance>,
+        credential: Credential,
+        dialect: &'static Dialect,
+    ) -> Result<Self, UpstreamError> {
+        let client = http
+            .client(&instance)
+            .map_err(|error| unsent(&instance, FailureCode::Internal, error.to_string()))?;
+        Ok(Self {
+            client,
+            rate: http.rates().state(&instance, &credential),
+            instance,
+            credential,
+            dialect,
+        })
+    }
+
+    /// Whom it calls.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// The upstream's time now: its timestamps are to be compared with this, not with our clock.
+    pub fn upstream_now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + self.rate.clock_offset()
+    }
+
+    /// Sends one request, follows redirects within the origin, and reads the answer.
+    ///
+    /// # Errors
+    /// What the vendor's [`Dialect`] makes of any answer but 2xx; `rate_limited` at once, without a call, while the
+    /// credential has to rest; `upstream_unavailable` when there is no answer.
+    pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
+        let mut url = call.url(&self.instance.api);
+        let mut redirected = false;
+        for _ in 0..=REDIRECTS {
+            let mut answer = self.exchange(&call, url).await?;
+            answer.redirected = redirected;
+            match redirect_target(&answer) {
+                Some(target) => url = target,
+                None => return self.judge(answer),
+            }
+            redirected = true;
+        }
+        Err(self.lost(&call.method, "redirected too often".to_owned(), None))
+    }
+
+    /// Reads a list to its end, page by page.
+    ///
+    /// # Errors
+    /// As [`Access::send`]; `upstream_contract_changed` when the list leads elsewhere or does not end.
+    pub async fn pages<T: DeserializeOwned>(&self, first: Call) -> Result<Vec<T>, UpstreamError> {
+        let mut items = Vec::new();
+        let mut call = first;
+        for _ in 0..PAGES {
+            let answer = self.send(call).await?;
+            items.append(&mut answer.json()?);
+            match answer.next_page() {
+                None => return Ok(items),
+                Some(next) if next.origin() == answer.url.origin() => call = Call::next_page(next),
+                Some(_) => return Err(answer.contract_changed("continues at another origin")),
+            }
+        }
+        let detail = format!(
+            "A list of {} has more than {PAGES} pages.",
+            self.instance.kind
+        );
+        Err(unsent(
+            &self.instance,
+            FailureCode::UpstreamContractChanged,
+            detail,
+        ))
+    }
+
+    /// A 2xx is an answer (203 is not: Azure DevOps says "sign in" by it), all else a failure.
+    fn judge(&self, mut answer: Answer) -> Result<Answer, UpstreamError> {
+        if answer.status.is_success() && answer.status != StatusCode::NON_AUTHORITATIVE_INFORMATION
+        {
+            return Ok(answer);
+        }
+        answer.body = self
+            .credential
+            .hide(&String::from_utf8_lossy(&answer.body))
+            .into_bytes();
+        let error = (self.dialect.classify)(&answer);
+        if let Class::RateLimited { until } = error.class {
+            self.rate.park(until);
+        }
+        Err(error)
+    }
+
+    /// One request and its answer, noted in the log and counted.
+    async fn exchange(&self, call: &Call, url: Url) -> Result<Answer, UpstreamError> {
+        self.may_call()?;
+        let started = Instant::now();
+        let path = url.path().to_owned();
+        let result = match self.request(call, url)?.send().await {
+            Ok(response) => self.read(&call.method, response).await,
+            Err(error) => Err(self.no_answer(&call.method, &error)),
+        };
+        self.note(&call.method, &path, &result, started);
+        result
+    }
+
+    fn may_call(&self) -> Result<(), UpstreamError> {
+        let Some(until) = self.rate.blocked_until(OffsetDateTime::now_utc()) else {
+            return Ok(());
+        };
+        let detail = format!(
+            "The rate limit of {} is used up for this credential.",
+            self.instance.kind
+        );
+        Err(UpstreamError {
+            class: Class::RateLimited { until },
+            ..unsent(&self.instance, FailureCode::RateLimited, detail)
+        })
+    }
+
+    fn request(&self, call: &Call, url: Url) -> Result<RequestBuilder, UpstreamError> {
+        let authorization = self.credential.authorization().map_err(|_| {
+            let detail = "The credential holds characters that cannot be sent.";
+            unsent(
+                &self.instance,
+                FailureCode::CredentialRefused,
+                detail.to_owned(),
+            )
+        })?;
+        let mut request = self
+            .client
+            .request(call.method.clone(), url)
+            .header(AUTHORIZATION, authorization)
+            .header(ACCEPT, self.dialect.accept);
+        for (name, value) in self.dialect.headers {
+            request = request.header(*name, *value);
+        }
+        Ok(match &call.body {
+            Some(body) => request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone()),
+            None => request,
+        })
+    }
+
+    async fn read(&self, method: &Method, mut response: Response) -> Result<Answer, UpstreamError> {
+        let status = response.status();
+        let retry_at = self
+            .rate
+            .observe(response.headers(), OffsetDateTime::now_utc());
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(None) => break,
+                Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_BYTES => {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => {
+                    let cause = format!("the answer is larger than {BODY_BYTES} bytes");
+                    return Err(self.lost(method, cause, Some(status)));
+                }
+                Err(error) => return Err(self.lost(method, root_cause(&error), Some(status))),
+            }
+        }
+        Ok(Answer {
+            upstream: self.instance.kind,
+            method: method.clone(),
+            url: response.url().clone(),
+            redirected: false,
+            status,
+            headers: std::mem::take(response.headers_mut()),
+            body,
+            retry_at,
+        })
+    }
+
+    /// Without a connection nothing was sent; after that a write may have happened.
+    fn no_answer(&self, method: &Method, error: &reqwest::Error) -> UpstreamError {
+        let mut lost = self.lost(method, root_cause(error), None);
+        if error.is_connect() {
+            lost.class = Class::Transient;
+        }
+        lost
+    }
+
+    fn lost(&self, method: &Method, cause: String, status: Option<StatusCode>) -> UpstreamError {
+        let cause = crate::redact::excerpt(&self.credential.hide(&cause));
+        let detail = format!("No usable answer from {}: {cause}.", self.instance.kind);
+        let mut error = unsent(&self.instance, FailureCode::UpstreamUnavailable, detail);
+        error.trace.status = status.map(|status| status.as_u16());
+        error.class = match *method {
+            Method::GET => Class::Transient,
+            _ => Class::Uncertain,
+        };
+        error
+    }
+
+    fn note(
+        &self,
+        method: &Method,
+        path: &str,
+        result: &Result<Answer, UpstreamError>,
+        started: Instant,
+    ) {
+        let upstream = self.instance.kind.as_str();
+        let answer = result.as_ref().ok();
+        tracing::debug!(
+            upstream,
+            %method,
+            path,
+            status = answer.map(|answer| answer.status.as_u16()),
+            request_id = answer.and_then(Answer::request_id),
+            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "upstream call"
+        );
+        metrics::counter!(
+            "linkbroker_upstream_calls_total",
+            "upstream" => upstream,
+            "method" => method.to_string(),
+            "outcome" => outcome(answer),
+        )
+        .increment(1);
+    }
+}
+
+fn outcome(answer: Option<&Answer>) -> &'static str {
+    match answer.map(|answer| answer.status.as_u16()) {
+        None => "no_answer",
+        Some(200..=299) => "ok",
+        Some(300..=399) => "redirected",
+        Some(429) => "rate_limited",
+        Some(400..=499) => "refused",
+        Some(_) => "failed",
+    }
+}
+
+/// Where to go on, when the answer is a redirect that keeps method and body and stays within the origin.
+///
+/// GitHub sends 301 and 307 for renamed repositories and wants both followed with the method kept.
+fn redirect_target(answer: &Answer) -> Option<Url> {
+    let keeps_method = match answer.status {
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => true,
+        StatusCode::FOUND => answer.is_read(),
+        _ => false,
+    };
+    let target = answer.url.join(answer.header(LOCATION.as_str())?).ok()?;
+    (keeps_method && target.origin() == answer.url.origin()).then_some(target)
+}
+
+/// A failure before anything was sent.
+fn unsent(instance: &Instance, code: FailureCode, detail: String) -> UpstreamError {
+    UpstreamError {
+        code,
+        class: Class::Refused,
+        detail,
+        trace: UpstreamTrace {
+            upstream: instance.kind.as_str().to_owned(),
+            status: None,
+            request_id: None,
+        },
+    }
+}
+
+/// The innermost cause: the outer ones repeat the address.
+fn root_cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it took too long".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

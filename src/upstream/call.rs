@@ -1,0 +1,116 @@
+//! One request to an upstream, as data.
+
+use reqwest::Method;
+use serde::Serialize;
+use url::Url;
+
+/// A request: method, address below the instance's API base, query, JSON body.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub(super) method: Method,
+    pub(super) target: Target,
+    query: Vec<(&'static str, String)>,
+    pub(super) body: Option<Vec<u8>>,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// Path segments below the API base, not yet encoded.
+    Segments(Vec<String>),
+    /// An address that the upstream itself gave, e.g. the next page of a list.
+    Given(Url),
+}
+
+impl Call {
+    /// Reads `segments` (each is percent-encoded as a whole, slashes included).
+    pub fn get<const N: usize>(segments: [&str; N]) -> Self {
+        Self::new(Method::GET, segments)
+    }
+
+    /// Creates or triggers.
+    pub fn post<const N: usize>(segments: [&str; N]) -> Self {
+        Self::new(Method::POST, segments)
+    }
+
+    /// Changes a part.
+    pub fn patch<const N: usize>(segments: [&str; N]) -> Self {
+        Self::new(Method::PATCH, segments)
+    }
+
+    /// Replaces, or sets a state.
+    pub fn put<const N: usize>(segments: [&str; N]) -> Self {
+        Self::new(Method::PUT, segments)
+    }
+
+    /// Removes.
+    pub fn delete<const N: usize>(segments: [&str; N]) -> Self {
+        Self::new(Method::DELETE, segments)
+    }
+
+    fn new<const N: usize>(method: Method, segments: [&str; N]) -> Self {
+        Self {
+            method,
+            target: Target::Segments(segments.map(str::to_owned).into()),
+            query: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(super) fn next_page(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            target: Target::Given(url),
+            query: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// Adds a query parameter.
+    #[must_use]
+    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// Sets the JSON body.
+    ///
+    /// # Panics
+    /// When `body` cannot be JSON (a map whose keys are not text): a mistake in our own types.
+    #[must_use]
+    pub fn json(mut self, body: &impl Serialize) -> Self {
+        self.body = Some(serde_json::to_vec(body).expect("request types have text keys"));
+        self
+    }
+
+    /// The full address below `base`.
+    pub(super) fn url(&self, base: &Url) -> Url {
+        let mut url = match &self.target {
+            Target::Given(url) => return url.clone(),
+            Target::Segments(_) => base.clone(),
+        };
+        if let (Target::Segments(segments), Ok(mut path)) = (&self.target, url.path_segments_mut())
+        {
+            path.pop_if_empty().extend(segments);
+        }
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        url
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_cannot_leave_their_place() {
+        let base = Url::parse("https://host/api/v1/").unwrap();
+        let call = Call::get(["repos", "a/b?c", "branches", "feature/x#1"]).query("q", "a&b=c d");
+        assert_eq!(
+            call.url(&base).as_str(),
+            "https://host/api/v1/repos/a%2Fb%3Fc/branches/feature%2Fx%231?q=a%26b%3Dc+d"
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! The secret that opens an upstream: goes into one header and nowhere else.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::header::{HeaderValue, InvalidHeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+/// What a connection holds. `Debug` shows that there is a secret, not which.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// Sent as `Authorization: Bearer …`.
+    Token(SecretString),
+    /// Sent as `Authorization: Basic …` (Bitbucket API tokens, Azure DevOps tokens with an empty user).
+    Basic {
+        /// User name or e-mail address; may be empty.
+        user: String,
+        /// Password or token.
+        secret: SecretString,
+    },
+}
+
+/// Bytes that are no stored credential of that type. Says nothing of the bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored credential is not a {0}")]
+pub struct NotStored(String);
+
+impl Credential {
+    /// Its type, as rows and the API name it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Basic { .. } => "basic",
+        }
+    }
+
+    /// What is sealed and stored of it, beside its type.
+    pub fn to_stored(&self) -> Zeroizing<Vec<u8>> {
+        let (user, secret) = match self {
+            Self::Token(token) => ("", token),
+            Self::Basic { user, secret } => (user.as_str(), secret),
+        };
+        // A user name cannot hold a line break: it is one line of a header.
+        Zeroizing::new(format!("{user}\n{}", secret.expose_secret()).into_bytes())
+    }
+
+    /// Reads what [`Credential::to_stored`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are nothing of that kind.
+    pub fn from_stored(kind: &str, stored: &[u8]) -> Result<Self, NotStored> {
+        let pair = std::str::from_utf8(stored)
+            .ok()
+            .and_then(|text| text.split_once('\n'));
+        match (kind, pair) {
+            ("token", Some((_, token))) => Ok(Self::Token(token.into())),
+            ("basic", Some((user, secret))) => Ok(Self::Basic {
+                user: user.to_owned(),
+                secret: secret.into(),
+            }),
+            _ => Err(NotStored(kind.to_owned())),
+        }
+    }
+
+    /// Value of the `Authorization` header, marked so that HTTP libraries do not log it.
+    pub(super) fn authorization(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+        let text = match self {
+            Self::Token(token) => format!("Bearer {}", token.expose_secret()),
+            Self::Basic { user, secret } => {
+                let pair = format!("{user}:{}", secret.expose_secret());
+                format!("Basic {}", BASE64_STANDARD.encode(pair))
+            }
+        };
+        let mut value = HeaderValue::try_from(text)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// A name for the credential that does not reveal it.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let mut print = [0; 32];
+        print.copy_from_slice(digest(&SHA256, self.secret().as_bytes()).as_ref());
+        print
+    }
+
+    /// `text` without the secret, should an upstream repeat it to us.
+    pub(super) fn hide(&self, text: &str) -> String {
+        match self.secret() {
+            "" => text.to_owned(),
+            secret => text.replace(secret, crate::redact::MASK),
+        }
+    }
+
+    fn secret(&self) -> &str {
+        match self {
+            Self::Token(secret) | Self::Basic { secret, .. } => secret.expose_secret(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_debug_nor_hidden_text_shows_the_secret() {
+        let credential = Credential::Token("canary".into());
+        assert!(!format!("{credential:?}").contains("canary"));
+        assert_eq!(
+            credential.hide("bad token canary!"),
+            "bad token [redacted]!"
+        );
+        assert_eq!(Credential::Token("".into()).hide("text"), "text");
+    }
+
+    #[test]
+    fn headers_are_sensitive_and_in_the_vendors_form() {
+        let basic = Credential::Basic {
+            user: String::new(),
+            secret: "pat".into(),
+        };
+        let header = basic.authorization().unwrap();
+        assert!(header.is_sensitive());
+        assert_eq!(header.to_str().unwrap(), "Basic OnBhdA==");
+        let broken = Credential::Token("line\nbreak".into());
+        assert!(broken.authorization().is_err());
+    }
+}

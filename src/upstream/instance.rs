@@ -1,0 +1,97 @@
+//! Which installation of which vendor we talk to: an operator's choice, never a caller's.
+
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+use utoipa::ToSchema;
+
+/// The vendors that we call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamKind {
+    /// Netlify itself.
+    Netlify,
+    /// github.com, GitHub Enterprise Server, GHE.com.
+    Github,
+    /// gitlab.com and self-managed GitLab.
+    Gitlab,
+    /// Bitbucket Cloud.
+    Bitbucket,
+    /// Azure DevOps Services.
+    AzureDevops,
+    /// Any git server without an API that we know: a person does the provider's half.
+    Manual,
+}
+
+impl UpstreamKind {
+    /// Every kind, Netlify first.
+    pub const ALL: &[Self] = &[
+        Self::Netlify,
+        Self::Github,
+        Self::Gitlab,
+        Self::Bitbucket,
+        Self::AzureDevops,
+        Self::Manual,
+    ];
+
+    /// The stable text form; for providers it is also Netlify's own word for them.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Netlify => "netlify",
+            Self::Github => "github",
+            Self::Gitlab => "gitlab",
+            Self::Bitbucket => "bitbucket",
+            Self::AzureDevops => "azure_devops",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+impl FromStr for UpstreamKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = Self::ALL.iter().copied().find(|kind| kind.as_str() == text);
+        named.ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|kind| kind.as_str()).collect();
+            format!("`{text}` is not one of {}", names.join(", "))
+        })
+    }
+}
+
+impl fmt::Display for UpstreamKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One installation of a vendor, as the operator configured it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Whose software it is.
+    pub kind: UpstreamKind,
+    /// Host that repository addresses name, e.g. `github.com`.
+    pub host: String,
+    /// Base address of the API, e.g. `https://api.github.com`.
+    pub api: Url,
+    /// Host that git over SSH uses.
+    pub ssh_host: String,
+    /// Whether the API may resolve to an address that is not reachable from the internet.
+    pub private_network: bool,
+    /// Extra root certificates (PEM) to trust for this instance.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Instance {
+    /// Whether private addresses are fine: the operator said so, or wrote an address or `localhost` and so means it.
+    pub(super) fn allows_private_addresses(&self) -> bool {
+        self.private_network
+            || match self.api.host() {
+                Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+                Some(Host::Ipv4(address)) => !super::guard::is_global(IpAddr::V4(address)),
+                Some(Host::Ipv6(address)) => !super::guard::is_global(IpAddr::V6(address)),
+                None => false,
+            }
+    }
+}

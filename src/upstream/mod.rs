@@ -1,0 +1,25 @@
+//! The only door to the network: every call to a vendor goes through an [`Access`].
+//!
+//! It keeps the time and size limits, refuses private addresses, follows redirects only within an
+//! origin, holds a credential back while its rate limit is used up, and turns every failure into an
+//! [`UpstreamError`]. What a status code means is the vendor's business: see [`Dialect`].
+
+mod access;
+mod answer;
+mod call;
+mod credential;
+mod error;
+mod guard;
+mod http;
+mod instance;
+mod rate;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use access::{Access, Dialect};
+pub use answer::Answer;
+pub use call::Call;
+pub use credential::Credential;
+pub use error::{Class, UpstreamError};
+pub use http::Http;
+pub use instance::{Instance, UpstreamKind};
