@@ -5,6 +5,7 @@
 
 pub mod connections;
 pub mod data_keys;
+pub mod embedded;
 pub mod events;
 pub mod links;
 pub mod resources;
