@@ -8,10 +8,12 @@
 pub mod api;
 pub mod config;
 pub mod diagnosis;
+pub mod issuer;
 pub mod link;
 pub mod netlify;
 pub mod providers;
 pub mod redact;
+pub mod serve;
 pub mod steps;
 pub mod store;
 pub mod upstream;

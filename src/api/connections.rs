@@ -15,18 +15,19 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    caller::{Caller, Permission},
+    caller::{Caller, Scope},
     extract::{Json, Path, Query},
     ids::{self, Prefix},
     page::{Cursor, PageQuery},
-    problem::{BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, ProblemDocument},
+    problem::{
+        BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, ProblemDocument,
+    },
 };
 use crate::{
     store::{
-        Scope,
+        Rows, begin,
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
-        scope,
     },
     upstream::{Credential, UpstreamKind},
     vault::{DataKey, Purpose, WrappedDataKey},
@@ -131,10 +132,10 @@ async fn create(
     caller: Caller,
     Json(new): Json<NewConnection>,
 ) -> Result<Response, Problem> {
-    caller.require(Permission::ConnectionsWrite)?;
+    caller.require(Scope::ConnectionsWrite)?;
     let host = check(&api, &new)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let id = Uuid::now_v7();
     let credential = credential(new.credential)?;
     let row = ConnectionRow {
@@ -167,11 +168,11 @@ async fn list(
     caller: Caller,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ConnectionPage>, Problem> {
-    caller.require(Permission::ConnectionsRead)?;
+    caller.require(Scope::ConnectionsRead)?;
     let page = PageQuery::new(query.limit, query.cursor.as_deref())?;
     let after = page.cursor::<String>()?;
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let rows = connections::list(&mut tx, tenant, after.as_deref(), page.limit_and_one()).await?;
     let (rows, next_cursor) = page.cut(rows, |row| Cursor::of(&row.name));
     Ok(Json(ConnectionPage {
@@ -184,11 +185,15 @@ async fn list(
 #[utoipa::path(get, path = "/connections/{id}", tag = "connections", operation_id = "getConnection",
     params(("id" = String, Path, description = "Id of the connection")),
     responses((status = 200, description = "The connection", body = Connection), CallerProblems, ObjectProblems))]
-async fn get(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Connection>, Problem> {
-    caller.require(Permission::ConnectionsRead)?;
+async fn get(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Connection>, Problem> {
+    caller.require(Scope::ConnectionsRead)?;
     let id = ids::parse(Prefix::Connection, &id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let row = connections::get(&mut tx, tenant, id).await?;
     Ok(Json(view(row.ok_or_else(not_found)?)))
 }
@@ -205,12 +210,12 @@ async fn replace_credential(
     Path(id): Path<String>,
     Json(new): Json<NewCredential>,
 ) -> Result<StatusCode, Problem> {
-    caller.require(Permission::ConnectionsWrite)?;
+    caller.require(Scope::ConnectionsWrite)?;
     let id = ids::parse(Prefix::Connection, &id)?;
     check_secret(&new, "")?;
     let credential = credential(new)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let sealed = seal(&api, &mut tx, tenant, id, &credential).await?;
     if !connections::replace_credential(&mut tx, tenant, id, credential.kind(), &sealed).await? {
         return Err(not_found());
@@ -227,11 +232,15 @@ async fn replace_credential(
     responses((status = 204, description = "Deleted"),
         (status = 409, description = "Links use it", body = ProblemDocument, content_type = "application/problem+json"),
         CallerProblems, ObjectProblems))]
-async fn delete(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    caller.require(Permission::ConnectionsWrite)?;
+async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.require(Scope::ConnectionsWrite)?;
     let id = ids::parse(Prefix::Connection, &id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     if connections::is_used(&mut tx, tenant, id).await? {
         return Err(Problem::new(ProblemCode::ConnectionInUse));
     }
@@ -245,14 +254,21 @@ async fn delete(State(api): State<Api>, caller: Caller, Path(id): Path<String>) 
 /// Checks every field; the host of the instance that is meant.
 fn check(api: &Api, new: &NewConnection) -> Result<String, Problem> {
     let good_name = (1..=NAME_MAX).contains(&new.name.len())
-        && new.name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        && new
+            .name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if !good_name {
         let detail = "use 1 to 100 letters, digits, '.', '_' and '-'";
         return Err(Problem::new(ProblemCode::InvalidRequest).error("/name", detail));
     }
     check_secret(&new.credential, "/credential")?;
     let mut of_kind = api.instances.iter().filter(|known| known.kind == new.kind);
-    let found = of_kind.find(|known| new.host.as_ref().is_none_or(|host| known.host.eq_ignore_ascii_case(host)));
+    let found = of_kind.find(|known| {
+        new.host
+            .as_ref()
+            .is_none_or(|host| known.host.eq_ignore_ascii_case(host))
+    });
     found.map(|instance| instance.host.clone()).ok_or_else(|| {
         let detail = format!("no {} instance with this host is configured", new.kind);
         let pointer = if new.host.is_some() { "/host" } else { "/kind" };
@@ -277,7 +293,9 @@ fn check_secret(new: &NewCredential, pointer: &str) -> Result<(), Problem> {
 fn credential(new: NewCredential) -> Result<Credential, Problem> {
     match new {
         NewCredential::Token { token } => Ok(Credential::Token(token)),
-        NewCredential::Basic { user, .. } if user.contains(|c: char| c.is_control() || c == ':') => {
+        NewCredential::Basic { user, .. }
+            if user.contains(|c: char| c.is_control() || c == ':') =>
+        {
             let detail = "use a user name without ':' and control characters";
             Err(Problem::new(ProblemCode::InvalidRequest).error("/credential/user", detail))
         }
@@ -293,7 +311,11 @@ async fn seal(
     credential: &Credential,
 ) -> Result<Vec<u8>, Problem> {
     let key = data_key(api, db, tenant).await?;
-    let sealed = key.seal(&credential.to_stored(), &seal_row(connection), Purpose::Credential);
+    let sealed = key.seal(
+        &credential.to_stored(),
+        &seal_row(connection),
+        Purpose::Credential,
+    );
     Ok(sealed.map_err(Problem::internal)?.0)
 }
 
@@ -302,13 +324,24 @@ async fn data_key(api: &Api, db: &mut PgConnection, tenant: &str) -> Result<Data
     let row = match data_keys::get(db, tenant).await? {
         Some(row) => row,
         None => {
-            let (_, new) = api.key_ring.new_data_key(tenant).map_err(Problem::internal)?;
-            let new = DataKeyRow { key_id: new.key_id, wrapped: new.bytes };
+            let (_, new) = api
+                .key_ring
+                .new_data_key(tenant)
+                .map_err(Problem::internal)?;
+            let new = DataKeyRow {
+                key_id: new.key_id,
+                wrapped: new.bytes,
+            };
             data_keys::get_or_insert(db, tenant, &new).await?
         }
     };
-    let wrapped = WrappedDataKey { key_id: row.key_id, bytes: row.wrapped };
-    api.key_ring.unwrap(tenant, &wrapped).map_err(Problem::internal)
+    let wrapped = WrappedDataKey {
+        key_id: row.key_id,
+        bytes: row.wrapped,
+    };
+    api.key_ring
+        .unwrap(tenant, &wrapped)
+        .map_err(Problem::internal)
 }
 
 fn view(row: ConnectionRow) -> Connection {

@@ -32,6 +32,10 @@ pub fn show(prefix: Prefix, id: Uuid) -> String {
 /// # Errors
 /// [`ProblemCode::NotFound`].
 pub fn parse(prefix: Prefix, text: &str) -> Result<Uuid, Problem> {
-    let digits = text.strip_prefix(prefix.as_str()).filter(|digits| digits.len() == 32);
-    digits.and_then(|digits| Uuid::try_parse(digits).ok()).ok_or_else(|| Problem::new(ProblemCode::NotFound))
+    let digits = text
+        .strip_prefix(prefix.as_str())
+        .filter(|digits| digits.len() == 32);
+    digits
+        .and_then(|digits| Uuid::try_parse(digits).ok())
+        .ok_or_else(|| Problem::new(ProblemCode::NotFound))
 }

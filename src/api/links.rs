@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    caller::{Caller, Permission},
+    caller::{Caller, Scope},
     extract::{Json, Path, Query},
     ids::{self, Prefix},
     page::{Cursor, PageQuery},
@@ -30,12 +30,11 @@ use crate::{
         status::{LinkStatus, StepState},
     },
     store::{
-        Scope, StoreError,
+        Rows, StoreError, begin,
         connections::{self, ConnectionRow},
         events::{self, NewEvent},
         links::{self, Filter, LinkRow, NewLink, Wanted},
         resources::{self, Receipt, ResourceKind, ResourceRow},
-        scope,
         step_runs::{self, StepRun},
     },
     upstream::UpstreamKind,
@@ -162,7 +161,10 @@ pub struct StepView {
     /// Tries that ended in an error since the last retry.
     pub attempts: i16,
     /// When it is tried or looked at again.
-    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub next_attempt_at: Option<OffsetDateTime>,
     /// What it waits for, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,10 +173,16 @@ pub struct StepView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// When it was begun.
-    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub started_at: Option<OffsetDateTime>,
     /// When it ended.
-    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub finished_at: Option<OffsetDateTime>,
 }
 
@@ -258,16 +266,31 @@ async fn create(
     caller: Caller,
     Json(request): Json<LinkRequest>,
 ) -> Result<Response, Problem> {
-    caller.require(Permission::LinksWrite)?;
+    caller.require(Scope::LinksWrite)?;
     let mut spec = request.check().map_err(invalid)?;
     let kind = api.resolve_host(&mut spec)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let names = &request.connections;
-    let provider = connection(&mut tx, tenant, kind, &spec.host, names.provider.as_deref(), "/connections/provider").await?;
-    let netlify = api.netlify();
-    let netlify =
-        connection(&mut tx, tenant, netlify.kind, &netlify.host, names.netlify.as_deref(), "/connections/netlify").await?;
+    let provider = connection(
+        &mut tx,
+        tenant,
+        kind,
+        &spec.host,
+        names.provider.as_deref(),
+        "/connections/provider",
+    )
+    .await?;
+    let netlify = api.netlify()?;
+    let netlify = connection(
+        &mut tx,
+        tenant,
+        netlify.kind,
+        &netlify.host,
+        names.netlify.as_deref(),
+        "/connections/netlify",
+    )
+    .await?;
     let link = NewLink {
         id: Uuid::now_v7(),
         tenant: tenant.to_owned(),
@@ -296,7 +319,7 @@ async fn list(
     caller: Caller,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<LinkPage>, Problem> {
-    caller.require(Permission::LinksRead)?;
+    caller.require(Scope::LinksRead)?;
     let page = PageQuery::new(query.limit, query.cursor.as_deref())?;
     let filter = Filter {
         before: page.cursor::<Uuid>()?,
@@ -306,7 +329,7 @@ async fn list(
         ..Filter::default()
     };
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let rows = links::list(&mut tx, tenant, &filter, page.limit_and_one()).await?;
     let (rows, next_cursor) = page.cut(rows, |row| Cursor::of(row.id));
     Ok(Json(LinkPage {
@@ -332,14 +355,18 @@ async fn get(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    caller.require(Permission::LinksRead)?;
+    caller.require(Scope::LinksRead)?;
     let id = ids::parse(Prefix::Link, &id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let link = read(&mut tx, tenant, id).await?;
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
     let answer = match known {
-        Some(known) if names_version(known, link.summary.version) => StatusCode::NOT_MODIFIED.into_response(),
+        Some(known) if names_version(known, link.summary.version) => {
+            StatusCode::NOT_MODIFIED.into_response()
+        }
         _ => Json(&link).into_response(),
     };
     Ok((polling_headers(&link.summary), answer).into_response())
@@ -359,17 +386,20 @@ async fn unlink(
     Path(id): Path<String>,
     Query(query): Query<UnlinkQuery>,
 ) -> Result<Response, Problem> {
-    caller.require(Permission::LinksWrite)?;
+    caller.require(Scope::LinksWrite)?;
     let id = ids::parse(Prefix::Link, &id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
-    let (status, wanted) = links::lock(&mut tx, tenant, id).await?.ok_or_else(not_found)?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let (status, wanted) = links::lock(&mut tx, tenant, id)
+        .await?
+        .ok_or_else(not_found)?;
     let wish = match query.keep_site {
         true => Wanted::UnlinkedKeepSite,
         false => Wanted::Unlinked,
     };
     // Asking twice is asking once; an undo that cannot finish begins again.
-    let is_under_way = matches!(status, LinkStatus::Canceling | LinkStatus::Unlinking) && wanted == wish;
+    let is_under_way =
+        matches!(status, LinkStatus::Canceling | LinkStatus::Unlinking) && wanted == wish;
     if !status.is_over() && !is_under_way {
         links::request_undo(&mut tx, id, status.undoing(), wish).await?;
         let asked = NewEvent {
@@ -395,17 +425,27 @@ async fn unlink(
         (status = 409, description = "The link does not stand still",
          body = super::problem::ProblemDocument, content_type = "application/problem+json"),
         CallerProblems, ObjectProblems))]
-async fn retry(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
-    caller.require(Permission::LinksWrite)?;
+async fn retry(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    caller.require(Scope::LinksWrite)?;
     let id = ids::parse(Prefix::Link, &id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = scope(&api.pool, Scope::Tenant(tenant)).await?;
-    let (status, wanted) = links::lock(&mut tx, tenant, id).await?.ok_or_else(not_found)?;
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let (status, wanted) = links::lock(&mut tx, tenant, id)
+        .await?
+        .ok_or_else(not_found)?;
     if !status.may_retry() {
-        let detail = format!("The link is `{status}`; retry is for failed, action_required, build_failed and degraded.");
+        let detail = format!(
+            "The link is `{status}`; retry is for failed, action_required, build_failed and degraded."
+        );
         return Err(Problem::new(ProblemCode::IllegalTransition).detail(detail));
     }
-    let mut row = links::get(&mut tx, tenant, id).await?.ok_or_else(not_found)?;
+    let mut row = links::get(&mut tx, tenant, id)
+        .await?
+        .ok_or_else(not_found)?;
     let runs = step_runs::of_links(&mut tx, &[id]).await?;
     let mut steps: Vec<StepRun> = runs.into_iter().map(|(_, run)| run).collect();
     prepare_retry(&mut steps, &mut row.facts, status);
@@ -437,7 +477,9 @@ async fn connection(
     let mut found = connections::candidates(db, tenant, kind.as_str(), host, name).await?;
     let detail = match (found.len(), name) {
         (1, _) => return Ok(found.remove(0)),
-        (0, None) => format!("there is no connection to {kind} at {host} yet; make one with POST /connections"),
+        (0, None) => format!(
+            "there is no connection to {kind} at {host} yet; make one with POST /connections"
+        ),
         (0, Some(name)) => format!("there is no connection `{name}` to {kind} at {host}"),
         (_, _) => format!("there are several connections to {kind} at {host}; name one"),
     };
@@ -448,22 +490,34 @@ async fn connection(
 async fn taken(api: &Api, link: &NewLink, error: StoreError) -> Problem {
     let (filter, what) = match error.constraint() {
         Some("links_ref") => (
-            Filter { reference: link.reference.clone(), unfinished: true, ..Filter::default() },
+            Filter {
+                reference: link.reference.clone(),
+                unfinished: true,
+                ..Filter::default()
+            },
             "ref",
         ),
         Some("links_site") => (
-            Filter { site: Some(link.spec.site.name.clone()), unfinished: true, ..Filter::default() },
+            Filter {
+                site: Some(link.spec.site.name.clone()),
+                unfinished: true,
+                ..Filter::default()
+            },
             "site",
         ),
         _ => return error.into(),
     };
     let existing = async {
-        let mut tx = scope(&api.pool, Scope::Tenant(&link.tenant)).await?;
+        let mut tx = begin(&api.pool, Rows::Of(&link.tenant)).await?;
         links::list(&mut tx, &link.tenant, &filter, 1).await
     };
-    let problem = Problem::new(ProblemCode::LinkExists).detail(format!("Another link has this {what}."));
+    let problem =
+        Problem::new(ProblemCode::LinkExists).detail(format!("Another link has this {what}."));
     match existing.await {
-        Ok(rows) => match rows.first().map(|row| HeaderValue::try_from(location(&ids::show(Prefix::Link, row.id)))) {
+        Ok(rows) => match rows
+            .first()
+            .map(|row| HeaderValue::try_from(location(&ids::show(Prefix::Link, row.id))))
+        {
             Some(Ok(location)) => problem.header(header::LOCATION, location),
             _ => problem,
         },
@@ -516,7 +570,10 @@ fn summary(row: LinkRow) -> LinkSummary {
         build: row.facts.build,
         deploy: row.facts.deploy,
         diagnosis: row.failure.map(diagnosis),
-        verification: Verification { level: proof.level, build: proof.build },
+        verification: Verification {
+            level: proof.level,
+            build: proof.build,
+        },
         created_at: row.created_at,
         updated_at: row.updated_at,
     }
@@ -525,7 +582,10 @@ fn summary(row: LinkRow) -> LinkSummary {
 /// Steps take fractions of a second, builds take many.
 const fn poll_after_ms(status: LinkStatus) -> Option<u32> {
     match status {
-        LinkStatus::Queued | LinkStatus::Linking | LinkStatus::Canceling | LinkStatus::Unlinking => Some(500),
+        LinkStatus::Queued
+        | LinkStatus::Linking
+        | LinkStatus::Canceling
+        | LinkStatus::Unlinking => Some(500),
         LinkStatus::Building => Some(2000),
         _ => None,
     }
@@ -541,7 +601,10 @@ fn request_view(spec: LinkSpec, netlify: String, provider: String) -> RequestVie
         access: spec.access,
         verify: spec.verify,
         allowed_branches: spec.allowed_branches,
-        connections: crate::link::request::ConnectionNames { netlify: Some(netlify), provider: Some(provider) },
+        connections: crate::link::request::ConnectionNames {
+            netlify: Some(netlify),
+            provider: Some(provider),
+        },
     }
 }
 
@@ -584,7 +647,13 @@ fn resource_view(row: ResourceRow) -> ResourceView {
 
 fn accepted(link: &Link) -> Response {
     let location = [(header::LOCATION, location(&link.summary.id))];
-    (StatusCode::ACCEPTED, location, polling_headers(&link.summary), Json(link)).into_response()
+    (
+        StatusCode::ACCEPTED,
+        location,
+        polling_headers(&link.summary),
+        Json(link),
+    )
+        .into_response()
 }
 
 fn location(id: &str) -> String {
@@ -603,14 +672,17 @@ fn polling_headers(link: &LinkSummary) -> [(HeaderName, String); 2] {
 
 fn names_version(if_none_match: &str, version: i64) -> bool {
     let tag = format!("\"{version}\"");
-    let mut tags = if_none_match.split(',').map(|known| known.trim().trim_start_matches("W/"));
+    let mut tags = if_none_match
+        .split(',')
+        .map(|known| known.trim().trim_start_matches("W/"));
     tags.any(|known| known == tag || known == "*")
 }
 
 fn invalid(errors: Vec<crate::link::request::FieldError>) -> Problem {
-    errors
-        .into_iter()
-        .fold(Problem::new(ProblemCode::InvalidRequest), |problem, error| problem.error(error.pointer, error.detail))
+    errors.into_iter().fold(
+        Problem::new(ProblemCode::InvalidRequest),
+        |problem, error| problem.error(error.pointer, error.detail),
+    )
 }
 
 fn not_found() -> Problem {

@@ -1,5 +1,191 @@
 //! HTTP in, JSON out; never calls an upstream.
+//!
+//! Every answer that is no success is a [`problem::Problem`]. Handlers read like the sentence that
+//! describes them: check the caller, look up, change, schedule, answer.
 
-//pub mod caller;
+pub mod caller;
+pub mod connections;
 pub mod extract;
+mod ids;
+pub mod links;
+mod operations;
+mod page;
 pub mod problem;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::FromRef, middleware};
+use metrics_exporter_prometheus::PrometheusHandle;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    link::{repository_ref::RepositoryRef, request::LinkSpec},
+    store::StoreError,
+    upstream::{Instance, UpstreamKind},
+    vault::KeyRing,
+    worker::wake::Bell,
+};
+use caller::Authenticator;
+use problem::{Problem, ProblemCode, ProblemDocument};
+
+/// What every handler may use.
+#[derive(Clone)]
+pub struct Api {
+    /// Connections for requests, apart from the workers'.
+    pub pool: PgPool,
+    /// Wakes the workers.
+    pub bell: Bell,
+    /// Seals credentials.
+    pub key_ring: KeyRing,
+    /// The upstreams that the operator configured.
+    pub instances: Vec<Arc<Instance>>,
+    /// Knows the callers.
+    pub authenticator: Arc<Authenticator>,
+    /// Cancelled when the process begins to drain.
+    pub drain: CancellationToken,
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+}
+
+impl FromRef<Api> for Arc<Authenticator> {
+    fn from_ref(api: &Api) -> Self {
+        api.authenticator.clone()
+    }
+}
+
+/// Providers that this version can link.
+const LINKABLE: &[UpstreamKind] = &[UpstreamKind::Github];
+
+impl Api {
+    fn netlify(&self) -> Result<&Instance, Problem> {
+        let netlify = self
+            .instances
+            .iter()
+            .find(|known| known.kind == UpstreamKind::Netlify);
+        netlify
+            .map(Arc::as_ref)
+            .ok_or_else(|| Problem::internal(anyhow::anyhow!("Netlify is not configured")))
+    }
+
+    /// The provider that a repository's host belongs to; the request then names its main host.
+    fn resolve_host(&self, spec: &mut LinkSpec) -> Result<UpstreamKind, Problem> {
+        let written = RepositoryRef {
+            host: spec.host.clone(),
+            path: spec.path.clone(),
+        };
+        let known = self
+            .instances
+            .iter()
+            .find(|known| is_host_of(known, &written.host));
+        let refuse = |detail: String| {
+            Err(Problem::new(ProblemCode::InvalidRequest).error("/repository", detail))
+        };
+        match known {
+            Some(known) if LINKABLE.contains(&known.kind) => {
+                spec.host.clone_from(&known.host);
+                Ok(known.kind)
+            }
+            Some(known) => refuse(format!(
+                "repositories at {} cannot be linked by this version",
+                known.host
+            )),
+            None => refuse(format!(
+                "no provider is configured for this host; known are {}",
+                self.linkable_hosts()
+            )),
+        }
+    }
+
+    fn linkable_hosts(&self) -> String {
+        let linkable = self
+            .instances
+            .iter()
+            .filter(|known| LINKABLE.contains(&known.kind));
+        linkable
+            .map(|known| known.host.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+fn is_host_of(instance: &Instance, host: &str) -> bool {
+    let host = host.strip_prefix("www.").unwrap_or(host);
+    let api = instance.api.host_str();
+    let ssh = [instance.ssh_host.clone(), format!("ssh.{}", instance.host)];
+    host == instance.host || Some(host) == api || ssh.iter().any(|known| known == host)
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) => error.into(),
+            other => Self::internal(other),
+        }
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "linkbroker", license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+        description = "Links git repositories to Netlify sites: `POST /links`, then poll."),
+    tags((name = "links", description = "Which repository goes to which site, and how far that has come"),
+        (name = "connections", description = "A tenant's named access to its upstreams"),
+        (name = "operations", description = "For the people who run the service")),
+    components(schemas(ProblemDocument)),
+    security(("bearer" = [])),
+    modifiers(&BearerTokens)
+)]
+struct Document;
+
+struct BearerTokens;
+
+impl Modify for BearerTokens {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = Http::builder()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(links::router())
+        .merge(connections::router())
+        .merge(operations::router())
+        .split_for_parts()
+}
+
+/// The description of the API, as `openapi.yaml` holds it.
+///
+/// # Errors
+/// When it cannot be written as YAML.
+pub fn document() -> Result<String, anyhow::Error> {
+    Ok(routes().1.to_yaml()?)
+}
+
+/// The whole API as a service.
+pub fn router(api: Api) -> Router {
+    routes()
+        .0
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(middleware::from_fn(problem::identify))
+        .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .with_state(api)
+}
+
+/// Names the request without its query, which may one day carry a status token.
+fn request_span(request: &axum::extract::Request) -> tracing::Span {
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path())
+}

@@ -43,12 +43,19 @@ impl<'a> PageQuery<'a> {
     /// # Errors
     /// [`ProblemCode::InvalidQuery`] when it is none of ours.
     pub fn cursor<T: std::str::FromStr>(&self) -> Result<Option<T>, Problem> {
-        let Some(cursor) = self.cursor else { return Ok(None) };
-        let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let Some(cursor) = self.cursor else {
+            return Ok(None);
+        };
+        let text = BASE64_URL_SAFE_NO_PAD
+            .decode(cursor)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
         match text.and_then(|text| text.parse().ok()) {
             Some(item) => Ok(Some(item)),
-            None => Err(Problem::new(ProblemCode::InvalidQuery)
-                .parameter("cursor", "use the `next_cursor` of the page before, unchanged")),
+            None => Err(Problem::new(ProblemCode::InvalidQuery).parameter(
+                "cursor",
+                "use the `next_cursor` of the page before, unchanged",
+            )),
         }
     }
 
@@ -58,7 +65,11 @@ impl<'a> PageQuery<'a> {
     }
 
     /// Cuts the rows to the page; the cursor of the next one, when there is one.
-    pub fn cut<T>(&self, mut rows: Vec<T>, cursor: impl Fn(&T) -> Cursor) -> (Vec<T>, Option<String>) {
+    pub fn cut<T>(
+        &self,
+        mut rows: Vec<T>,
+        cursor: impl Fn(&T) -> Cursor,
+    ) -> (Vec<T>, Option<String>) {
         let more = rows.len() > usize::from(self.limit);
         rows.truncate(self.limit.into());
         let next = rows.last().filter(|_| more).map(|last| cursor(last).0);

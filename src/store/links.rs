@@ -283,7 +283,7 @@ pub async fn request_retry(
 }
 
 /// Leases up to `limit` due links to a worker. An expired lease is simply due.
-/// Needs [`super::Scope::Everybody`].
+/// Needs [`super::Rows::OfAll`].
 pub async fn claim(
     db: &mut PgConnection,
     owner: Uuid,
@@ -335,7 +335,7 @@ pub async fn claim(
 }
 
 /// Prolongs every lease that a worker holds; which links those are and what is wanted of them.
-/// Needs [`super::Scope::Everybody`].
+/// Needs [`super::Rows::OfAll`].
 pub async fn renew(
     db: &mut PgConnection,
     owner: Uuid,
@@ -354,7 +354,7 @@ pub async fn renew(
         .collect()
 }
 
-/// What is wanted of the links that a worker holds. Needs [`super::Scope::Everybody`].
+/// What is wanted of the links that a worker holds. Needs [`super::Rows::OfAll`].
 pub async fn wanted_of(
     db: &mut PgConnection,
     owner: Uuid,
@@ -367,7 +367,7 @@ pub async fn wanted_of(
         .collect()
 }
 
-/// How long until the next link is due; nothing when none waits. Needs [`super::Scope::Everybody`].
+/// How long until the next link is due; nothing when none waits. Needs [`super::Rows::OfAll`].
 pub async fn next_due_in(db: &mut PgConnection) -> Result<Option<Duration>, StoreError> {
     let seconds = sqlx::query_scalar!(
         r#"select extract(epoch from min(next_run_at) - now())::float8 as seconds from links where next_run_at is not null"#

@@ -1,6 +1,6 @@
 //! Rows: one file per table, free functions over a connection.
 //!
-//! Every function that touches a tenant's rows runs inside a [`scope`]: the transaction names the
+//! Every function that touches a tenant's rows runs inside a [`begin`]: the transaction names the
 //! tenant, and row level security hides all others even from a query that forgets to ask.
 
 pub mod connections;
@@ -23,11 +23,11 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// Whose rows a transaction sees.
 #[derive(Debug, Clone, Copy)]
-pub enum Scope<'a> {
+pub enum Rows<'a> {
     /// One tenant's.
-    Tenant(&'a str),
+    Of(&'a str),
     /// Everybody's: the workers' claim, and the ledger's questions about shared objects.
-    Everybody,
+    OfAll,
 }
 
 /// A row that cannot be what the service wrote.
@@ -59,18 +59,18 @@ impl StoreError {
     }
 }
 
-/// Opens a transaction that sees the rows of `scope` alone.
+/// Opens a transaction that sees the rows named by `rows` alone.
 ///
 /// # Errors
 /// When the pool has no connection in time or the database is away.
-pub async fn scope(
+pub async fn begin(
     pool: &PgPool,
-    scope: Scope<'_>,
+    rows: Rows<'_>,
 ) -> Result<Transaction<'static, Postgres>, StoreError> {
     let mut tx = pool.begin().await?;
-    let tenant = match scope {
-        Scope::Tenant(tenant) => tenant,
-        Scope::Everybody => "*",
+    let tenant = match rows {
+        Rows::Of(tenant) => tenant,
+        Rows::OfAll => "*",
     };
     sqlx::query!(
         "select set_config('linkbroker.tenant', $1, true) as \"ignored\"",

@@ -216,7 +216,7 @@ pub async fn release(
     Ok(())
 }
 
-/// Which of the link's objects it may remove. Needs [`super::Scope::Everybody`].
+/// Which of the link's objects it may remove. Needs [`super::Rows::OfAll`].
 pub async fn rights(
     db: &mut PgConnection,
     link: Uuid,

@@ -10,11 +10,10 @@ use crate::{
     netlify,
     providers::{self, Provider},
     store::{
-        Scope, StoreError,
+        Rows, StoreError, begin,
         connections::{self, ConnectionRow},
         data_keys,
         links::LeasedLink,
-        scope,
     },
     upstream::{Access, Credential, Http, Instance, UpstreamKind},
     vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey},
@@ -63,7 +62,7 @@ impl Doors {
     /// # Errors
     /// When a connection is gone, its credential does not open, or its instance is no longer configured.
     pub async fn open(&self, pool: &PgPool, link: &LeasedLink) -> Result<Opened, OpenError> {
-        let mut tx = scope(pool, Scope::Tenant(&link.tenant)).await?;
+        let mut tx = begin(pool, Rows::Of(&link.tenant)).await?;
         let wrapped = data_keys::get(&mut tx, &link.tenant).await?;
         let netlify = connections::get(&mut tx, &link.tenant, link.netlify_connection).await?;
         let provider = connections::get(&mut tx, &link.tenant, link.provider_connection).await?;

@@ -16,10 +16,9 @@ use crate::{
     link::{facts::Fact, plan::StepName},
     steps::{self, Halt, Pace, StepContext, Undone},
     store::{
-        Scope, StoreError,
+        Rows, StoreError, begin,
         links::{self, LeasedLink, Round, Then},
         resources::{self, Entry, ResourceKind, Right},
-        scope,
     },
 };
 
@@ -209,12 +208,12 @@ async fn save_intents(
     let undoing = progress.is_undoing();
     let tenant = progress.link.tenant.clone();
     // What may be removed is asked across tenants: they may share a repository.
-    let mut tx = scope(
+    let mut tx = begin(
         &worker.pool,
         if undoing {
-            Scope::Everybody
+            Rows::OfAll
         } else {
-            Scope::Tenant(&tenant)
+            Rows::Of(&tenant)
         },
     )
     .await?;
@@ -238,7 +237,7 @@ async fn save_intents(
 
 async fn save(worker: &Worker, progress: &mut Progress, then: Then) -> Result<(), StoreError> {
     let tenant = progress.link.tenant.clone();
-    let mut tx = scope(&worker.pool, Scope::Tenant(&tenant)).await?;
+    let mut tx = begin(&worker.pool, Rows::Of(&tenant)).await?;
     write(&mut tx, progress, then).await?;
     tx.commit().await?;
     Ok(())

@@ -27,9 +27,8 @@ use lease::Lease;
 use crate::{
     config::Workers,
     store::{
-        Scope, StoreError,
+        Rows, StoreError, begin,
         links::{self, LeasedLink},
-        scope,
     },
 };
 
@@ -102,7 +101,7 @@ impl Worker {
         if free == 0 {
             return Ok(IDLE_PAUSE);
         }
-        let mut tx = scope(&self.pool, Scope::Everybody).await?;
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
         let claimed = links::claim(&mut tx, self.id, self.settings.lease, limit).await?;
         if claimed.is_empty() {
@@ -153,7 +152,7 @@ impl Worker {
     /// The database refused or was away: what is unsaved is lost, so the link starts from its row.
     async fn give_up(&self, link: Uuid, fence: i64) {
         let release = async {
-            let mut tx = scope(&self.pool, Scope::Everybody).await?;
+            let mut tx = begin(&self.pool, Rows::OfAll).await?;
             links::let_go(&mut tx, link, fence, IDLE_PAUSE).await?;
             tx.commit().await?;
             Ok::<_, StoreError>(())
@@ -179,7 +178,7 @@ impl Worker {
 
     async fn renew(&self) -> Result<(), StoreError> {
         let deadline = Instant::now() + self.settings.lease;
-        let mut tx = scope(&self.pool, Scope::Everybody).await?;
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let renewed = links::renew(&mut tx, self.id, self.settings.lease).await?;
         tx.commit().await?;
         let held = self.held.lock().await;
@@ -207,7 +206,7 @@ impl Worker {
     }
 
     async fn read_wanted(&self) -> Result<(), StoreError> {
-        let mut tx = scope(&self.pool, Scope::Everybody).await?;
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let wanted = links::wanted_of(&mut tx, self.id).await?;
         drop(tx);
         let held = self.held.lock().await;

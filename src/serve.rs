@@ -1,0 +1,197 @@
+//! The running service: database, workers and API put together, and taken apart in order.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{self, Api, caller::Authenticator},
+    config::{Config, Database, Role},
+    issuer::DevIssuer,
+    store::{
+        self,
+        embedded::{Embedded, EmbeddedConfig},
+    },
+    upstream::{Http, Instance},
+    worker::{Doors, Worker, wake::Bell},
+};
+
+/// Connections for requests; the workers have as many of their own, so that neither starves the other.
+const POOL_SIZE: u32 = 10;
+
+/// Serves until told to stop, then lets go of everything in order: no new requests and links,
+/// what is under way ends or is let go of, connections close, our own Postgres stops.
+///
+/// # Errors
+/// When the service cannot start, or did not end in time.
+pub async fn run(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    let embedded = start_database(&config).await?;
+    let url = match (&config.database, &embedded) {
+        (_, Some(embedded)) => embedded.url(),
+        (Database::Url(url), None) => url.expose_secret().to_owned(),
+        (Database::Embedded { .. }, None) => anyhow::bail!("the embedded Postgres did not start"),
+    };
+    let served = with_database(&config, &url, metrics).await;
+    if let Some(embedded) = embedded {
+        embedded
+            .stop()
+            .await
+            .context("stopping the embedded Postgres")?;
+    }
+    served
+}
+
+async fn start_database(config: &Config) -> anyhow::Result<Option<Embedded>> {
+    let Database::Embedded { pg_bin } = &config.database else {
+        return Ok(None);
+    };
+    let settings = EmbeddedConfig {
+        data_dir: config.data_dir.clone(),
+        pg_bin: pg_bin.clone(),
+        durable: true,
+    };
+    let embedded = Embedded::start(&settings)
+        .await
+        .context("starting the embedded Postgres")?;
+    tracing::info!(data_dir = %config.data_dir.display(), "no DATABASE_URL: started a Postgres of our own");
+    Ok(Some(embedded))
+}
+
+async fn with_database(
+    config: &Config,
+    url: &str,
+    metrics: PrometheusHandle,
+) -> anyhow::Result<()> {
+    store::migrate(url)
+        .await
+        .context("migrating the database")?;
+    let drain = stop_signal()?;
+    let bell = Bell::default();
+    let mut parts = JoinSet::new();
+    if config.role != Role::Api {
+        let pool = store::connect(url, "linkbroker-worker", POOL_SIZE).await?;
+        start_workers(config, pool, &bell, &drain, &mut parts)?;
+    }
+    if config.role != Role::Worker {
+        let pool = store::connect(url, "linkbroker-api", POOL_SIZE).await?;
+        start_api(config, pool, &bell, metrics, &drain, &mut parts).await?;
+    }
+    watch(parts, &drain, config.workers.drain).await
+}
+
+fn start_workers(
+    config: &Config,
+    pool: PgPool,
+    bell: &Bell,
+    drain: &CancellationToken,
+    parts: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let doors = Doors::new(Http::new()?, instances(config), config.key_ring()?);
+    let worker = Worker::new(
+        pool.clone(),
+        doors,
+        config.workers.clone(),
+        bell.here(),
+        drain.clone(),
+    );
+    let (bell, drain) = (bell.clone(), drain.clone());
+    parts.spawn(async move {
+        tokio::select! {
+            () = worker.run() => {}
+            () = bell.receive(pool, CancellationToken::new()) => {}
+        }
+        tracing::debug!(drained = drain.is_cancelled(), "workers ended");
+        Ok(())
+    });
+    Ok(())
+}
+
+async fn start_api(
+    config: &Config,
+    pool: PgPool,
+    bell: &Bell,
+    metrics: PrometheusHandle,
+    drain: &CancellationToken,
+    parts: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let mut issuers = config.issuers.clone();
+    if config.dev {
+        issuers.push(DevIssuer::open(&config.data_dir)?.trusted());
+    }
+    let api = Api {
+        pool: pool.clone(),
+        bell: bell.clone(),
+        key_ring: config.key_ring()?,
+        instances: instances(config),
+        authenticator: Arc::new(Authenticator::new(issuers)?),
+        drain: drain.clone(),
+        metrics,
+    };
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listening on {}", config.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    let (bell, drain) = (bell.clone(), drain.clone());
+    parts.spawn(async move {
+        let sender = tokio::spawn(bell.send(pool, drain.clone()));
+        axum::serve(listener, api::router(api))
+            .with_graceful_shutdown(drain.cancelled_owned())
+            .await?;
+        sender.await?;
+        Ok(())
+    });
+    Ok(())
+}
+
+fn instances(config: &Config) -> Vec<Arc<Instance>> {
+    config.instances.iter().cloned().map(Arc::new).collect()
+}
+
+/// Waits for the parts. One that ends by itself takes the others down: half a service is worse
+/// than a restart.
+async fn watch(
+    mut parts: JoinSet<anyhow::Result<()>>,
+    drain: &CancellationToken,
+    patience: Duration,
+) -> anyhow::Result<()> {
+    let first = tokio::select! {
+        ended = parts.join_next() => ended,
+        () = drain.cancelled() => None,
+    };
+    drain.cancel();
+    let rest = async {
+        while let Some(ended) = parts.join_next().await {
+            ended??;
+        }
+        anyhow::Ok(())
+    };
+    let rest = timeout(patience, rest).await;
+    if let Some(ended) = first {
+        ended??;
+    }
+    rest.context("work under way did not end in time; the next process goes on with it")?
+}
+
+/// Cancelled by SIGTERM, and by Ctrl-C.
+fn stop_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("told to stop: draining"),
+            _ = interrupt.recv() => tracing::info!("interrupted: draining"),
+        }
+        told.cancel();
+    });
+    Ok(stop)
+}
