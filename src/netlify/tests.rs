@@ -98,6 +98,14 @@ fn refusals_are_named() {
 }
 
 #[test]
+fn nested_reasons_become_a_sentence() {
+    let body = r#"{"errors":{"subdomain":["must be unique","is odd"]}}"#;
+    let error = classify(&answer("POST", "/x", 422, &[], body));
+    let sentence = "Netlify refuses the site's name: subdomain must be unique, is odd.";
+    assert_eq!(error.detail, sentence);
+}
+
+#[test]
 fn webhooks_are_addressed_beside_the_api() {
     for (api, hook) in [
         (

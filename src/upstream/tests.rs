@@ -87,6 +87,17 @@ async fn no_redirect_leaves_the_origin() {
 }
 
 #[tokio::test]
+async fn an_empty_write_says_that_it_is_empty() {
+    let vendor = Vendor::start(vec![Reply::new(200, ""), Reply::new(200, "")]).await;
+    let access = vendor.access(&PLAIN);
+    access.send(Call::put(["x"])).await.unwrap();
+    access.send(Call::get(["x"])).await.unwrap();
+    let seen = vendor.seen();
+    assert_eq!(seen[0].headers["content-length"], "0");
+    assert!(!seen[1].headers.contains_key("content-length"));
+}
+
+#[tokio::test]
 async fn redirects_end() {
     let around = || Reply::new(301, "").header("location", "/api/x");
     let vendor = Vendor::start(vec![around(), around(), around(), around()]).await;
