@@ -10,27 +10,27 @@ pub const MASK: &str = "[redacted]";
 /// Longest quotation of an upstream, in characters.
 pub const EXCERPT_CHARS: usize = 200;
 
-/// Shapes of secrets and what replaces them. Word characters are ASCII: the crate's Unicode tables are not built in.
+/// Shapes of secrets and what replaces them. The crate's Unicode tables are not built in, hence the ASCII groups.
 static SECRETS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         // Credentials in an address: https://user:token@host
-        (r"(?-u)://[^/\s@]+@", "://[redacted]@"),
+        (r"://[^/ @]+@", "://[redacted]@"),
         // GitHub, GitLab, Netlify, npm, Slack, Stripe and AWS tokens by their prefixes.
         (
-            r"(?-u)\b(?:gh[pousr]_|github_pat_|glpat-|nf[puocb]_|npm_|xox[abeprs]-|[sr]k_live_|AKIA|ASIA)[A-Za-z0-9_\-]{8,}",
+            r"(?-u:\b(?:gh[pousr]_|github_pat_|glpat-|nf[puocb]_|npm_|xox[abeprs]-|[sr]k_live_|AKIA|ASIA)[A-Za-z0-9_\-]{8,})",
             MASK,
         ),
         // JSON web tokens.
         (
-            r"(?-u)\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)?",
+            r"(?-u:\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)?)",
             MASK,
         ),
         // Authorization headers.
-        (r"(?i-u)\b(bearer|basic)\s+[A-Za-z0-9._~+/=\-]{8,}", "$1 [redacted]"),
-        // `API_TOKEN=value`, `"password": "value"`, `--secret value` without a blank.
+        (r"(?i-u:\b(bearer|basic) [a-z0-9._~+/=\-]{8,})", "$1 [redacted]"),
+        // `API_TOKEN=value`, `"password": "value"`.
         (
-            r#"(?i-u)\b([A-Za-z0-9_\-]*(?:token|secret|passw(?:or)?d|api_?key|private_?key|credential)[A-Za-z0-9_\-]*["']?\s*[=:]\s*)["']?[^\s"']+["']?"#,
-            "$1[redacted]",
+            r#"((?i-u:[a-z0-9_\-]*(?:token|secret|passw(?:or)?d|api_?key|private_?key|credential)[a-z0-9_\-]*["']? ?[=:] ?))["']?[^ "']+["']?"#,
+            "${1}[redacted]",
         ),
     ]
     .into_iter()
@@ -65,7 +65,7 @@ pub fn excerpt(text: &str) -> String {
 /// Build logs colour their lines; the escape sequences would leave litter such as `[31m`.
 fn strip_escapes(text: &str) -> String {
     static ESCAPES: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?-u)\x1b\[[0-9;?]*[A-Za-z]").expect("a constant, tried by the tests")
+        Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").expect("a constant, tried by the tests")
     });
     ESCAPES.replace_all(text, "").into_owned()
 }

@@ -45,10 +45,9 @@ struct Finding<'l> {
 impl Finding<'_> {
     /// Git's words for "no key" and "no branch" are often the same; the provider knows which it is.
     fn checked_against(self, live: &LiveState) -> Self {
-        use FailureCode::{CloneDenied, HostKeyFailed, RefMissing};
-        let about_access = matches!(self.code, CloneDenied | HostKeyFailed | RefMissing);
+        use FailureCode::{CloneDenied, RefMissing};
         let (code, detail) = match (live.key_installed, live.branch_exists) {
-            _ if !about_access => return self,
+            _ if !is_about_access(self.code) => return self,
             (Some(false), _) => (
                 CloneDenied,
                 "The deploy key is missing at the provider, so Netlify could not clone.",
@@ -96,7 +95,9 @@ fn by_words<'l>(deploy: &Deploy, log: &'l [String]) -> Finding<'l> {
     let message = deploy.error_message.as_deref().unwrap_or_default();
     [Strength::Specific, Strength::General]
         .into_iter()
-        .find_map(|strength| in_message(message, strength).or_else(|| in_log(log, strength)))
+        .find_map(|strength| {
+            in_message(message, strength).or_else(|| in_log(log, strength, was_cloned(message)))
+        })
         .or_else(|| skipped(deploy))
         .unwrap_or(Finding {
             code: FailureCode::BuildFailedUnknown,
@@ -113,14 +114,28 @@ fn in_message(message: &str, strength: Strength) -> Option<Finding<'static>> {
 }
 
 /// The table's order decides, not the log's: a failed clone is followed by many lines of consequences.
-fn in_log(log: &[String], strength: Strength) -> Option<Finding<'_>> {
+///
+/// Once the repository was cloned, git's complaints are about something that the build itself fetches.
+fn in_log(log: &[String], strength: Strength, cloned: bool) -> Option<Finding<'_>> {
     let lower: Vec<String> = log.iter().map(|line| line.to_lowercase()).collect();
     of(strength)
-        .filter(|signature| signature.counts_in_log)
+        .filter(|signature| signature.counts_in_log && !(cloned && is_about_access(signature.code)))
         .find_map(|signature| {
             let at = lower.iter().rposition(|line| signature.matches(line))?;
             Some(signature.finding(Some(&log[at])))
         })
+}
+
+/// Whether the error text says that the build went on after the clone.
+fn was_cloned(message: &str) -> bool {
+    let message = message.to_lowercase();
+    message.contains("stage 'building site'") || message.contains("build script returned")
+}
+
+/// Whether the reason is that Netlify cannot read the repository or the branch.
+fn is_about_access(code: FailureCode) -> bool {
+    use FailureCode::{CloneDenied, HostKeyFailed, RefMissing};
+    matches!(code, CloneDenied | HostKeyFailed | RefMissing)
 }
 
 fn of(strength: Strength) -> impl Iterator<Item = &'static Signature> {

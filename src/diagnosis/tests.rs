@@ -161,6 +161,13 @@ fn behind_a_general_text_the_log_decides() {
 }
 
 #[test]
+fn after_the_clone_denied_keys_are_the_builds_own_affair() {
+    let text = "Failed during stage 'building site': Build script returned non-zero exit code: 2";
+    let failure = diagnose(text, &["git@example.com: Permission denied (publickey)."]);
+    assert_eq!(failure.code, Code::BuildCommandFailed);
+}
+
+#[test]
 fn the_provider_settles_what_git_leaves_open() {
     let text = "git ref refs/heads/main does not exist or you do not have permission";
     for (key_installed, branch_exists, code) in [

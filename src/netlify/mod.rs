@@ -101,7 +101,7 @@ impl Body {
 
     /// Netlify's words, fit to be shown.
     fn reason(&self) -> String {
-        let errors = self.errors.as_ref().map(Value::to_string);
+        let errors = self.errors.as_ref().map(flat);
         [&self.message, &self.error, &errors]
             .into_iter()
             .find_map(|text| text.as_deref())
@@ -109,6 +109,20 @@ impl Body {
                 || "it gives no reason".to_owned(),
                 |text| redact::excerpt(text.trim_end_matches('.')),
             )
+    }
+}
+
+/// `{"subdomain":["must be unique"]}` as `subdomain must be unique`.
+fn flat(errors: &Value) -> String {
+    let join = |parts: Vec<String>| parts.join(", ");
+    match errors {
+        Value::Object(fields) => {
+            let field = |(name, what): (&String, &Value)| format!("{name} {}", flat(what));
+            join(fields.iter().map(field).collect())
+        }
+        Value::Array(items) => join(items.iter().map(flat).collect()),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

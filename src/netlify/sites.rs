@@ -1,17 +1,21 @@
 //! Sites, and the repository attached to them.
 
-use serde::{Deserialize, Serialize};
+mod repo;
+
+use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
+pub use repo::{Attach, attach};
+
 use super::{present, was_there};
 use crate::{
     link::{
-        facts::{self, Attachment, Repository},
+        facts::{self, Attachment},
         failure::FailureCode,
     },
-    upstream::{Access, Call, UpstreamError, UpstreamKind},
+    upstream::{Access, Call, UpstreamError},
 };
 
 /// A site to be made: bare, so that Netlify builds nothing yet.
@@ -188,141 +192,8 @@ pub async fn get(access: &Access, id: &str) -> Result<Site, UpstreamError> {
     answer.map_err(|error| gone(error, id))?.json()
 }
 
-/// A repository to be attached to a site.
-#[derive(Debug, Clone)]
-pub struct Attach<'a> {
-    /// Whose repository it is.
-    pub provider: UpstreamKind,
-    /// The repository; its `branch` becomes the production branch.
-    pub repository: &'a Repository,
-    /// Netlify's key pair to clone with.
-    pub deploy_key_id: &'a str,
-    /// Build command; empty: none is sent and `netlify.toml` or detection decides. The same for the next three.
-    pub command: &'a str,
-    /// Directory that is published.
-    pub publish: &'a str,
-    /// Directory to build in.
-    pub base: &'a str,
-    /// Directory of the functions.
-    pub functions: &'a str,
-    /// Branches that Netlify builds; empty would mean *every* branch, so the production branch is always added.
-    pub allowed_branches: &'a [String],
-    /// Keep Netlify from building until told otherwise.
-    pub stop_builds: bool,
-}
-
-/// Both spellings of every field that Netlify knows by two names: which one it reads has changed over the years, and
-/// a link whose id or branch was not understood builds once and never again.
-#[derive(Serialize)]
-struct Repo<'a> {
-    provider: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    repo_id: Option<Value>,
-    repo: &'a str,
-    repo_path: &'a str,
-    repo_url: &'a str,
-    repo_type: &'static str,
-    branch: &'a str,
-    repo_branch: &'a str,
-    private: bool,
-    public_repo: bool,
-    deploy_key_id: &'a str,
-    allowed_branches: Vec<&'a str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    cmd: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    dir: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    base: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    functions_dir: &'a str,
-    stop_builds: bool,
-}
-
-impl<'a> Repo<'a> {
-    fn new(attach: &Attach<'a>) -> Self {
-        let repository = attach.repository;
-        let id = repository_id(attach.provider, &repository.id);
-        let path = match attach.provider {
-            // Without user and host Netlify cannot clone it, and a later PATCH does not mend it.
-            UpstreamKind::Manual => &repository.ssh_url,
-            _ => &repository.path,
-        };
-        Self {
-            provider: attach.provider.as_str(),
-            id: id.clone(),
-            repo_id: id,
-            repo: path,
-            repo_path: path,
-            repo_url: &repository.web_url,
-            repo_type: "git",
-            branch: &repository.branch,
-            repo_branch: &repository.branch,
-            private: repository.private,
-            public_repo: !repository.private,
-            deploy_key_id: attach.deploy_key_id,
-            allowed_branches: allowed_branches(&repository.branch, attach.allowed_branches),
-            cmd: attach.command,
-            dir: attach.publish,
-            base: attach.base,
-            functions_dir: attach.functions,
-            stop_builds: attach.stop_builds,
-        }
-    }
-}
-
-/// GitHub's and GitLab's ids are numbers to Netlify, the others' are text, and a manual repository has none.
-fn repository_id(provider: UpstreamKind, id: &str) -> Option<Value> {
-    match provider {
-        UpstreamKind::Manual => None,
-        UpstreamKind::Github | UpstreamKind::Gitlab => {
-            Some(id.parse::<u64>().map_or_else(|_| id.into(), Into::into))
-        }
-        _ => Some(id.into()),
-    }
-}
-
-fn allowed_branches<'a>(production: &'a str, others: &'a [String]) -> Vec<&'a str> {
-    let others = others
-        .iter()
-        .map(String::as_str)
-        .filter(|branch| *branch != production);
-    std::iter::once(production).chain(others).collect()
-}
-
-/// Attaches a repository to a site. Unless `stop_builds`, Netlify then starts a build by itself; attaching again
-/// would start another.
-///
-/// # Errors
-/// `site_gone`; `link_deaf` when Netlify did not keep the key.
-pub async fn attach(access: &Access, id: &str, attach: &Attach<'_>) -> Result<Site, UpstreamError> {
-    let call = Call::patch(["sites", id]).json(&json!({ "repo": Repo::new(attach) }));
-    let answer = access.send(call).await.map_err(|error| gone(error, id))?;
-    let site: Site = answer.json()?;
-    match deafness(&site, attach) {
-        None => Ok(site),
-        Some(what) => Err(answer.refused(FailureCode::LinkDeaf, what)),
-    }
-}
-
-/// What of the repository Netlify did not keep.
-fn deafness(site: &Site, attach: &Attach<'_>) -> Option<String> {
-    let branch = &attach.repository.branch;
-    if site.is_deaf() {
-        Some("Netlify kept neither the deploy key nor an app installation.".to_owned())
-    } else if site.deploy_key_id() != Some(attach.deploy_key_id) {
-        Some("Netlify kept another deploy key than the one that it was given.".to_owned())
-    } else if site.branch().is_some_and(|kept| kept != branch) {
-        Some(format!("Netlify kept another branch than `{branch}`."))
-    } else {
-        None
-    }
-}
-
 /// Detaches the repository. Netlify also deletes the site's deploy keys and build hooks; the provider's half stays.
-/// An absent site is fine.
+/// Whether the site was there.
 ///
 /// # Errors
 /// As [`Access::send`].
@@ -348,63 +219,6 @@ fn gone(error: UpstreamError, id: &str) -> UpstreamError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn repository(id: &str) -> Repository {
-        Repository {
-            host: "github.com".into(),
-            id: id.into(),
-            path: "acme/docs".into(),
-            web_url: "https://github.com/acme/docs".into(),
-            ssh_url: "git@github.com:acme/docs.git".into(),
-            private: true,
-            branch: "main".into(),
-        }
-    }
-
-    fn repo(provider: UpstreamKind, id: &str, command: &str) -> Value {
-        let attach = Attach {
-            provider,
-            repository: &repository(id),
-            deploy_key_id: "0123456789abcdef01234567",
-            command,
-            publish: "dist",
-            base: "",
-            functions: "",
-            allowed_branches: &["main".into(), "next".into()],
-            stop_builds: false,
-        };
-        serde_json::to_value(Repo::new(&attach)).unwrap()
-    }
-
-    #[test]
-    fn the_repository_is_sent_in_both_spellings() {
-        assert_eq!(
-            repo(UpstreamKind::Github, "42", "make"),
-            json!({
-                "provider": "github", "id": 42, "repo_id": 42,
-                "repo": "acme/docs", "repo_path": "acme/docs",
-                "repo_url": "https://github.com/acme/docs", "repo_type": "git",
-                "branch": "main", "repo_branch": "main",
-                "private": true, "public_repo": false,
-                "deploy_key_id": "0123456789abcdef01234567",
-                "allowed_branches": ["main", "next"],
-                "cmd": "make", "dir": "dist", "stop_builds": false,
-            })
-        );
-    }
-
-    #[test]
-    fn ids_have_the_form_that_netlify_expects() {
-        assert_eq!(repo(UpstreamKind::Gitlab, "7", "")["id"], json!(7));
-        assert_eq!(
-            repo(UpstreamKind::Bitbucket, "ws/docs", "")["repo_id"],
-            json!("ws/docs")
-        );
-        let manual = repo(UpstreamKind::Manual, "", "");
-        assert_eq!(manual.get("id"), None);
-        assert_eq!(manual.get("cmd"), None);
-        assert_eq!(manual["repo_path"], json!("git@github.com:acme/docs.git"));
-    }
 
     fn site(more: Value) -> Site {
         let mut whole = json!({ "id": "s1", "name": "docs" });

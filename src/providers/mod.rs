@@ -135,7 +135,8 @@ pub struct Identity {
 /// Rules for all methods: finding never changes anything. Installing what is there already adopts it. Removing what
 /// is absent succeeds, but an object that the credential may no longer see is not taken for absent. Keys are compared
 /// by type and base64 only ([`same_key`]), webhooks by normalised address ([`same_address`]). Repositories are named by
-/// their [`Repository`] facts; when one was renamed since, calls follow it. Failures are [`UpstreamError`]s whose
+/// their [`Repository`] facts; when one was renamed since, calls follow it. A provider that needs several subscriptions for
+/// one webhook (Azure: one per event) joins their ids with commas in [`Webhook::id`]. Failures are [`UpstreamError`]s whose
 /// code says what is wrong: `admin_required`, `scope_missing`, `sso_required`, `credential_refused`, `rate_limited`,
 /// `provider_refused` and `upstream_unavailable` can come from every method.
 #[async_trait]

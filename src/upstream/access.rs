@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
 };
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
@@ -185,7 +185,9 @@ impl Access {
             Some(body) => request
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone()),
-            None => request,
+            None if matches!(call.method, Method::GET | Method::DELETE) => request,
+            // Not sent by itself for an empty body, and some gateways insist on it (411).
+            None => request.header(CONTENT_LENGTH, 0),
         })
     }
 

@@ -15,6 +15,8 @@ mod instance;
 mod rate;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use access::{Access, Dialect};
 pub use answer::Answer;
