@@ -60,6 +60,18 @@ impl Contracts {
 
     pub fn check_answer(&self, _exchange: &Exchange, _answer: &response::Parts, _body: &Bytes) {}
 
+    /// Records something that a handler found wrong with a request, beyond what a schema can say.
+    pub fn note(&self, upstream: Upstream, operation: &str, message: String) {
+        let (method, path) = operation.split_once(' ').unwrap_or(("", operation));
+        self.violations.lock().push(Violation {
+            upstream,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            side: "request".to_owned(),
+            message,
+        });
+    }
+
     /// Everything found so far.
     pub fn violations(&self) -> Vec<Violation> {
         self.violations.lock().clone()

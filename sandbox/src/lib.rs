@@ -97,7 +97,9 @@ impl Sandbox {
             addr: listener.local_addr()?,
             data_dir,
         })?);
+        git::start(&world)?;
         github::start(&world).await?;
+        netlify::start(&world);
         world.spawn(server::serve(listener, app(&world), world.clone()));
         Ok(Self {
             world,
@@ -156,12 +158,14 @@ fn data_dir(wanted: Option<PathBuf>) -> anyhow::Result<(PathBuf, Option<TempDir>
 
 fn app(world: &Arc<World>) -> Router {
     Router::new()
-        .nest("/netlify", netlify::router())
+        .nest("/netlify", netlify::router(world))
         .nest("/github", github::router())
         .layer(axum::middleware::from_fn_with_state(
             world.clone(),
             http::observe,
         ))
         .nest("/__sandbox", admin::router())
+        .nest("/sites", netlify::sites_router())
+        .fallback(netlify::serve_by_host)
         .with_state(world.clone())
 }
