@@ -159,7 +159,7 @@ fn data_dir(wanted: Option<PathBuf>) -> anyhow::Result<(PathBuf, Option<TempDir>
 fn app(world: &Arc<World>) -> Router {
     Router::new()
         .nest("/netlify", netlify::router(world))
-        .nest("/github", github::router())
+        .nest("/github", github::router(world))
         .layer(axum::middleware::from_fn_with_state(
             world.clone(),
             http::observe,

@@ -1,36 +1,135 @@
-//! GitHub as a stateful local service (builder B's part; this is only the shell's idea of its outside).
+//! GitHub as a stateful local service: REST API, deploy keys, webhooks with deliveries, renames, limits.
 //!
-//! The admin door (A) will call these, please offer them with serde types for bodies and answers:
-//! - `create_repository(&Arc<World>, NewRepository { owner, name, private, default_branch, files: BTreeMap<String, String>,
-//!   template: Option<"site">, archived, description, .. }) -> anyhow::Result<Value>` (answer has id, full_name, path, ssh_url, head)
-//! - `commit(&Arc<World>, full_name, NewCommit { files, message, branch }) -> anyhow::Result<Value>` (sha; delivers the push)
-//! - `rename(&Arc<World>, full_name, new_full_name)`, `archive(&Arc<World>, full_name, bool)`
-//! - `add_token(&Arc<World>, NewToken { token, login, scopes, permissions: BTreeMap<full_name, admin|push|read|none>, .. })`
-//! - `world_view(&World) -> Value` (repositories with keys, hooks, deliveries; never a secret)
-//! - `counts(&World) -> BTreeMap<&'static str, Count>` with `admin::Count { created, alive }` for installed_keys, webhooks,
-//!   repositories, deliveries
-//! - `reset(&Arc<World>)` back to the state after `start`
-//!
-//! Background work (push watcher, webhook delivery) goes through `World::spawn`.
+//! A request passes `door` (User-Agent, token, limits), is matched to a repository by `target`, and handled by the file that
+//! has the resource's name. A push comes from the git host into `webhooks`, whoever made it. `gate` answers the SSH front.
+//! [`admin`] is what a person would do in the browser. Facts and their sources: GitHub's REST reference, recorded answers.
+
+pub mod admin;
+mod answer;
+mod deliveries;
+mod door;
+pub mod gate;
+mod hook_rules;
+mod hooks;
+mod keys;
+mod limits;
+mod paging;
+mod payloads;
+mod repositories;
+mod shapes;
+mod site_template;
+mod state;
+mod target;
+mod users;
+mod webhooks;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+
+pub use admin::{
+    NewPersonKey, NewRepository, NewToken, add_person_key, add_token, archive, commit, counts,
+    create_repository, rename, reset, revoke_token, set_deploy_keys_enabled, world_view,
+};
+pub use limits::Limits;
+pub use state::{Access, Permissions, State, TokenKind};
+
+use answer::Refusal;
+use shapes::Addresses;
 
 use crate::world::World;
 
+/// What can be turned about GitHub.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Switches {}
+pub struct Switches {
+    pub limits: Limits,
+}
 
-#[derive(Debug, Default)]
-pub struct State {}
-
-pub async fn start(_world: &Arc<World>) -> anyhow::Result<()> {
+/// Makes the default token, serves the SSH front and watches for pushes.
+///
+/// # Errors
+/// When it runs already.
+pub async fn start(world: &Arc<World>) -> anyhow::Result<()> {
+    admin::reset(world)?;
+    crate::git::start(world)?;
+    world.spawn(watch_pushes(world.clone()));
     Ok(())
 }
 
-pub fn router() -> Router<Arc<World>> {
+/// Everything below `/github`. The same paths exist with the repository's id, to which renames redirect.
+pub fn router(world: &Arc<World>) -> Router<Arc<World>> {
     Router::new()
+        .nest("/repos/{owner}/{repo}", repository_router())
+        .nest("/repositories/{repository_id}", repository_router())
+        .route("/user", get(users::current))
+        .route("/user/installations", get(users::user_installations))
+        .route("/users/{username}", get(users::show))
+        .route("/app", get(users::app_only))
+        .route("/app/installations", get(users::app_only))
+        .route("/rate_limit", get(users::rate_limit))
+        .route("/meta", get(users::meta))
+        .fallback(|| async { Refusal::not_found() })
+        .layer(axum::middleware::from_fn_with_state(
+            world.clone(),
+            door::receive,
+        ))
+}
+
+fn repository_router() -> Router<Arc<World>> {
+    Router::new()
+        .route("/", get(repositories::show))
+        .route("/branches", get(repositories::branches))
+        .route("/branches/{*branch}", get(repositories::branch))
+        .route("/git/ref/{*ref}", get(repositories::reference))
+        .route("/installation", get(users::installation))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/{key_id}", get(keys::show).delete(keys::remove))
+        .route("/hooks", get(hooks::list).post(hooks::create))
+        .route(
+            "/hooks/{hook_id}",
+            get(hooks::show).patch(hooks::update).delete(hooks::remove),
+        )
+        .route(
+            "/hooks/{hook_id}/config",
+            get(hooks::show_config).patch(hooks::update_config),
+        )
+        .route("/hooks/{hook_id}/pings", post(hooks::ping))
+        .route("/hooks/{hook_id}/tests", post(hooks::test))
+        .route("/hooks/{hook_id}/deliveries", get(deliveries::list))
+        .route(
+            "/hooks/{hook_id}/deliveries/{delivery_id}",
+            get(deliveries::show),
+        )
+        .route(
+            "/hooks/{hook_id}/deliveries/{delivery_id}/attempts",
+            post(deliveries::redeliver),
+        )
+}
+
+fn addresses(world: &World) -> Addresses {
+    Addresses {
+        api: format!("{}/github", world.origin()),
+        ssh: world.git.ssh_addr().to_string(),
+    }
+}
+
+/// Tells the hooks about pushes that came by git itself.
+async fn watch_pushes(world: Arc<World>) {
+    loop {
+        let updates = match world.git.pushes().next().await {
+            Ok(updates) => updates,
+            Err(error) => {
+                tracing::error!(%error, "pushes are not noticed any more");
+                return;
+            }
+        };
+        for update in updates {
+            if let Err(error) = webhooks::pushed(&world, &update).await {
+                tracing::error!(%error, store_key = update.store_key, "a push was not told to the hooks");
+            }
+        }
+    }
 }

@@ -1,0 +1,437 @@
+//! What a person would do in the browser, or a test behind GitHub's back: repositories, commits, renames, tokens, views.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::state::{Access, Hook, Permissions, PersonKey, Repository, State, Token, TokenKind};
+use super::{deliveries, shapes, site_template, webhooks};
+use crate::GITHUB_TOKEN;
+use crate::admin::Count;
+use crate::git::NewCommit;
+use crate::world::World;
+
+/// Login of the default token's owner.
+pub const DEFAULT_LOGIN: &str = "sandbox";
+
+/// A repository to make.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewRepository {
+    pub owner: String,
+    pub name: String,
+    /// Whether the owner, when it is made along the way, is an organisation.
+    pub organization: bool,
+    pub description: Option<String>,
+    pub private: bool,
+    pub default_branch: String,
+    /// First commit; without files and template the repository stays empty.
+    pub files: BTreeMap<String, String>,
+    /// `site`: a small static site that `sh build.sh` builds into `dist`.
+    pub template: Option<String>,
+    /// The text on the template's page.
+    pub text: String,
+    pub message: String,
+    pub archived: bool,
+    pub deploy_keys_enabled: bool,
+}
+
+impl Default for NewRepository {
+    fn default() -> Self {
+        Self {
+            owner: "acme".to_owned(),
+            name: String::new(),
+            organization: true,
+            description: None,
+            private: true,
+            default_branch: "main".to_owned(),
+            files: BTreeMap::new(),
+            template: None,
+            text: "Hello from the first commit".to_owned(),
+            message: "First commit".to_owned(),
+            archived: false,
+            deploy_keys_enabled: true,
+        }
+    }
+}
+
+/// A token to make.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewToken {
+    pub token: String,
+    pub login: String,
+    pub kind: TokenKind,
+    /// Of a classic token; `repo` and `admin:repo_hook` when absent.
+    pub scopes: Option<Vec<String>>,
+    /// Of the other kinds: `administration`, `repository_hooks`, `contents` to `read` or `write`.
+    pub grants: BTreeMap<String, String>,
+    /// `owner/name` to access.
+    pub permissions: BTreeMap<String, Access>,
+    /// Access to every repository that `permissions` does not name.
+    pub everywhere: Option<Access>,
+    /// Unix seconds.
+    pub expires_at: Option<i64>,
+}
+
+/// A person's SSH key to add.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPersonKey {
+    pub login: String,
+    /// `ssh-ed25519 AAAA… comment`
+    pub key: String,
+    #[serde(default)]
+    pub permissions: Permissions,
+}
+
+/// Makes a repository, with a first commit when there are files. No hook hears of it: there is none yet.
+///
+/// # Errors
+/// When the name is taken or a file or branch name is not acceptable.
+pub async fn create_repository(world: &Arc<World>, new: NewRepository) -> anyhow::Result<Value> {
+    let word = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    anyhow::ensure!(
+        word(&new.owner) && word(&new.name),
+        "owner and name need letters, digits, '-', '_' and '.' only"
+    );
+    let files = first_files(&new)?;
+    let repository = add_row(world, &new)?;
+    let (id, store_key) = (repository.id, repository.store_key());
+    let filled = fill(world, &store_key, &new, files).await;
+    if filled.is_err() {
+        world.github.lock().repositories.remove(&id);
+    }
+    filled?;
+    if new.archived {
+        archive(world, &repository.full_name(), true)?;
+    }
+    let state = world.github.lock();
+    let repository = state
+        .repositories
+        .get(&id)
+        .context("the repository is gone")?;
+    Ok(view(world, repository))
+}
+
+/// Commits on top of a branch (the default branch when empty) and tells the hooks, as a push would.
+///
+/// # Errors
+/// When there is no such repository, it is archived, or git refuses a name.
+pub async fn commit(
+    world: &Arc<World>,
+    full_name: &str,
+    mut new: NewCommit,
+) -> anyhow::Result<Value> {
+    let (store_key, owner) = {
+        let state = world.github.lock();
+        let repository = find(&state, full_name)?;
+        anyhow::ensure!(!repository.archived, "{full_name} is archived");
+        if new.branch.is_empty() {
+            new.branch.clone_from(&repository.default_branch);
+        }
+        (repository.store_key(), repository.owner.clone())
+    };
+    let (made, mut update) = world.git.commit(&store_key, &new).await?;
+    update.pusher = Some(owner);
+    webhooks::pushed(world, &update).await?;
+    Ok(
+        json!({"sha": made.sha, "before": update.before, "branch": new.branch, "message": made.message}),
+    )
+}
+
+/// Gives a repository another `owner/name`; the old one redirects until another repository takes it.
+///
+/// # Errors
+/// When there is no such repository or the new name is taken.
+pub fn rename(world: &World, full_name: &str, new_full_name: &str) -> anyhow::Result<()> {
+    let (owner, name) = new_full_name
+        .split_once('/')
+        .context("the new name has the form owner/name")?;
+    let mut state = world.github.lock();
+    let id = find(&state, full_name)?.id;
+    anyhow::ensure!(
+        state.named(new_full_name).is_none_or(|r| r.id == id),
+        "{new_full_name} is taken"
+    );
+    state
+        .former_names
+        .insert(full_name.to_ascii_lowercase(), id);
+    state
+        .former_names
+        .remove(&new_full_name.to_ascii_lowercase());
+    let repository = state
+        .repositories
+        .get_mut(&id)
+        .context("the repository is gone")?;
+    repository.owner = owner.to_owned();
+    repository.name = name.to_owned();
+    repository.updated_at = world.clock.now();
+    Ok(())
+}
+
+/// Archives a repository, or takes it back.
+///
+/// # Errors
+/// When there is no such repository.
+pub fn archive(world: &World, full_name: &str, archived: bool) -> anyhow::Result<()> {
+    edit(world, full_name, |repository| {
+        repository.archived = archived
+    })
+}
+
+/// Sets the policy that newer organisations have off: deploy keys are refused, and those that exist stop working.
+///
+/// # Errors
+/// When there is no such repository.
+pub fn set_deploy_keys_enabled(
+    world: &World,
+    full_name: &str,
+    enabled: bool,
+) -> anyhow::Result<()> {
+    edit(world, full_name, |repository| {
+        repository.deploy_keys_enabled = enabled
+    })
+}
+
+/// Adds a token, or replaces it.
+///
+/// # Errors
+/// When token or login is missing, or the expiry is no time.
+pub fn add_token(world: &World, new: NewToken) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !new.token.is_empty() && !new.login.is_empty(),
+        "a token needs `token` and `login`"
+    );
+    let expires_at = new
+        .expires_at
+        .map(OffsetDateTime::from_unix_timestamp)
+        .transpose()?;
+    let default_scopes = || ["repo", "admin:repo_hook"].map(str::to_owned).to_vec();
+    let token = Token {
+        login: new.login.clone(),
+        kind: new.kind,
+        scopes: new.scopes.unwrap_or_else(default_scopes),
+        grants: new.grants,
+        permissions: Permissions {
+            everywhere: new.everywhere,
+            repositories: new.permissions,
+        },
+        expires_at,
+    };
+    let now = world.clock.now();
+    let mut state = world.github.lock();
+    state.account(&new.login, false, now);
+    state.tokens.insert(new.token, token);
+    Ok(())
+}
+
+/// Deletes a token, and with a personal one every deploy key that was made with it (GitHub's page on deploy keys).
+///
+/// # Errors
+/// When there is no such token.
+pub fn revoke_token(world: &World, token: &str) -> anyhow::Result<()> {
+    let mut state = world.github.lock();
+    let gone = state.tokens.remove(token).context("no such token")?;
+    if gone.kind != TokenKind::Installation {
+        for repository in state.repositories.values_mut() {
+            repository.keys.retain(|key| key.added_with != token);
+        }
+    }
+    Ok(())
+}
+
+/// Adds a person's own SSH key, for plain git over the SSH front.
+///
+/// # Errors
+/// When the text is no key, or the key is in use.
+pub fn add_person_key(world: &World, new: NewPersonKey) -> anyhow::Result<()> {
+    let key = new.key.parse()?;
+    let now = world.clock.now();
+    let mut state = world.github.lock();
+    anyhow::ensure!(!state.key_in_use(&key), "key is already in use");
+    state.account(&new.login, false, now);
+    state.person_keys.push(PersonKey {
+        login: new.login,
+        key,
+        permissions: new.permissions,
+    });
+    Ok(())
+}
+
+/// Forgets everything but the default token.
+///
+/// # Errors
+/// Never in practice: the default token is well formed.
+pub fn reset(world: &World) -> anyhow::Result<()> {
+    // Ids go on where they were, so that folders of forgotten repositories are not met again.
+    world.github.lock().forget();
+    add_token(
+        world,
+        NewToken {
+            token: GITHUB_TOKEN.to_owned(),
+            login: DEFAULT_LOGIN.to_owned(),
+            everywhere: Some(Access::Admin),
+            ..NewToken::default()
+        },
+    )
+}
+
+/// Everything that can be read, and no secret: repositories with keys, hooks and deliveries.
+pub fn world_view(world: &World) -> Value {
+    let state = world.github.lock();
+    let repositories: Vec<Value> = state
+        .repositories
+        .values()
+        .map(|r| view(world, r))
+        .collect();
+    json!({"repositories": repositories, "former_names": state.former_names})
+}
+
+/// What was made ever, and what is there now.
+pub fn counts(world: &World) -> BTreeMap<&'static str, Count> {
+    let state = world.github.lock();
+    let alive =
+        |of: fn(&Repository) -> usize| state.repositories.values().map(of).sum::<usize>() as u64;
+    let created = &state.created;
+    let deliveries = |r: &Repository| r.hooks.iter().map(|h| h.deliveries.len()).sum();
+    [
+        (
+            "repositories",
+            created.repositories,
+            state.repositories.len() as u64,
+        ),
+        (
+            "installed_keys",
+            created.installed_keys,
+            alive(|r| r.keys.len()),
+        ),
+        ("webhooks", created.webhooks, alive(|r| r.hooks.len())),
+        ("deliveries", created.deliveries, alive(deliveries)),
+    ]
+    .map(|(kind, created, alive)| (kind, Count { created, alive }))
+    .into()
+}
+
+fn find<'s>(state: &'s State, full_name: &str) -> anyhow::Result<&'s Repository> {
+    state
+        .named(full_name)
+        .with_context(|| format!("no repository {full_name}"))
+}
+
+fn edit(
+    world: &World,
+    full_name: &str,
+    change: impl FnOnce(&mut Repository),
+) -> anyhow::Result<()> {
+    let mut state = world.github.lock();
+    let id = find(&state, full_name)?.id;
+    let repository = state
+        .repositories
+        .get_mut(&id)
+        .context("the repository is gone")?;
+    change(repository);
+    Ok(())
+}
+
+fn first_files(new: &NewRepository) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut files = match new.template.as_deref() {
+        None => BTreeMap::new(),
+        Some("site") => site_template::files(&new.text),
+        Some(other) => anyhow::bail!("there is no template {other:?}; the only one is \"site\""),
+    };
+    files.extend(new.files.clone());
+    Ok(files)
+}
+
+/// The row, before the folder exists: it takes the name.
+fn add_row(world: &World, new: &NewRepository) -> anyhow::Result<Repository> {
+    let now = world.clock.now();
+    let mut state = world.github.lock();
+    let full_name = format!("{}/{}", new.owner, new.name);
+    anyhow::ensure!(
+        state.named(&full_name).is_none(),
+        "{full_name} exists already"
+    );
+    state.account(&new.owner, new.organization, now);
+    // A new repository takes the name from one that merely used to have it.
+    state.former_names.remove(&full_name.to_ascii_lowercase());
+    let repository = Repository {
+        id: state.next_id(),
+        owner: new.owner.clone(),
+        name: new.name.clone(),
+        description: new.description.clone(),
+        private: new.private,
+        default_branch: new.default_branch.clone(),
+        archived: false,
+        deploy_keys_enabled: new.deploy_keys_enabled,
+        created_at: now,
+        updated_at: now,
+        pushed_at: now,
+        size_kib: 0,
+        keys: Vec::new(),
+        hooks: Vec::new(),
+        last_push: None,
+    };
+    state.repositories.insert(repository.id, repository.clone());
+    state.created.repositories += 1;
+    Ok(repository)
+}
+
+async fn fill(
+    world: &Arc<World>,
+    store_key: &str,
+    new: &NewRepository,
+    files: BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    world.git.create(store_key, &new.default_branch).await?;
+    if files.is_empty() {
+        return Ok(());
+    }
+    let first = NewCommit {
+        branch: new.default_branch.clone(),
+        message: new.message.clone(),
+        files,
+        ..NewCommit::default()
+    };
+    let (_, mut update) = world.git.commit(store_key, &first).await?;
+    update.pusher = Some(new.owner.clone());
+    webhooks::pushed(world, &update).await
+}
+
+fn view(world: &World, repository: &Repository) -> Value {
+    let at = super::addresses(world);
+    let full_name = repository.full_name();
+    let keys: Vec<Value> = repository
+        .keys
+        .iter()
+        .map(|k| shapes::deploy_key(k, repository, &at))
+        .collect();
+    let hook = |hook: &Hook| {
+        let mut shape = shapes::hook(hook, repository, &at);
+        shape["deliveries"] = hook
+            .deliveries
+            .iter()
+            .map(|d| deliveries::item(d, repository.id))
+            .collect();
+        shape
+    };
+    json!({
+        "id": repository.id, "full_name": full_name, "private": repository.private,
+        "default_branch": repository.default_branch, "archived": repository.archived,
+        "deploy_keys_enabled": repository.deploy_keys_enabled,
+        "path": world.git.repository(&repository.store_key()).path(),
+        "ssh_url": world.git.ssh_url(&full_name),
+        "head": repository.last_push.as_ref().map(|push| &push.after),
+        "keys": keys, "hooks": repository.hooks.iter().map(hook).collect::<Vec<_>>(),
+    })
+}
