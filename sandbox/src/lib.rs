@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod clock;
 pub mod contracts;
+mod description;
 pub mod faults;
 pub mod git;
 pub mod github;
@@ -34,9 +35,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+pub use contracts::{Side, Violation};
 pub use faults::{Fault, FaultRule};
 pub use recorder::{Call, Upstream};
 pub use switches::Switches;
@@ -97,7 +100,6 @@ impl Sandbox {
             addr: listener.local_addr()?,
             data_dir,
         })?);
-        git::start(&world)?;
         github::start(&world).await?;
         netlify::start(&world);
         world.spawn(server::serve(listener, app(&world), world.clone()));
@@ -127,7 +129,54 @@ impl Sandbox {
         self.world.git.ssh_addr()
     }
 
-    /// The whole state, for tests in Rust.
+    /// Makes a repository; the answer has its `id`, `full_name`, `path` on disk, `ssh_url` and `head`.
+    ///
+    /// # Errors
+    /// When the name is taken or not acceptable.
+    pub async fn create_repository(&self, new: github::NewRepository) -> anyhow::Result<Value> {
+        github::create_repository(&self.world, new).await
+    }
+
+    /// Makes a commit and delivers the push; the answer has its `sha`.
+    ///
+    /// # Errors
+    /// When there is no such repository or it is archived.
+    pub async fn commit(&self, full_name: &str, new: git::NewCommit) -> anyhow::Result<Value> {
+        github::commit(&self.world, full_name, new).await
+    }
+
+    /// Everything created and alive, calls per upstream, rounds.
+    pub fn counts(&self) -> admin::Counts {
+        admin::counts(&self.world, 0)
+    }
+
+    /// All calls, in the order in which they ended.
+    pub fn calls(&self) -> Vec<Call> {
+        self.world.recorder.since(0)
+    }
+
+    /// What clients (or the sandbox itself) did against the vendors' descriptions.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.world.contracts.violations()
+    }
+
+    /// Disturbs chosen calls from now on.
+    ///
+    /// # Errors
+    /// When the rule's path is no regular expression.
+    pub fn add_fault(&self, rule: FaultRule) -> anyhow::Result<()> {
+        Ok(self.world.faults.add(rule)?)
+    }
+
+    /// Changes switches by a JSON merge patch, such as `{"netlify": {"stop_builds_honoured": false}}`.
+    ///
+    /// # Errors
+    /// When a switch does not exist or the value has the wrong type.
+    pub fn patch_switches(&self, patch: &Value) -> anyhow::Result<()> {
+        Ok(self.world.patch_switches(patch)?)
+    }
+
+    /// The whole state, and what is not worth a method here: tokens, renames, the clock.
     pub fn world(&self) -> &Arc<World> {
         &self.world
     }

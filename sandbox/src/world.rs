@@ -34,6 +34,7 @@ pub struct World {
     pub addr: SocketAddr,
     /// Repositories, build folders and published files live below.
     pub data_dir: PathBuf,
+    switches_at_start: Switches,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -53,6 +54,7 @@ impl World {
             netlify: Mutex::new(netlify::State::new(&clock)),
             github: Mutex::new(github::State::default()),
             git: parts.git,
+            switches_at_start: parts.switches.clone(),
             switches: RwLock::new(parts.switches),
             clock,
             recorder: Recorder::default(),
@@ -73,6 +75,20 @@ impl World {
     /// `http://127.0.0.1:PORT`, without a slash at the end.
     pub fn origin(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Lays a JSON merge patch over the switches.
+    ///
+    /// # Errors
+    /// When it names a switch that does not exist, or gives one a value of the wrong type; nothing is changed then.
+    pub fn patch_switches(&self, patch: &serde_json::Value) -> serde_json::Result<()> {
+        let mut switches = self.switches.write();
+        *switches = switches.patched(patch)?;
+        Ok(())
+    }
+
+    pub(crate) fn restore_switches(&self) {
+        *self.switches.write() = self.switches_at_start.clone();
     }
 
     /// Runs a background task that ends with the sandbox at the latest (it is dropped at its next `.await`).

@@ -11,7 +11,7 @@ use super::access::Caller;
 use super::answer::{Answer, ApiError, Page, no_content, ok};
 use super::sites::own_site_id;
 use super::state::{self, Deploy};
-use super::{runner, view};
+use super::{runner, served, view};
 use crate::clock::milliseconds;
 use crate::world::World;
 
@@ -107,6 +107,7 @@ pub async fn delete(
     let mut netlify = world.netlify.lock();
     own(&netlify, &caller, &deploy_id)?.cancel.cancel();
     netlify.deploys.remove(&deploy_id);
+    served::forget(&world.data_dir, &deploy_id);
     no_content()
 }
 

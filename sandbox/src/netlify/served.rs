@@ -1,5 +1,6 @@
 //! Serves published files: `/sites/{name}/…`, and by host name `{name}.localhost` or `{deploy id}--{name}.localhost`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,16 @@ use crate::world::World;
 /// Where the files of a deploy are kept.
 pub fn folder(data_dir: &Path, deploy_id: &str) -> PathBuf {
     data_dir.join("published").join(deploy_id)
+}
+
+/// Deletes the files of a deploy that is no more.
+pub fn forget(data_dir: &Path, deploy_id: &str) {
+    match std::fs::remove_dir_all(folder(data_dir, deploy_id)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!(%error, deploy_id, "cannot delete published files");
+        }
+        _ => {}
+    }
 }
 
 /// GET `/sites/{name}/`

@@ -15,6 +15,7 @@ use super::access::Caller;
 use super::answer::{Answer, ApiError, Page, created, no_content, ok};
 use super::builds;
 use super::repo::RepoPatch;
+use super::served;
 use super::state::{self, Site, object_id};
 use super::view;
 use crate::recorder::Upstream;
@@ -138,6 +139,7 @@ pub async fn delete(
         let stays = deploy.site_id != site_id;
         if !stays {
             deploy.cancel.cancel();
+            served::forget(&world.data_dir, &deploy.id);
         }
         stays
     });

@@ -217,6 +217,16 @@ impl State {
         state
     }
 
+    /// Forgets everything but the default token and the keys made ahead; running builds are stopped.
+    pub fn reset(&mut self, clock: &Clock) {
+        for deploy in self.deploys.values() {
+            deploy.cancel.cancel();
+        }
+        let key_stock = std::mem::take(&mut self.key_stock);
+        *self = Self::new(clock);
+        self.key_stock = key_stock;
+    }
+
     /// Adds a token with a user of its own, or one more token for `user`.
     pub fn add_token(&mut self, new: NewToken, now: OffsetDateTime) {
         let account_ids: Vec<String> = new
@@ -277,10 +287,7 @@ impl State {
     }
 
     /// All accounts of a user, in the order in which they were made.
-    pub fn accounts_of<'a>(
-        &'a self,
-        user_id: &str,
-    ) -> impl Iterator<Item = &'a Account> + use<'a> {
+    pub fn accounts_of<'a>(&'a self, user_id: &str) -> impl Iterator<Item = &'a Account> + use<'a> {
         let user = self.users.iter().find(|u| u.id == user_id);
         self.accounts
             .iter()
