@@ -158,7 +158,9 @@ impl BareRepository {
                 .log(&["--reverse", &most, after, "--not", before])
                 .await;
         }
-        let own = format!("--exclude={reference}");
+        // `--branches` wants the pattern without `refs/heads/`.
+        let own = reference.strip_prefix("refs/heads/").unwrap_or(reference);
+        let own = format!("--exclude={own}");
         self.log(&["--reverse", &most, after, "--not", &own, "--branches"])
             .await
     }
