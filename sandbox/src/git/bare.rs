@@ -110,7 +110,12 @@ impl BareRepository {
     /// # Errors
     /// When the repository cannot be read.
     pub async fn head(&self, branch: &str) -> anyhow::Result<Option<String>> {
-        Ok(self.branches().await?.remove(branch))
+        // A branch that moved lately is a file of its own; reading it costs no process.
+        let file = check_branch(branch).map(|()| self.path.join("refs/heads").join(branch));
+        match file.map(std::fs::read_to_string) {
+            Ok(Ok(sha)) => Ok(Some(sha.trim_end().to_owned())),
+            _ => Ok(self.branches().await?.remove(branch)),
+        }
     }
 
     /// All branches with their commit ids.
@@ -224,6 +229,12 @@ impl BareRepository {
         import.args(["fast-import", "--quiet", "--date-format=now", "--done"]);
         output_with_input(&mut import, stream).await?;
         self.show(&format!("refs/heads/{}", commit.branch)).await
+    }
+
+    /// Renames a branch; when it is the one that clones check out, it stays so.
+    pub(crate) async fn rename_branch(&self, from: &str, to: &str) -> anyhow::Result<()> {
+        output(git(&self.path).args(["branch", "--move", "--", from, to])).await?;
+        Ok(())
     }
 
     /// A command that serves `git-upload-pack` or `git-receive-pack` of this repository on its standard streams.

@@ -10,6 +10,7 @@ mod keys;
 mod pushes;
 mod ssh;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct Host {
     spool: pushes::Spool,
     /// `git fast-import` must be the only writer of its branch.
     committing: tokio::sync::Mutex<()>,
+    /// Commits that were read before, by id: they never change.
+    known: Mutex<HashMap<String, CommitInfo>>,
 }
 
 impl Host {
@@ -59,6 +62,7 @@ impl Host {
             listener: Mutex::new(Some(listener)),
             host_key,
             committing: tokio::sync::Mutex::new(()),
+            known: Mutex::default(),
         })
     }
 
@@ -123,6 +127,20 @@ impl Host {
             reference: format!("refs/heads/{}", commit.branch),
         };
         Ok((made, update))
+    }
+
+    /// One commit by its full id.
+    ///
+    /// # Errors
+    /// When there is no such commit.
+    pub async fn show(&self, store_key: &str, sha: &str) -> anyhow::Result<CommitInfo> {
+        let known = self.known.lock().get(sha).cloned();
+        if let Some(commit) = known {
+            return Ok(commit);
+        }
+        let commit = self.repository(store_key).show(sha).await?;
+        self.known.lock().insert(sha.to_owned(), commit.clone());
+        Ok(commit)
     }
 
     /// Where pushes arrive, in the order in which they happened.

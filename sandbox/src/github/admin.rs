@@ -74,6 +74,8 @@ pub struct NewToken {
     pub permissions: BTreeMap<String, Access>,
     /// Access to every repository that `permissions` does not name.
     pub everywhere: Option<Access>,
+    /// Where the token must be let into organisations first (single sign-on); until then they refuse it.
+    pub sso_url: Option<String>,
     /// Unix seconds.
     pub expires_at: Option<i64>,
 }
@@ -179,6 +181,33 @@ pub fn rename(world: &World, full_name: &str, new_full_name: &str) -> anyhow::Re
     Ok(())
 }
 
+/// Renames a branch as GitHub's page does: the old name redirects, the default branch stays the default.
+///
+/// # Errors
+/// When repository or branch are not there, or the new name is taken.
+pub async fn rename_branch(
+    world: &World,
+    full_name: &str,
+    from: &str,
+    to: &str,
+) -> anyhow::Result<()> {
+    let store_key = find(&world.github.lock(), full_name)?.store_key();
+    world
+        .git
+        .repository(&store_key)
+        .rename_branch(from, to)
+        .await?;
+    edit(world, full_name, |repository| {
+        repository.former_branches.remove(to);
+        repository
+            .former_branches
+            .insert(from.to_owned(), to.to_owned());
+        if repository.default_branch == from {
+            repository.default_branch = to.to_owned();
+        }
+    })
+}
+
 /// Archives a repository, or takes it back.
 ///
 /// # Errors
@@ -226,6 +255,7 @@ pub fn add_token(world: &World, new: NewToken) -> anyhow::Result<()> {
             everywhere: new.everywhere,
             repositories: new.permissions,
         },
+        sso_url: new.sso_url,
         expires_at,
     };
     let now = world.clock.now();
@@ -381,6 +411,7 @@ fn add_row(world: &World, new: &NewRepository) -> anyhow::Result<Repository> {
         keys: Vec::new(),
         hooks: Vec::new(),
         last_push: None,
+        former_branches: BTreeMap::new(),
     };
     state.repositories.insert(repository.id, repository.clone());
     state.created.repositories += 1;

@@ -31,7 +31,8 @@ use serde::{Deserialize, Serialize};
 
 pub use admin::{
     NewPersonKey, NewRepository, NewToken, add_person_key, add_token, archive, commit, counts,
-    create_repository, rename, reset, revoke_token, set_deploy_keys_enabled, world_view,
+    create_repository, rename, rename_branch, reset, revoke_token, set_deploy_keys_enabled,
+    world_view,
 };
 pub use limits::Limits;
 pub use state::{Access, Permissions, State, TokenKind};
@@ -66,7 +67,6 @@ pub fn router(world: &Arc<World>) -> Router<Arc<World>> {
         .nest("/repositories/{repository_id}", repository_router())
         .route("/user", get(users::current))
         .route("/user/installations", get(users::user_installations))
-        .route("/users/{username}", get(users::show))
         .route("/app", get(users::app_only))
         .route("/app/installations", get(users::app_only))
         .route("/rate_limit", get(users::rate_limit))

@@ -26,7 +26,7 @@ pub async fn push(world: &World, repository: u64, update: &RefUpdate) -> anyhow:
     let head = if after == ZERO_SHA {
         None
     } else {
-        Some(bare.show(after).await?)
+        Some(world.git.show(&update.store_key, after).await?)
     };
     let scene = Scene::of(world, repository, update.pusher.as_deref())?;
     let shape = |commit: &CommitInfo| commit_shape(commit, &scene.full_name);

@@ -1,5 +1,6 @@
 //! `GET /repos/{owner}/{repo}` and what lies in the repository: branches and refs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -72,7 +73,10 @@ pub async fn branch(
         .head(name)
         .await
         .map_err(|e| Refusal::internal(&e))?;
-    let commit = found.bare.show(&head.ok_or_else(absent)?).await;
+    let Some(head) = head else {
+        return Err(found.moved_branch(name).unwrap_or_else(absent));
+    };
+    let commit = world.git.show(&found.store_key, &head).await;
     let commit = commit.map_err(|e| Refusal::internal(&e))?;
     let link = format!("{}/branches/{name}", found.base);
     Ok(Json(json!({
@@ -118,6 +122,8 @@ pub async fn reference(
 /// A repository whose contents the visitor may read.
 struct Found {
     bare: BareRepository,
+    store_key: String,
+    former_branches: BTreeMap<String, String>,
     full_name: String,
     /// API address of the repository.
     base: String,
@@ -132,11 +138,22 @@ impl Found {
         let repository = target.check(&mut state, Need::Contents)?.clone();
         Ok(Self {
             bare: world.git.repository(&repository.store_key()),
+            store_key: repository.store_key(),
+            former_branches: repository.former_branches.clone(),
             full_name: repository.full_name(),
             base: at.repository(&repository.full_name()),
             owner: owner(&mut state, &repository.owner, repository.created_at),
             at,
         })
+    }
+}
+
+impl Found {
+    /// The redirect for a branch that has another name now.
+    fn moved_branch(&self, name: &str) -> Option<Refusal> {
+        let now = self.former_branches.get(name)?;
+        let location = format!("{}/branches/{now}", self.base);
+        Some(Refusal::moved(true, &location))
     }
 }
 

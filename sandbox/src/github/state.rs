@@ -73,6 +73,8 @@ pub struct Token {
     /// Of the other kinds: `administration`, `repository_hooks`, `contents` to `read` or `write`.
     pub grants: BTreeMap<String, String>,
     pub permissions: Permissions,
+    /// Address at which the token must be let into organisations that demand single sign-on.
+    pub sso_url: Option<String>,
     pub expires_at: Option<OffsetDateTime>,
 }
 
@@ -175,6 +177,8 @@ pub struct Repository {
     pub hooks: Vec<Hook>,
     /// What `POST …/hooks/{id}/tests` sends again.
     pub last_push: Option<RefUpdate>,
+    /// Old to new name of branches that were renamed.
+    pub former_branches: BTreeMap<String, String>,
 }
 
 impl Repository {

@@ -54,6 +54,7 @@ impl FromRequestParts<Arc<World>> for Target {
             if visitor.access(repository) == Access::None {
                 return Err(Refusal::not_found());
             }
+            check_sign_on(&state, &visitor, &repository.owner)?;
             if !current {
                 return Err(Refusal::moved(get, &location(world, parts, repository.id)));
             }
@@ -149,6 +150,24 @@ fn find<'s>(
     }
     let full_name = format!("{}/{}", rest.remove("owner")?, rest.remove("repo")?);
     state.named_ever(&full_name)
+}
+
+/// Organisations with single sign-on refuse tokens that were not let in (facts: 403 with `X-GitHub-SSO`).
+fn check_sign_on(state: &State, visitor: &Visitor, owner: &str) -> Result<(), Refusal> {
+    let owner = state.accounts.get(&owner.to_ascii_lowercase());
+    let sso_url = visitor
+        .token
+        .as_ref()
+        .and_then(|token| token.sso_url.as_ref());
+    let Some(url) = sso_url.filter(|_| owner.is_some_and(|o| o.organization)) else {
+        return Ok(());
+    };
+    let name = HeaderName::from_static("x-github-sso");
+    let refusal = Refusal::forbidden(
+        "Resource protected by organization SAML enforcement. You must grant your Personal Access token access to \
+         this organization.",
+    );
+    Err(refusal.with(name, &format!("required; url={url}")))
 }
 
 /// `/repos/{owner}/{repo}/keys?x` → `{api}/repositories/{id}/keys?x`.

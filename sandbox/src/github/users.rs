@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde_json::{Value, json};
@@ -23,20 +23,6 @@ pub async fn current(
     let now = world.clock.now();
     let user = world.github.lock().account(login, false, now);
     Ok(Json(shapes::public_user(&user, &at)))
-}
-
-/// `GET /users/{username}`.
-pub async fn show(
-    Shared(world): Shared<Arc<World>>,
-    Path(username): Path<String>,
-) -> Result<Json<Value>, Refusal> {
-    let at = super::addresses(&world);
-    let state = world.github.lock();
-    let user = state.accounts.get(&username.to_ascii_lowercase());
-    Ok(Json(shapes::public_user(
-        user.ok_or_else(Refusal::not_found)?,
-        &at,
-    )))
 }
 
 /// `GET /rate_limit`; costs nothing.

@@ -113,17 +113,21 @@ pub fn send(world: &Arc<World>, repository: u64, hook: u64, event: Event) {
 
 /// Remembers the push in the repository's row; `None` when there is no such repository.
 async fn note(world: &World, update: &RefUpdate) -> anyhow::Result<Option<u64>> {
+    let id = world
+        .github
+        .lock()
+        .stored_as(&update.store_key)
+        .map(|r| r.id);
+    let Some(id) = id else { return Ok(None) };
     let size_kib = world.git.repository(&update.store_key).size_kib().await?;
     let now = world.clock.now();
     let mut state = world.github.lock();
-    let Some(id) = state.stored_as(&update.store_key).map(|r| r.id) else {
+    let Some(repository) = state.repositories.get_mut(&id) else {
         return Ok(None);
     };
-    if let Some(repository) = state.repositories.get_mut(&id) {
-        repository.size_kib = size_kib;
-        repository.pushed_at = now;
-        repository.last_push = Some(update.clone());
-    }
+    repository.size_kib = size_kib;
+    repository.pushed_at = now;
+    repository.last_push = Some(update.clone());
     Ok(Some(id))
 }
 

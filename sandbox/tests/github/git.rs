@@ -313,3 +313,29 @@ async fn commits_cannot_leave_the_repository() {
         );
     }
 }
+
+#[tokio::test]
+async fn megabytes_pass_the_ssh_front_both_ways() {
+    let stage = Stage::new().await;
+    let key = KeyPair::generate().await.unwrap();
+    install(&stage, "docs", &key, false).await;
+    let desk = Desk::over_ssh(&stage, &key).await;
+    // Text that does not compress, and more of it than SSH's window holds.
+    let mut seed = 1_u64;
+    let mut letter = || {
+        seed = seed
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        char::from(b'!' + (seed >> 33) as u8 % 90)
+    };
+    let text: String = (0..6_000_000).map(|_| letter()).collect();
+    std::fs::write(desk.work.join("content/text.txt"), &text).unwrap();
+    let (done, printed) = git(&desk.work, &desk.ssh, &["commit", "-qam", "large"]).await;
+    assert!(done, "{printed}");
+    let (done, printed) = desk.push(&["main"]).await;
+    assert!(done, "{printed}");
+
+    let again = Desk::over_ssh(&stage, &key).await;
+    let cloned = std::fs::read_to_string(again.work.join("content/text.txt")).unwrap();
+    assert!(cloned == text);
+}

@@ -312,23 +312,71 @@ async fn the_doors_of_a_github_app_stay_shut_for_tokens() {
 }
 
 #[tokio::test]
+async fn a_renamed_branch_redirects() {
+    let stage = Stage::new().await;
+    github::rename_branch(stage.sandbox.world(), "acme/docs", "main", "trunk")
+        .await
+        .unwrap();
+    let moved = stage
+        .call(Method::GET, "/repos/acme/docs/branches/main")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(moved.status(), StatusCode::MOVED_PERMANENTLY);
+    let location = format!(
+        "{}/repos/acme/docs/branches/trunk",
+        stage.sandbox.github_url()
+    );
+    assert_eq!(moved.headers()["location"], location);
+    assert_eq!(
+        stage.get("/repos/acme/docs").await.1["default_branch"],
+        "trunk"
+    );
+    assert_eq!(
+        stage.get("/repos/acme/docs/branches/trunk").await.0,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn single_sign_on_names_the_page_that_lets_the_token_in() {
+    let stage = Stage::new().await;
+    let url = "https://github.com/orgs/acme/sso?authorization_request=1";
+    stage.token(NewToken {
+        sso_url: Some(url.to_owned()),
+        ..token("ghp_sso", Access::Admin)
+    });
+    let refused = stage
+        .call_as("ghp_sso", Method::GET, "/repos/acme/docs")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert_eq!(
+        refused.headers()["x-github-sso"],
+        format!("required; url={url}")
+    );
+}
+
+/// Reads, writes, and refusals of every kind, all against the vendor's description.
+#[tokio::test]
 async fn every_answer_keeps_the_vendors_description() {
     let stage = Stage::new().await;
     let hook = stage.hook("http://127.0.0.1:9/", &["push"]).await;
     let delivery = stage.deliveries(&hook, 1).await[0]["id"].clone();
     let key = linkbroker_sandbox::git::KeyPair::generate().await.unwrap();
-    stage
-        .post(
-            "/repos/acme/docs/keys",
-            json!({"title": "t", "key": key.public_line(), "read_only": true}),
-        )
-        .await;
+    let body = json!({"title": "t", "key": key.public_line(), "read_only": true});
+    let (_, made) = stage.post("/repos/acme/docs/keys", body.clone()).await;
+    let id = stage.get("/repos/acme/docs").await.1["id"].clone();
     for path in [
         "/repos/acme/docs",
+        &format!("/repositories/{id}"),
+        &format!("/repositories/{id}/hooks"),
         "/repos/acme/docs/branches",
         "/repos/acme/docs/branches/main",
         "/repos/acme/docs/git/ref/heads/main",
         "/repos/acme/docs/keys",
+        &format!("/repos/acme/docs/keys/{}", made["id"]),
         "/repos/acme/docs/hooks",
         &hook,
         &format!("{hook}/config"),
@@ -340,6 +388,26 @@ async fn every_answer_keeps_the_vendors_description() {
     ] {
         assert_eq!(stage.get(path).await.0, StatusCode::OK, "{path}");
     }
+    let patch = stage
+        .call(Method::PATCH, &hook)
+        .json(&json!({"add_events": ["delete"]}));
+    assert_eq!(patch.send().await.unwrap().status(), StatusCode::OK);
+    for tail in ["pings", "tests", &format!("deliveries/{delivery}/attempts")] {
+        let call = stage.call(Method::POST, &format!("{hook}/{tail}"));
+        assert!(call.send().await.unwrap().status().is_success(), "{tail}");
+    }
+    stage.post("/repos/acme/docs/keys", body).await;
+    stage.get("/repos/acme/absent").await;
+    stage.get("/repos/acme/docs/branches/absent").await;
+    stage.get("/repos/acme/docs/installation").await;
+    github::rename(stage.sandbox.world(), "acme/docs", "acme/handbook").unwrap();
+    stage.get("/repos/acme/docs").await;
+    stage
+        .post("/repos/acme/docs/keys", json!({"key": "x"}))
+        .await;
+    stage
+        .delete(&format!("/repositories/{id}/keys/{}", made["id"]))
+        .await;
     let violations = stage.sandbox.world().contracts.violations();
     assert!(violations.is_empty(), "{violations:#?}");
 }
