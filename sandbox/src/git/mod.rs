@@ -44,7 +44,7 @@ impl Host {
     /// Binds the SSH front and prepares `data_dir/git`; connections are served once [`start`] has run.
     ///
     /// # Errors
-    /// When the port is taken, `git` or `ssh-keygen` is missing, or `data_dir/git` holds something that is not ours.
+    /// When the port is taken, or `data_dir/git` holds something that is not ours.
     pub async fn start(data_dir: &Path, ssh_listen: SocketAddr) -> anyhow::Result<Self> {
         let root = data_dir.join("git");
         make_empty(&root)?;
@@ -52,7 +52,7 @@ impl Host {
             .await
             .with_context(|| format!("cannot listen on {ssh_listen} for SSH"))?;
         let ssh_addr = listener.local_addr()?;
-        let host_key = keys::host_key(&root).await?;
+        let host_key = keys::host_key()?;
         let known_host = keys::known_hosts_line(ssh_addr, host_key.public_key())?;
         std::fs::write(root.join("known_hosts"), known_host)?;
         Ok(Self {

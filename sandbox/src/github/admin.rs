@@ -1,4 +1,4 @@
-//! What a person would do in the browser, or a test behind GitHub's back: repositories, commits, renames, tokens, views.
+//! What a person would do in the browser, or a test behind GitHub's back, with repositories: make, commit, rename, archive.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
-use super::state::{Access, Hook, Permissions, PersonKey, Repository, State, Token, TokenKind};
-use super::{deliveries, shapes, site_template, webhooks};
+use super::people::{NewToken, add_token};
+use super::state::{Access, Repository, State};
+use super::view::view;
+use super::{site_template, webhooks};
 use crate::GITHUB_TOKEN;
-use crate::admin::Count;
 use crate::git::NewCommit;
 use crate::world::World;
 
@@ -57,38 +57,6 @@ impl Default for NewRepository {
             deploy_keys_enabled: true,
         }
     }
-}
-
-/// A token to make.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NewToken {
-    pub token: String,
-    pub login: String,
-    pub kind: TokenKind,
-    /// Of a classic token; `repo` and `admin:repo_hook` when absent.
-    pub scopes: Option<Vec<String>>,
-    /// Of the other kinds: `administration`, `repository_hooks`, `contents` to `read` or `write`.
-    pub grants: BTreeMap<String, String>,
-    /// `owner/name` to access.
-    pub permissions: BTreeMap<String, Access>,
-    /// Access to every repository that `permissions` does not name.
-    pub everywhere: Option<Access>,
-    /// Where the token must be let into organisations first (single sign-on); until then they refuse it.
-    pub sso_url: Option<String>,
-    /// Unix seconds.
-    pub expires_at: Option<i64>,
-}
-
-/// A person's SSH key to add.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewPersonKey {
-    pub login: String,
-    /// `ssh-ed25519 AAAA… comment`
-    pub key: String,
-    #[serde(default)]
-    pub permissions: Permissions,
 }
 
 /// Makes a repository, with a first commit when there are files. No hook hears of it: there is none yet.
@@ -232,72 +200,6 @@ pub fn set_deploy_keys_enabled(
     })
 }
 
-/// Adds a token, or replaces it.
-///
-/// # Errors
-/// When token or login is missing, or the expiry is no time.
-pub fn add_token(world: &World, new: NewToken) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        !new.token.is_empty() && !new.login.is_empty(),
-        "a token needs `token` and `login`"
-    );
-    let expires_at = new
-        .expires_at
-        .map(OffsetDateTime::from_unix_timestamp)
-        .transpose()?;
-    let default_scopes = || ["repo", "admin:repo_hook"].map(str::to_owned).to_vec();
-    let token = Token {
-        login: new.login.clone(),
-        kind: new.kind,
-        scopes: new.scopes.unwrap_or_else(default_scopes),
-        grants: new.grants,
-        permissions: Permissions {
-            everywhere: new.everywhere,
-            repositories: new.permissions,
-        },
-        sso_url: new.sso_url,
-        expires_at,
-    };
-    let now = world.clock.now();
-    let mut state = world.github.lock();
-    state.account(&new.login, false, now);
-    state.tokens.insert(new.token, token);
-    Ok(())
-}
-
-/// Deletes a token, and with a personal one every deploy key that was made with it (GitHub's page on deploy keys).
-///
-/// # Errors
-/// When there is no such token.
-pub fn revoke_token(world: &World, token: &str) -> anyhow::Result<()> {
-    let mut state = world.github.lock();
-    let gone = state.tokens.remove(token).context("no such token")?;
-    if gone.kind != TokenKind::Installation {
-        for repository in state.repositories.values_mut() {
-            repository.keys.retain(|key| key.added_with != token);
-        }
-    }
-    Ok(())
-}
-
-/// Adds a person's own SSH key, for plain git over the SSH front.
-///
-/// # Errors
-/// When the text is no key, or the key is in use.
-pub fn add_person_key(world: &World, new: NewPersonKey) -> anyhow::Result<()> {
-    let key = new.key.parse()?;
-    let now = world.clock.now();
-    let mut state = world.github.lock();
-    anyhow::ensure!(!state.key_in_use(&key), "key is already in use");
-    state.account(&new.login, false, now);
-    state.person_keys.push(PersonKey {
-        login: new.login,
-        key,
-        permissions: new.permissions,
-    });
-    Ok(())
-}
-
 /// Forgets everything but the default token.
 ///
 /// # Errors
@@ -314,42 +216,6 @@ pub fn reset(world: &World) -> anyhow::Result<()> {
             ..NewToken::default()
         },
     )
-}
-
-/// Everything that can be read, and no secret: repositories with keys, hooks and deliveries.
-pub fn world_view(world: &World) -> Value {
-    let state = world.github.lock();
-    let repositories: Vec<Value> = state
-        .repositories
-        .values()
-        .map(|r| view(world, r))
-        .collect();
-    json!({"repositories": repositories, "former_names": state.former_names})
-}
-
-/// What was made ever, and what is there now.
-pub fn counts(world: &World) -> BTreeMap<&'static str, Count> {
-    let state = world.github.lock();
-    let alive =
-        |of: fn(&Repository) -> usize| state.repositories.values().map(of).sum::<usize>() as u64;
-    let created = &state.created;
-    let deliveries = |r: &Repository| r.hooks.iter().map(|h| h.deliveries.len()).sum();
-    [
-        (
-            "repositories",
-            created.repositories,
-            state.repositories.len() as u64,
-        ),
-        (
-            "installed_keys",
-            created.installed_keys,
-            alive(|r| r.keys.len()),
-        ),
-        ("webhooks", created.webhooks, alive(|r| r.hooks.len())),
-        ("deliveries", created.deliveries, alive(deliveries)),
-    ]
-    .map(|(kind, created, alive)| (kind, Count { created, alive }))
-    .into()
 }
 
 fn find<'s>(state: &'s State, full_name: &str) -> anyhow::Result<&'s Repository> {
@@ -437,32 +303,4 @@ async fn fill(
     let (_, mut update) = world.git.commit(store_key, &first).await?;
     update.pusher = Some(new.owner.clone());
     webhooks::pushed(world, &update).await
-}
-
-fn view(world: &World, repository: &Repository) -> Value {
-    let at = super::addresses(world);
-    let full_name = repository.full_name();
-    let keys: Vec<Value> = repository
-        .keys
-        .iter()
-        .map(|k| shapes::deploy_key(k, repository, &at))
-        .collect();
-    let hook = |hook: &Hook| {
-        let mut shape = shapes::hook(hook, repository, &at);
-        shape["deliveries"] = hook
-            .deliveries
-            .iter()
-            .map(|d| deliveries::item(d, repository.id))
-            .collect();
-        shape
-    };
-    json!({
-        "id": repository.id, "full_name": full_name, "private": repository.private,
-        "default_branch": repository.default_branch, "archived": repository.archived,
-        "deploy_keys_enabled": repository.deploy_keys_enabled,
-        "path": world.git.repository(&repository.store_key()).path(),
-        "ssh_url": world.git.ssh_url(&full_name),
-        "head": repository.last_push.as_ref().map(|push| &push.after),
-        "keys": keys, "hooks": repository.hooks.iter().map(hook).collect::<Vec<_>>(),
-    })
 }

@@ -2,9 +2,9 @@
 //!
 //! A request passes `door` (User-Agent, token, limits), is matched to a repository by `target`, and handled by the file that
 //! has the resource's name. A push comes from the git host into `webhooks`, whoever made it. `gate` answers the SSH front.
-//! [`admin`] is what a person would do in the browser. Facts and their sources: GitHub's REST reference, recorded answers.
+//! `admin` and `people` are what a person would do in the browser. Facts and their sources: GitHub's REST reference, recorded answers.
 
-pub mod admin;
+mod admin;
 mod answer;
 mod deliveries;
 mod door;
@@ -15,12 +15,14 @@ mod keys;
 mod limits;
 mod paging;
 mod payloads;
+mod people;
 mod repositories;
 mod shapes;
 mod site_template;
 mod state;
 mod target;
 mod users;
+mod view;
 mod webhooks;
 
 use std::sync::Arc;
@@ -30,12 +32,13 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 pub use admin::{
-    NewPersonKey, NewRepository, NewToken, add_person_key, add_token, archive, commit, counts,
-    create_repository, rename, rename_branch, reset, revoke_token, set_deploy_keys_enabled,
-    world_view,
+    NewRepository, archive, commit, create_repository, rename, rename_branch, reset,
+    set_deploy_keys_enabled,
 };
 pub use limits::Limits;
+pub use people::{NewPersonKey, NewToken, add_person_key, add_token, revoke_token};
 pub use state::{Access, Permissions, State, TokenKind};
+pub use view::{counts, world_view};
 
 use answer::Refusal;
 use shapes::Addresses;

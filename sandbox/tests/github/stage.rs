@@ -1,6 +1,6 @@
 //! What every test needs: a running sandbox, a client, a receiver of webhooks, and waiting with a deadline.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,6 @@ use linkbroker_sandbox::github::{self, NewRepository, NewToken};
 use linkbroker_sandbox::{GITHUB_TOKEN, Options, Sandbox};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 /// A sandbox with a private repository `acme/docs` that holds the template's site.
@@ -171,13 +170,17 @@ impl Receiver {
 }
 
 /// A `PATH` with nothing but sh, git and ssh: what a push may need of a machine.
-static PLAIN_PATH: LazyLock<TempDir> = LazyLock::new(|| {
-    let folder = TempDir::new().unwrap();
+static PLAIN_PATH: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plain-path");
+    std::fs::create_dir_all(&folder).unwrap();
     let path = std::env::var_os("PATH").unwrap();
     for program in ["sh", "git", "ssh"] {
         let mut places = std::env::split_paths(&path).map(|place| place.join(program));
         let found = places.find(|place| place.exists()).unwrap();
-        std::os::unix::fs::symlink(found, folder.path().join(program)).unwrap();
+        let link = folder.join(program);
+        if !link.exists() {
+            std::os::unix::fs::symlink(found, link).unwrap();
+        }
     }
     folder
 });
@@ -188,7 +191,7 @@ pub async fn git(folder: &Path, ssh_command: &str, arguments: &[&str]) -> (bool,
         .current_dir(folder)
         .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com"])
         .args(arguments)
-        .env("PATH", PLAIN_PATH.path())
+        .env("PATH", &*PLAIN_PATH)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_SSH_COMMAND", ssh_command)
         .output()
