@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use axum::http::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -209,12 +210,18 @@ fn app(world: &Arc<World>) -> Router {
     Router::new()
         .nest("/netlify", netlify::router(world))
         .nest("/github", github::router(world))
+        .nest("/sites", netlify::sites_router())
+        // Also for what a vendor's router did not match, so that it is observed.
+        .fallback(|| async { (StatusCode::NOT_FOUND, "Not Found") })
         .layer(axum::middleware::from_fn_with_state(
             world.clone(),
             http::observe,
         ))
         .nest("/__sandbox", admin::router())
-        .nest("/sites", netlify::sites_router())
-        .fallback(netlify::serve_by_host)
+        // Outermost: a site with a host name of its own may have any path.
+        .layer(axum::middleware::from_fn_with_state(
+            world.clone(),
+            netlify::serve_by_host,
+        ))
         .with_state(world.clone())
 }

@@ -1,12 +1,12 @@
 //! The HTTP door: an accept loop that can also cut a connection, which `axum::serve` cannot.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -42,7 +42,9 @@ struct WasCut(Cut);
 pub async fn serve(listener: TcpListener, router: Router, world: Arc<World>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => world.spawn(connection(stream, router.clone())),
+            Ok((stream, _)) => {
+                world.spawn(connection(stream, router.clone(), world.clone()));
+            }
             // Out of file descriptors, or a client that left between SYN and accept: neither ends the server.
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -52,8 +54,9 @@ pub async fn serve(listener: TcpListener, router: Router, world: Arc<World>) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
-    let service = service_fn(move |request| Box::pin(answer(request, router.clone())));
+async fn connection(stream: TcpStream, router: Router, world: Arc<World>) {
+    let service =
+        service_fn(move |request| Box::pin(answer(request, router.clone(), world.clone())));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let outcome = poll_fn(|context| connection.poll_without_shutdown(context)).await;
     let stream = connection.into_parts().io.into_inner();
@@ -68,12 +71,24 @@ async fn connection(stream: TcpStream, router: Router) {
     }
 }
 
-async fn answer(request: hyper::Request<Incoming>, router: Router) -> Result<Response, WasCut> {
+/// In a task of its own: as at a real vendor, a call has its effect even when the client has hung up meanwhile.
+async fn answer(
+    request: hyper::Request<Incoming>,
+    router: Router,
+    world: Arc<World>,
+) -> Result<Response, WasCut> {
     let request: Request = request.map(Body::new);
-    let response = router
-        .oneshot(request)
-        .await
-        .unwrap_or_else(|never: Infallible| match never {});
+    let answered = world.spawn(router.oneshot(request)).await;
+    let response = match answered {
+        Ok(Some(Ok(response))) => response,
+        Ok(Some(Err(never))) => match never {},
+        // The sandbox is ending.
+        Ok(None) => return Err(WasCut(Cut::Close)),
+        Err(error) => {
+            tracing::error!(%error, "a handler broke");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    };
     match response.extensions().get::<Cut>() {
         Some(cut) => Err(WasCut(*cut)),
         None => Ok(response),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use parking_lot::{Mutex, RwLock};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -91,15 +92,16 @@ impl World {
         *self.switches.write() = self.switches_at_start.clone();
     }
 
-    /// Runs a background task that ends with the sandbox at the latest (it is dropped at its next `.await`).
-    pub fn spawn<F>(&self, task: F)
+    /// Runs a background task that ends with the sandbox at the latest (it is dropped at its next `.await`, and its result is
+    /// `None` then).
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<Option<F::Output>>
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
     {
         let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            stop.run_until_cancelled(task).await;
-        });
+        self.tasks
+            .spawn(async move { stop.run_until_cancelled(task).await })
     }
 
     /// Ends all background tasks.

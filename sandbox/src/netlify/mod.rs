@@ -49,9 +49,9 @@ pub fn router(world: &Arc<World>) -> Router<Arc<World>> {
 /// The folder of served sites, `/sites/{name}/…`.
 pub fn sites_router() -> Router<Arc<World>> {
     Router::new()
-        .route("/{name}", get(served::serve_root))
-        .route("/{name}/", get(served::serve_root))
-        .route("/{name}/{*path}", get(served::serve_path))
+        .route("/{name}", get(served::redirect_to_root))
+        .route("/{name}/", get(served::serve_by_path))
+        .route("/{name}/{*path}", get(served::serve_by_path))
 }
 
 fn api(world: &Arc<World>) -> Router<Arc<World>> {

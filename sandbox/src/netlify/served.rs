@@ -7,7 +7,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path as UrlPath, Request, State};
 use axum::http::{StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
 use tower_http::services::ServeDir;
 
 use crate::world::World;
@@ -27,62 +28,55 @@ pub fn forget(data_dir: &Path, deploy_id: &str) {
     }
 }
 
-/// GET `/sites/{name}/`
-pub async fn serve_root(
-    State(world): State<Arc<World>>,
-    UrlPath(name): UrlPath<String>,
-    request: Request,
-) -> Response {
-    serve(&world, &name, "/", request).await
+/// GET `/sites/{name}`: relative addresses on the page need the slash.
+pub async fn redirect_to_root(UrlPath(name): UrlPath<String>) -> Redirect {
+    Redirect::permanent(&format!("/sites/{name}/"))
 }
 
-/// GET `/sites/{name}/{*path}`
-pub async fn serve_path(
-    State(world): State<Arc<World>>,
-    UrlPath((name, _)): UrlPath<(String, String)>,
-    request: Request,
-) -> Response {
-    // Routing saw the decoded path; files are looked up by the encoded rest of it.
-    let prefix = request
-        .uri()
-        .path()
-        .match_indices('/')
-        .nth(1)
-        .map_or(0, |(at, _)| at);
-    let path = request.uri().path()[prefix..].to_owned();
-    serve(&world, &name, &path, request).await
-}
-
-/// Any other address: the site that the `Host` header names.
-pub async fn serve_by_host(State(world): State<Arc<World>>, request: Request) -> Response {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|h| h.to_str().ok());
-    let host = host
-        .unwrap_or_default()
-        .split(':')
-        .next()
-        .unwrap_or_default();
-    match host.strip_suffix(".localhost").map(str::to_owned) {
-        Some(site) => {
-            let path = request.uri().path().to_owned();
-            serve(&world, &site, &path, request).await
+/// GET `/sites/{name}/` and `/sites/{name}/{*path}`
+pub async fn serve_by_path(State(world): State<Arc<World>>, request: Request) -> Response {
+    // The router has stripped `/sites`; file names are looked up in their encoded form.
+    let whole = request.uri().path().trim_start_matches('/');
+    match whole.split_once('/') {
+        Some((site, path)) => {
+            let (site, path) = (site.to_owned(), format!("/{path}"));
+            serve(&world, &site, &format!("/sites/{site}"), &path, request).await
         }
         None => absent(),
     }
 }
 
-async fn serve(world: &World, site: &str, path: &str, request: Request) -> Response {
+/// Middleware: a request whose `Host` names a site goes to the site.
+pub async fn serve_by_host(
+    State(world): State<Arc<World>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let header = request.headers().get(header::HOST);
+    let host = header.and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default();
+    match host.strip_suffix(".localhost").map(str::to_owned) {
+        Some(site) => {
+            let path = request.uri().path().to_owned();
+            serve(&world, &site, "", &path, request).await
+        }
+        None => next.run(request).await,
+    }
+}
+
+async fn serve(world: &World, site: &str, prefix: &str, path: &str, request: Request) -> Response {
     let (Some(folder), Ok(uri)) = (published(world, site), Uri::try_from(path)) else {
         return absent();
     };
     let (mut parts, _) = request.into_parts();
     parts.uri = uri;
     let request = Request::from_parts(parts, Body::empty());
-    match ServeDir::new(folder).try_call(request).await {
-        Ok(response) if response.status() == StatusCode::NOT_FOUND => absent(),
+    let mut files = ServeDir::new(folder).redirect_path_prefix(prefix);
+    match files.try_call(request).await {
         Ok(response) => response.map(Body::new),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            absent()
+        }
         Err(error) => {
             tracing::warn!(%error, site, "cannot read a published file");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
