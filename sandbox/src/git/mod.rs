@@ -106,6 +106,14 @@ impl Host {
         Ok(repository)
     }
 
+    /// Deletes a repository's folder.
+    ///
+    /// # Errors
+    /// When something in it cannot be deleted.
+    pub fn remove(&self, store_key: &str) -> std::io::Result<()> {
+        std::fs::remove_dir_all(self.repository(store_key).path())
+    }
+
     /// Makes a commit; unlike a push it is not noticed by itself, the caller reports the returned move.
     ///
     /// # Errors

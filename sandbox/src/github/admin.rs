@@ -203,10 +203,12 @@ pub fn set_deploy_keys_enabled(
 /// Forgets everything but the default token.
 ///
 /// # Errors
-/// Never in practice: the default token is well formed.
+/// When a repository's folder cannot be deleted.
 pub fn reset(world: &World) -> anyhow::Result<()> {
-    // Ids go on where they were, so that folders of forgotten repositories are not met again.
-    world.github.lock().forget();
+    let forgotten = world.github.lock().forget();
+    for repository in forgotten {
+        world.git.remove(&repository.store_key())?;
+    }
     add_token(
         world,
         NewToken {

@@ -7,6 +7,7 @@ use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::answer::Refusal;
 use super::hooks;
@@ -23,6 +24,7 @@ pub async fn list(
     target: Target,
     Query(cursor): Query<Cursor>,
 ) -> Result<Response, Refusal> {
+    let oldest = oldest(&world);
     let mut state = world.github.lock();
     let (_, hook) = hooks::find(&target, &mut state)?;
     let wanted = |delivery: &&Delivery| match cursor.status.as_deref() {
@@ -30,7 +32,8 @@ pub async fn list(
         Some("failure") => !delivery.succeeded(),
         _ => true,
     };
-    let newest_first = hook.deliveries.iter().rev().filter(wanted);
+    let kept = hook.deliveries.iter().filter(|d| d.delivered_at >= oldest);
+    let newest_first = kept.rev().filter(wanted);
     let items = newest_first.map(|d| (d.id, item(d, target.id))).collect();
     let api = super::addresses(&world).api;
     let base = format!(
@@ -72,10 +75,18 @@ pub async fn redeliver(
 
 fn find(world: &World, target: &Target) -> Result<Delivery, Refusal> {
     let id = target.number("delivery_id")?;
+    let oldest = oldest(world);
     let mut state = world.github.lock();
     let (_, hook) = hooks::find(target, &mut state)?;
-    let delivery = hook.deliveries.iter().find(|d| d.id == id);
+    let kept = |d: &&Delivery| d.id == id && d.delivered_at >= oldest;
+    let delivery = hook.deliveries.iter().find(kept);
     delivery.cloned().ok_or_else(Refusal::not_found)
+}
+
+/// Deliveries from before this moment are forgotten.
+fn oldest(world: &World) -> OffsetDateTime {
+    let hours = world.switches.read().github.delivery_retention_hours;
+    world.clock.now() - time::Duration::hours(hours.into())
 }
 
 /// A `hook-delivery-item`.

@@ -46,10 +46,21 @@ use shapes::Addresses;
 use crate::world::World;
 
 /// What can be turned about GitHub.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Switches {
     pub limits: Limits,
+    /// How long deliveries can be read; GitHub only says "days".
+    pub delivery_retention_hours: u32,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            delivery_retention_hours: 72,
+        }
+    }
 }
 
 /// Makes the default token, serves the SSH front and watches for pushes.

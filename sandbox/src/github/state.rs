@@ -243,12 +243,15 @@ impl State {
         self.last_id
     }
 
-    /// Empties everything but the sequence of ids.
-    pub fn forget(&mut self) {
-        *self = Self {
+    /// Empties everything and gives the repositories that were there. The sequence of ids goes on: what comes later for a
+    /// forgotten one must not meet a new one.
+    pub fn forget(&mut self) -> Vec<Repository> {
+        let emptied = Self {
             last_id: self.last_id,
             ..Self::default()
         };
+        let before = std::mem::replace(self, emptied);
+        before.repositories.into_values().collect()
     }
 
     /// The repository that has this name now.

@@ -183,3 +183,23 @@ async fn deliveries_are_read_with_a_cursor() {
     assert!(rest.headers().get("link").is_none());
     assert_eq!(answer(rest).await.1, json!(all[2..]));
 }
+
+#[tokio::test]
+async fn deliveries_are_forgotten_after_days_and_everything_after_a_reset() {
+    let stage = Stage::new().await;
+    let receiver = Receiver::answering(StatusCode::NO_CONTENT).await;
+    let hook = stage.hook(&receiver.url, &["push"]).await;
+    stage.deliveries(&hook, 1).await;
+    let world = stage.sandbox.world();
+    world
+        .clock
+        .advance(std::time::Duration::from_secs(73 * 3600));
+    stage.deliveries(&hook, 0).await;
+
+    let path = github::world_view(world)["repositories"][0]["path"].clone();
+    github::reset(world).unwrap();
+    assert!(!std::path::Path::new(path.as_str().unwrap()).exists());
+    assert_eq!(stage.get("/repos/acme/docs").await.0, StatusCode::NOT_FOUND);
+    stage.repository("docs").await;
+    assert_eq!(stage.get("/repos/acme/docs/hooks").await.1, json!([]));
+}
