@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Cuts the vendors' API descriptions down to what the sandbox answers: `cut.py FOLDER` rewrites netlify.json and github.json.
+
+FOLDER holds the documents that SOURCES.md names. Every correction is made here, in one place, with its reason; SOURCES.md
+lists them for readers. Needs PyYAML.
+"""
+import copy
+import json
+import pathlib
+import sys
+
+import yaml
+
+HERE = pathlib.Path(__file__).parent
+METHODS = ("get", "post", "put", "patch", "delete")
+DROPPED = {"description", "summary", "tags", "examples", "example", "externalDocs", "x-github", "x-controller", "x-action",
+           "style", "explode", "deprecated", "xml", "discriminator", "title"}
+
+NETLIFY = {
+    "/user": "get", "/accounts": "get", "/accounts/{account_id}": "get",
+    "/accounts/{account_id}/builds/status": "get",
+    "/deploy_keys": "get post", "/deploy_keys/{key_id}": "get delete",
+    "/sites": "get post", "/{account_slug}/sites": "get post", "/sites/{site_id}": "get patch delete",
+    "/sites/{id}/unlink_repo": "put", "/sites/{site_id}/metadata": "get put",
+    "/sites/{site_id}/builds": "get post", "/builds/{build_id}": "get",
+    "/sites/{site_id}/deploys": "get", "/sites/{site_id}/deploys/{deploy_id}": "get",
+    "/deploys/{deploy_id}": "get delete", "/deploys/{deploy_id}/cancel": "post",
+    "/deploys/{deploy_id}/lock": "post", "/deploys/{deploy_id}/unlock": "post",
+    "/hooks": "get post", "/hooks/types": "get", "/hooks/{hook_id}": "get put delete",
+    "/hooks/{hook_id}/enable": "post",
+}
+# What clients of the vendor send although no description has it; seen in the vendor's own CLI or in working field reports.
+NEVER_NULL = {"id", "site_id", "build_id", "public_key", "state", "created_at"}
+REPO_WRITE = {"repo": {"type": "string"}, "id": {"type": ["integer", "string"]}, "repo_id": {"type": ["integer", "string"]},
+              "private": {"type": "boolean"}}
+SITE_WRITE = {"repo": {"$ref": "#/components/schemas/RepoWrite"}, "plugins": {"type": "array"},
+              "default_hooks_data": {"type": "object"}, "env": {"type": "object"}, "created_via": {"type": "string"},
+              "session_id": {"type": "string"}}
+
+
+def main(folder):
+    write("netlify.json", netlify(folder))
+    write("github.json", github(folder))
+
+
+def netlify(folder):
+    rich = yaml.safe_load((folder / "netlify.openapi.yaml").read_text())
+    old = yaml.safe_load((folder / "netlify.swagger.yml").read_text())
+    paths, schemas = {}, copy.deepcopy(rich["components"]["schemas"])
+    for path, methods in NETLIFY.items():
+        for method in methods.split():
+            # One operation of the source lacks the prefix.
+            source = rich["paths"].get("/api/v1" + path, {}).get(method) or rich["paths"][path][method]
+            paths.setdefault(path, {})[method] = copy.deepcopy(source)
+    paths, schemas = clean(paths), closure(clean(paths), clean(schemas))
+    # The source marks nothing as nullable; captured answers have null in most fields until they mean something.
+    for schema in schemas.values():
+        for name, value in schema.get("properties", {}).items():
+            if name not in NEVER_NULL:
+                schema["properties"][name] = nullable(value)
+    correct_netlify(paths, schemas)
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            add_older_queries(operation, old["paths"].get(path, {}), method, old)
+    schemas = closure(paths, schemas)
+    return {"openapi": "3.1.0", "info": {"title": "Netlify API, extract", "version": rich["info"]["version"]},
+            "servers": [{"url": "https://api.netlify.com/api/v1"}], "paths": paths,
+            "components": {"schemas": schemas}}
+
+
+def add_older_queries(operation, older, method, old):
+    """The older description knows query parameters (pages, mostly) that the richer one forgot."""
+    known = {p["name"] for p in operation.setdefault("parameters", [])}
+    for parameter in older.get("parameters", []) + older.get(method, {}).get("parameters", []):
+        if "$ref" in parameter:
+            parameter = old["parameters"][parameter["$ref"].rsplit("/", 1)[1]]
+        if parameter["in"] == "query" and parameter["name"] not in known:
+            schema = {"type": parameter["type"]}
+            operation["parameters"].append({"name": parameter["name"], "in": "query", "schema": schema})
+
+
+def correct_netlify(paths, schemas):
+    # Writing: the source reuses the answer's schema, with all its required fields and without `repo`. Unknown fields are
+    # refused here, so that a misspelt one is found.
+    repo, site = copy.deepcopy(schemas["Repo"]), copy.deepcopy(schemas["Site"])
+    schemas["RepoWrite"] = {"type": "object", "additionalProperties": False, "properties": repo["properties"] | REPO_WRITE}
+    site["properties"]["build_settings"] = {"$ref": "#/components/schemas/RepoWrite"}
+    schemas["SiteWrite"] = {"type": "object", "additionalProperties": False, "properties": site["properties"] | SITE_WRITE}
+    for path, method in (("/sites", "post"), ("/{account_slug}/sites", "post"), ("/sites/{site_id}", "patch")):
+        paths[path][method]["requestBody"] = body("SiteWrite")
+    # PUT works like PATCH (field reports), the log is what the vendor's CLI reads; neither is described.
+    paths["/sites/{site_id}"]["put"] = paths["/sites/{site_id}"]["patch"] | {
+        "operationId": "putSite", "x-undocumented": True}
+    paths["/deploys/{deploy_id}/log"] = {"get": {
+        "operationId": "getDeployLog", "x-undocumented": True, "parameters": [path_parameter("deploy_id")],
+        "responses": {"200": {"description": "", "content": {"application/json": {"schema": {"type": "array"}}}}}}}
+    # Only the older description has it.
+    paths["/{account_id}/builds/status"] = {"get": {
+        "operationId": "getAccountBuildCounts", "parameters": [path_parameter("account_id")],
+        "responses": {"200": {"description": "", "content": {"application/json": {"schema": {"type": "array"}}}}}}}
+    # `site_id` may stand in the query instead of the body (older description and field reports).
+    query = {"name": "site_id", "in": "query", "schema": {"type": "string"}}
+    paths["/hooks"]["post"].setdefault("parameters", []).append(query)
+    schemas["CreateOutgoingHook"]["additionalProperties"] = False
+    schemas["UpdateOutgoingHook"]["additionalProperties"] = False
+    # The team may be named in the query (the vendor's MCP server does).
+    paths["/sites"]["post"]["parameters"].append({"name": "account_slug", "in": "query", "schema": {"type": "string"}})
+    # Both descriptions' status codes are seen: 200 here, 201 there; metadata answers 204 in the older one.
+    for path, method, other in (("/deploys/{deploy_id}/cancel", "post", "201"), ("/sites/{site_id}/metadata", "put", "204")):
+        answers = paths[path][method]["responses"]
+        answers[other] = answers["200"] if other == "201" else {"description": ""}
+    # A build that has no deploy yet says so with an empty state; `processed` is in the older description's filter.
+    states = schemas["Build"]["properties"]["deploy_state"]
+    states["enum"] = states["enum"] + ["", "processed"]
+    # Unlinked sites have an empty object here, not null, and `capabilities` maps names to anything.
+    schemas["Site"]["properties"]["build_settings"] = {"$ref": "#/components/schemas/Repo"}
+
+
+def github(folder):
+    source = json.loads((folder / "github.openapi.json").read_text())
+    paths = resolve_parts(source["paths"], source["components"])
+    paths, schemas = clean(paths), clean(source["components"]["schemas"])
+    # What repositories have is also reachable by id: the target of the vendor's redirects after a rename.
+    for path in list(paths):
+        if path.startswith("/repos/{owner}/{repo}"):
+            twin = copy.deepcopy(paths[path])
+            for operation in twin.values():
+                operation["x-undocumented"] = True
+                operation["operationId"] += "-by-id"
+                operation["parameters"] = [path_parameter("repository_id")] + [
+                    p for p in operation.get("parameters", []) if p["name"] not in ("owner", "repo")]
+            paths[path.replace("/repos/{owner}/{repo}", "/repositories/{repository_id}")] = twin
+    schemas = closure(paths, schemas)
+    return {"openapi": "3.1.0", "info": {"title": "GitHub REST API, extract", "version": source["info"]["version"]},
+            "servers": [{"url": "https://api.github.com"}], "paths": to_31(paths),
+            "components": {"schemas": to_31(schemas)}}
+
+
+def resolve_parts(node, components):
+    """Inlines references to parameters, responses and headers; references to schemas stay."""
+    if isinstance(node, list):
+        return [resolve_parts(item, components) for item in node]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref", "")
+    if reference.startswith("#/components/") and "/schemas/" not in reference:
+        kind, name = reference.split("/")[2:]
+        return resolve_parts(components[kind][name], components)
+    return {key: resolve_parts(value, components) for key, value in node.items()}
+
+
+def to_31(node):
+    """`nullable: true` of OpenAPI 3.0 becomes a type of JSON Schema."""
+    if isinstance(node, list):
+        return [to_31(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: to_31(value) for key, value in node.items()}
+    if node.pop("nullable", False) is True:
+        return nullable(node)
+    return node
+
+
+def nullable(schema):
+    schema = dict(schema)
+    if schema.get("enum") and None not in schema["enum"]:
+        schema["enum"] = schema["enum"] + [None]
+    if isinstance(schema.get("type"), str):
+        return schema | {"type": [schema["type"], "null"]}
+    if "$ref" in schema or "allOf" in schema or "anyOf" in schema or "oneOf" in schema:
+        return {"anyOf": [schema, {"type": "null"}]}
+    return schema
+
+
+def clean(node, named=False):
+    """Drops prose and examples; `named` is true where keys are names of properties or paths."""
+    if isinstance(node, list):
+        return [clean(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {}
+    for key, value in node.items():
+        if named or key not in DROPPED or (key == "description" and "content" in node):
+            kept[key] = clean(value, key in ("properties", "responses"))
+    if kept.get("default", 0) is None:
+        del kept["default"]
+    for answer in kept.get("responses", {}).values():
+        answer.setdefault("description", "")
+    return kept
+
+
+def closure(paths, schemas):
+    """The schemas that the paths reach."""
+    reached, todo = {}, references(paths)
+    while todo:
+        name = todo.pop()
+        if name not in reached:
+            reached[name] = schemas[name]
+            todo |= references(schemas[name])
+    return dict(sorted(reached.items()))
+
+
+def references(node):
+    if isinstance(node, list):
+        return set().union(*map(references, node))
+    if not isinstance(node, dict):
+        return set()
+    found = set().union(*map(references, node.values()))
+    reference = node.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/components/schemas/"):
+        found.add(reference.rsplit("/", 1)[1])
+    return found
+
+
+def body(name):
+    return {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/" + name}}}}
+
+
+def path_parameter(name):
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def write(name, document):
+    (HERE / name).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

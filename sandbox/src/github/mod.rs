@@ -1,0 +1,149 @@
+//! GitHub as a stateful local service: REST API, deploy keys, webhooks with deliveries, renames, limits.
+//!
+//! A request passes `door` (User-Agent, token, limits), is matched to a repository by `target`, and handled by the file that
+//! has the resource's name. A push comes from the git host into `webhooks`, whoever made it. `gate` answers the SSH front.
+//! `admin` and `people` are what a person would do in the browser. Facts and their sources: GitHub's REST reference, recorded answers.
+
+mod admin;
+mod answer;
+mod deliveries;
+mod door;
+pub mod gate;
+mod hook_rules;
+mod hooks;
+mod keys;
+mod limits;
+mod paging;
+mod payloads;
+mod people;
+mod repositories;
+mod shapes;
+mod site_template;
+mod state;
+mod target;
+mod users;
+mod view;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+pub use admin::{
+    NewRepository, archive, commit, create_repository, rename, rename_branch, reset,
+    set_deploy_keys_enabled,
+};
+pub use limits::Limits;
+pub use people::{NewPersonKey, NewToken, add_person_key, add_token, revoke_token};
+pub use state::{Access, Permissions, State, TokenKind};
+pub use view::{counts, world_view};
+
+use answer::Refusal;
+use shapes::Addresses;
+
+use crate::world::World;
+
+/// What can be turned about GitHub.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Switches {
+    pub limits: Limits,
+    /// How long deliveries can be read; GitHub only says "days".
+    pub delivery_retention_hours: u32,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            delivery_retention_hours: 72,
+        }
+    }
+}
+
+/// Makes the default token, serves the SSH front and watches for pushes.
+///
+/// # Errors
+/// When it runs already.
+pub async fn start(world: &Arc<World>) -> anyhow::Result<()> {
+    admin::reset(world)?;
+    crate::git::start(world)?;
+    world.spawn(watch_pushes(world.clone()));
+    Ok(())
+}
+
+/// Everything below `/github`. The same paths exist with the repository's id, to which renames redirect.
+pub fn router(world: &Arc<World>) -> Router<Arc<World>> {
+    Router::new()
+        .nest("/repos/{owner}/{repo}", repository_router())
+        .nest("/repositories/{repository_id}", repository_router())
+        .route("/user", get(users::current))
+        .route("/user/installations", get(users::user_installations))
+        .route("/app", get(users::app_only))
+        .route("/app/installations", get(users::app_only))
+        .route("/rate_limit", get(users::rate_limit))
+        .route("/meta", get(users::meta))
+        .fallback(|| async { Refusal::not_found() })
+        .layer(axum::middleware::from_fn_with_state(
+            world.clone(),
+            door::receive,
+        ))
+}
+
+fn repository_router() -> Router<Arc<World>> {
+    Router::new()
+        .route("/", get(repositories::show))
+        .route("/branches", get(repositories::branches))
+        .route("/branches/{*branch}", get(repositories::branch))
+        .route("/git/ref/{*ref}", get(repositories::reference))
+        .route("/installation", get(users::installation))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/{key_id}", get(keys::show).delete(keys::remove))
+        .route("/hooks", get(hooks::list).post(hooks::create))
+        .route(
+            "/hooks/{hook_id}",
+            get(hooks::show).patch(hooks::update).delete(hooks::remove),
+        )
+        .route(
+            "/hooks/{hook_id}/config",
+            get(hooks::show_config).patch(hooks::update_config),
+        )
+        .route("/hooks/{hook_id}/pings", post(hooks::ping))
+        .route("/hooks/{hook_id}/tests", post(hooks::test))
+        .route("/hooks/{hook_id}/deliveries", get(deliveries::list))
+        .route(
+            "/hooks/{hook_id}/deliveries/{delivery_id}",
+            get(deliveries::show),
+        )
+        .route(
+            "/hooks/{hook_id}/deliveries/{delivery_id}/attempts",
+            post(deliveries::redeliver),
+        )
+}
+
+fn addresses(world: &World) -> Addresses {
+    Addresses {
+        api: format!("{}/github", world.origin()),
+        ssh: world.git.ssh_addr().to_string(),
+    }
+}
+
+/// Tells the hooks about pushes that came by git itself.
+async fn watch_pushes(world: Arc<World>) {
+    loop {
+        let updates = match world.git.pushes().next().await {
+            Ok(updates) => updates,
+            Err(error) => {
+                tracing::error!(%error, "pushes are not noticed any more");
+                return;
+            }
+        };
+        for update in updates {
+            if let Err(error) = webhooks::pushed(&world, &update).await {
+                tracing::error!(%error, store_key = update.store_key, "a push was not told to the hooks");
+            }
+        }
+    }
+}

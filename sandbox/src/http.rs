@@ -1,0 +1,153 @@
+//! What happens around every vendor call: latency, faults, contract check, recording.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header, request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use time::OffsetDateTime;
+
+use crate::contracts::Exchange;
+use crate::faults::Fault;
+use crate::recorder::{Call, Upstream};
+use crate::server::Cut;
+use crate::world::World;
+
+/// Wraps the routers of all vendors; requests to served sites and to the admin door pass untouched.
+pub async fn observe(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
+    let Some(upstream) = Upstream::of(request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let started_ms = unix_ms();
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+    let fault = world.faults.take(upstream, &parts.method, path);
+    let mut call = Call {
+        number: 0,
+        upstream,
+        method: parts.method.to_string(),
+        path: path.to_owned(),
+        route: matched(&parts),
+        status: None,
+        request_id: None,
+        started_ms,
+        ended_ms: 0.0,
+        fault: fault.as_ref().map(|f| format!("{f:?}")),
+    };
+    let response = match collect(body).await {
+        Ok(body) => handle(&world, upstream, parts, body, fault, next).await,
+        Err(answer) => answer,
+    };
+    if response.extensions().get::<Cut>().is_none() {
+        call.status = Some(response.status().as_u16());
+        call.request_id = request_id(&response);
+    }
+    call.ended_ms = unix_ms();
+    world.recorder.record(call);
+    response
+}
+
+async fn handle(
+    world: &World,
+    upstream: Upstream,
+    parts: request::Parts,
+    body: Bytes,
+    fault: Option<Fault>,
+    next: Next,
+) -> Response {
+    let latency_ms = world.switches.read().latency_ms;
+    tokio::time::sleep(Duration::from_millis(latency_ms)).await;
+    let exchange = Exchange::new(upstream, &parts, &body);
+    world.contracts.check_request(&exchange);
+    let request = Request::from_parts(parts, Body::from(body));
+    match fault {
+        Some(Fault::Answer {
+            status,
+            body,
+            headers,
+        }) => canned(status, body, &headers),
+        Some(Fault::Reset) => Cut::Reset.into_response(),
+        Some(Fault::LostAnswer) => {
+            next.run(request).await;
+            Cut::Close.into_response()
+        }
+        Some(Fault::Body(text)) => {
+            let (mut parts, _) = next.run(request).await.into_parts();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, Body::from(text))
+        }
+        Some(Fault::DelayMs(delay_ms)) => {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            checked(world, &exchange, next.run(request).await).await
+        }
+        None => checked(world, &exchange, next.run(request).await).await,
+    }
+}
+
+/// Compares an answer of the sandbox with the vendor's description before it leaves.
+async fn checked(world: &World, exchange: &Exchange, response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    match collect(body).await {
+        Ok(body) => {
+            world.contracts.check_answer(exchange, &parts, &body);
+            Response::from_parts(parts, Body::from(body))
+        }
+        Err(answer) => answer,
+    }
+}
+
+/// The whole body; a client that leaves in the middle of its own request gets what a proxy would answer.
+async fn collect(body: Body) -> Result<Bytes, Response> {
+    match body.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) => {
+            Err((StatusCode::BAD_REQUEST, format!("unreadable body: {error}")).into_response())
+        }
+    }
+}
+
+fn canned(
+    status: u16,
+    body: Option<serde_json::Value>,
+    headers: &std::collections::BTreeMap<String, String>,
+) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = match body {
+        None => status.into_response(),
+        Some(serde_json::Value::String(text)) => (status, text).into_response(),
+        Some(json) => (status, axum::Json(json)).into_response(),
+    };
+    for (name, value) in headers {
+        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            (Ok(name), Ok(value)) => {
+                response.headers_mut().insert(name, value);
+            }
+            _ => tracing::warn!(name, "the fault's header is not valid and was left out"),
+        }
+    }
+    response
+}
+
+fn matched(parts: &request::Parts) -> Option<String> {
+    parts
+        .extensions
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned())
+}
+
+fn request_id(response: &Response) -> Option<String> {
+    ["x-request-id", "x-github-request-id"]
+        .iter()
+        .find_map(|name| response.headers().get(*name))
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
+}
+
+/// Real time, not the movable clock: rounds are computed from it.
+fn unix_ms() -> f64 {
+    OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e6
+}

@@ -1,0 +1,188 @@
+//! `/hooks/…`: where providers announce pushes. 204 says that the event was understood, never that a build starts.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::builds;
+use super::runner;
+use super::state::{self, Cause, Commit, DeployState, Site, Verdict};
+use crate::world::World;
+
+/// The parts of GitHub's push event that Netlify reads.
+#[derive(Deserialize)]
+struct Push {
+    #[serde(rename = "ref")]
+    reference: String,
+    after: String,
+    #[serde(default)]
+    deleted: bool,
+    repository: PushedRepository,
+    head_commit: Option<HeadCommit>,
+    pusher: Option<Pusher>,
+}
+
+#[derive(Deserialize)]
+struct PushedRepository {
+    id: Value,
+    full_name: String,
+    #[serde(default)]
+    private: bool,
+}
+
+#[derive(Deserialize)]
+struct HeadCommit {
+    message: String,
+    url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Pusher {
+    name: String,
+}
+
+/// POST `/hooks/{github | id of a site's own hook}`
+pub async fn receive(
+    State(world): State<Arc<World>>,
+    Path(hook): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(address) = address(&world, &hook) else {
+        return (StatusCode::NOT_FOUND, "Not Found").into_response();
+    };
+    let event = headers.get("x-github-event").and_then(|v| v.to_str().ok());
+    match understood(event, &headers, &body) {
+        None => (StatusCode::UNPROCESSABLE_ENTITY, "Unprocessable Entity").into_response(),
+        Some(push) => {
+            if let Some(push) = push.filter(|p| !p.deleted) {
+                build_matching_sites(&world, &address, &push);
+            }
+            StatusCode::NO_CONTENT.into_response()
+        }
+    }
+}
+
+/// Who is meant by the last part of a hook's path.
+enum Address {
+    Provider(&'static str),
+    Site(String),
+}
+
+fn address(world: &World, hook: &str) -> Option<Address> {
+    if hook == "github" {
+        return Some(Address::Provider("github"));
+    }
+    let netlify = world.netlify.lock();
+    let site = netlify.sites.values().find(|s| s.own_hook == hook)?;
+    Some(Address::Site(site.id.clone()))
+}
+
+/// `None`: not understood (a form, no JSON, not the event's shape). `Some(None)`: understood and of no consequence.
+fn understood(event: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Option<Option<Push>> {
+    let content_type = headers.get("content-type").and_then(|v| v.to_str().ok());
+    if !content_type.is_some_and(|t| t.starts_with("application/json")) {
+        return None;
+    }
+    let json: Value = serde_json::from_slice(body).ok()?;
+    match event {
+        Some("push") | None => serde_json::from_value(json).ok().map(Some),
+        Some(_) => json.is_object().then_some(None),
+    }
+}
+
+fn build_matching_sites(world: &Arc<World>, address: &Address, push: &Push) {
+    let Some(branch) = push.reference.strip_prefix("refs/heads/") else {
+        return;
+    };
+    let switches = world.switches.read().netlify.clone();
+    let mut netlify = world.netlify.lock();
+    let matching: Vec<String> = netlify
+        .sites
+        .values()
+        .filter(|s| listens(s, address, push, branch, !switches.deaf_without_id))
+        .map(|s| s.id.clone())
+        .collect();
+    let mut superseded = Vec::new();
+    for site_id in matching {
+        if switches.skip_superseded {
+            superseded.extend(waiting(&netlify, &site_id, branch));
+        }
+        let verdict = verdict(
+            push,
+            switches.credits_exhausted,
+            switches.unrecognized_contributor,
+        );
+        builds::start(world, &mut netlify, &site_id, cause(push, branch, verdict));
+    }
+    drop(netlify);
+    for deploy_id in superseded {
+        runner::skip(world, &deploy_id, "Skipped");
+    }
+}
+
+fn listens(site: &Site, address: &Address, push: &Push, branch: &str, by_path: bool) -> bool {
+    let Some(repo) = &site.repo else {
+        return false;
+    };
+    let addressed = match address {
+        Address::Site(id) => site.id == *id,
+        Address::Provider(provider) => {
+            let repository = &push.repository;
+            repo.provider == *provider && repo.is(&repository.id, &repository.full_name, by_path)
+        }
+    };
+    addressed
+        && !repo.stop_builds
+        && repo.skip_automatic_builds != Some(true)
+        && repo.builds(branch)
+}
+
+fn waiting(netlify: &state::State, site_id: &str, branch: &str) -> Vec<String> {
+    let waits = |s| matches!(s, DeployState::New | DeployState::Enqueued);
+    let deploys = netlify.deploys_of(site_id).into_iter();
+    deploys
+        .filter(|d| waits(d.state) && d.cause.branch == branch)
+        .map(|d| d.id.clone())
+        .collect()
+}
+
+fn verdict(push: &Push, no_credits: bool, unrecognized: bool) -> Verdict {
+    let message = push.head_commit.as_ref().map_or("", |c| c.message.as_str());
+    if no_credits {
+        Verdict::OutOfCredit
+    } else if message.contains("[skip ci]") || message.contains("[skip netlify]") {
+        Verdict::Skip
+    } else if unrecognized && push.repository.private {
+        Verdict::Blocked
+    } else {
+        Verdict::Run
+    }
+}
+
+fn cause(push: &Push, branch: &str, verdict: Verdict) -> Cause {
+    let head = push.head_commit.as_ref();
+    let message = head.map(|c| c.message.clone());
+    Cause {
+        source: "git",
+        branch: branch.to_owned(),
+        title: message
+            .as_ref()
+            .and_then(|m| m.lines().next())
+            .map(str::to_owned),
+        wanted_sha: Some(push.after.clone()),
+        commit: Commit {
+            sha: Some(push.after.clone()),
+            message,
+            url: head.and_then(|c| c.url.clone()),
+            committer: push.pusher.as_ref().map(|p| p.name.clone()),
+        },
+        hidden_ms: 0,
+        verdict,
+    }
+}

@@ -1,0 +1,87 @@
+//! What can be turned about Netlify; defaults follow the best-attested behaviour at instant speed.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Switches {
+    /// Attaching a repository with `stop_builds: true` starts no build. Unproven against the vendor; `false` is the other world.
+    pub stop_builds_honoured: bool,
+    /// A site attached without the provider's repository id ignores webhooks (open-api #143). `false`: matched by path.
+    pub deaf_without_id: bool,
+    /// Attaching starts two builds, as when the repository is PATCHed twice or a ping counts as a push.
+    pub second_build_on_attach: bool,
+    /// PATCHing only `build_settings` also starts a build. Nobody reports that it does.
+    pub build_on_settings_patch: bool,
+    /// A newer push marks builds of the same branch that still wait as `Skipped`.
+    pub skip_superseded: bool,
+    /// 401 is text/plain instead of JSON.
+    pub text_401: bool,
+    /// The newest so many seconds (of the sandbox's clock) are missing in lists of sites, keys, builds, deploys and hooks.
+    pub list_lag_seconds: u64,
+    /// How long a build hides its deploy id after an attach.
+    pub deploy_id_delay_ms: u64,
+    /// Requests a minute and token before 429.
+    pub rate_limit_per_minute: u32,
+    /// The account's credits are gone: build starts answer 404, builds that start by themselves are skipped.
+    pub credits_exhausted: bool,
+    /// Pushes to private repositories are refused as coming from an unrecognised contributor.
+    pub unrecognized_contributor: bool,
+    /// Notification URLs on loopback or private addresses are refused, as the vendor does. Off, because a sandbox runs there.
+    pub refuse_private_notification_urls: bool,
+    /// Consecutive failed deliveries after which a notification is disabled.
+    pub notification_failures_allowed: u32,
+    /// Builds of one account that run at the same time; read when the account's first build starts.
+    pub concurrent_builds: usize,
+    /// Deploy keys made ahead; RSA generation takes long.
+    pub key_stock: usize,
+    pub times: BuildTimes,
+}
+
+/// How long a build stays in its states, on top of real work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuildTimes {
+    /// In `new` before `enqueued`.
+    pub new_ms: u64,
+    /// At least so long in `building`.
+    pub building_ms: u64,
+    /// In each of `uploading`, `uploaded`, `prepared` and `processing`.
+    pub publishing_ms: u64,
+    /// Limit for the build command.
+    pub command_limit_ms: u64,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            stop_builds_honoured: true,
+            deaf_without_id: true,
+            second_build_on_attach: false,
+            build_on_settings_patch: false,
+            skip_superseded: false,
+            text_401: false,
+            list_lag_seconds: 0,
+            deploy_id_delay_ms: 100,
+            rate_limit_per_minute: 500,
+            credits_exhausted: false,
+            unrecognized_contributor: false,
+            refuse_private_notification_urls: false,
+            notification_failures_allowed: 6,
+            concurrent_builds: 1,
+            key_stock: 2,
+            times: BuildTimes::default(),
+        }
+    }
+}
+
+impl Default for BuildTimes {
+    fn default() -> Self {
+        Self {
+            new_ms: 20,
+            building_ms: 100,
+            publishing_ms: 20,
+            command_limit_ms: 60_000,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The HTTP door: an accept loop that can also cut a connection, which `axum::serve` cannot.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use crate::world::World;
+
+/// Put into an answer's extensions: the answer is not sent, the connection ends instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Close without a word, as a vendor's proxy does when its backend dies.
+    Close,
+    /// TCP reset.
+    Reset,
+}
+
+impl IntoResponse for Cut {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("connection cut by a fault")]
+struct WasCut(Cut);
+
+/// Accepts connections until the world stops.
+pub async fn serve(listener: TcpListener, router: Router, world: Arc<World>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                world.spawn(connection(stream, router.clone(), world.clone()));
+            }
+            // Out of file descriptors, or a client that left between SYN and accept: neither ends the server.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, world: Arc<World>) {
+    let service =
+        service_fn(move |request| Box::pin(answer(request, router.clone(), world.clone())));
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let outcome = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+    let stream = connection.into_parts().io.into_inner();
+    match outcome {
+        Err(error) if is_reset(&error) => {
+            if let Err(error) = stream.set_zero_linger() {
+                tracing::warn!(%error, "cannot reset a connection");
+            }
+        }
+        Err(error) => tracing::debug!(%error, "connection ended"),
+        Ok(()) => {}
+    }
+}
+
+/// In a task of its own: as at a real vendor, a call has its effect even when the client has hung up meanwhile.
+async fn answer(
+    request: hyper::Request<Incoming>,
+    router: Router,
+    world: Arc<World>,
+) -> Result<Response, WasCut> {
+    let request: Request = request.map(Body::new);
+    let answered = world.spawn(router.oneshot(request)).await;
+    let response = match answered {
+        Ok(Some(Ok(response))) => response,
+        Ok(Some(Err(never))) => match never {},
+        // The sandbox is ending.
+        Ok(None) => return Err(WasCut(Cut::Close)),
+        Err(error) => {
+            tracing::error!(%error, "a handler broke");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    };
+    match response.extensions().get::<Cut>() {
+        Some(cut) => Err(WasCut(*cut)),
+        None => Ok(response),
+    }
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<WasCut>())
+        .is_some_and(|cut| cut.0 == Cut::Reset)
+}

@@ -1,0 +1,10 @@
+//! Netlify as a client sees it: everything goes through HTTP.
+
+mod builds;
+mod client;
+mod contracts;
+mod doors;
+mod faults;
+mod keys_and_sites;
+mod notifications;
+mod pushes;
