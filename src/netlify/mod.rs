@@ -55,6 +55,15 @@ pub fn webhook_url(netlify: &Instance, provider: UpstreamKind) -> Url {
     url
 }
 
+/// Absent counts as removed; whether there was anything to remove.
+fn was_there(result: Result<Answer, UpstreamError>) -> Result<bool, UpstreamError> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_missing() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Absent and empty text are the same to Netlify.
 fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())

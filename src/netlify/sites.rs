@@ -9,7 +9,7 @@ use url::Url;
 
 pub use repo::{Attach, attach};
 
-use super::present;
+use super::{present, was_there};
 use crate::{
     link::{
         facts::{self, Attachment},
@@ -23,8 +23,8 @@ use crate::{
 pub struct NewSite<'a> {
     /// Unique across Netlify; always sent, because Netlify invents one otherwise.
     pub name: &'a str,
-    /// Slug of the team that will own it.
-    pub team: &'a str,
+    /// Slug of the team that will own it; absent means the one that Netlify takes for the user.
+    pub team: Option<&'a str>,
 }
 
 /// A site as Netlify describes it.
@@ -157,9 +157,14 @@ impl Site {
 /// `site_name_taken` (which may be our own, made by a call whose answer was lost: see [`find_by_name`]);
 /// `team_not_found`.
 pub async fn create(access: &Access, new: &NewSite<'_>) -> Result<Site, UpstreamError> {
-    let call = Call::post([new.team, "sites"]).json(&json!({ "name": new.name }));
+    let call = match new.team {
+        Some(team) => Call::post([team, "sites"]),
+        None => Call::post(["sites"]),
+    };
+    let call = call.json(&json!({ "name": new.name }));
     let answer = access.send(call).await.map_err(|error| {
-        let detail = format!("Netlify knows no team `{}` of this credential.", new.team);
+        let team = new.team.unwrap_or("(default)");
+        let detail = format!("Netlify knows no team `{team}` of this credential.");
         error.if_missing(FailureCode::TeamNotFound, detail)
     })?;
     answer.json()
@@ -188,27 +193,20 @@ pub async fn get(access: &Access, id: &str) -> Result<Site, UpstreamError> {
 }
 
 /// Detaches the repository. Netlify also deletes the site's deploy keys and build hooks; the provider's half stays.
-/// An absent site is fine.
+/// Whether it was there.
 ///
 /// # Errors
 /// As [`Access::send`].
-pub async fn unlink_repo(access: &Access, id: &str) -> Result<(), UpstreamError> {
-    absent_is_fine(access.send(Call::put(["sites", id, "unlink_repo"])).await)
+pub async fn unlink_repo(access: &Access, id: &str) -> Result<bool, UpstreamError> {
+    was_there(access.send(Call::put(["sites", id, "unlink_repo"])).await)
 }
 
-/// Deletes a site with everything on it; its name is free at once. Absent is fine.
+/// Deletes a site with everything on it; its name is free at once. Whether it was there.
 ///
 /// # Errors
 /// As [`Access::send`].
-pub async fn delete(access: &Access, id: &str) -> Result<(), UpstreamError> {
-    absent_is_fine(access.send(Call::delete(["sites", id])).await)
-}
-
-fn absent_is_fine<T>(result: Result<T, UpstreamError>) -> Result<(), UpstreamError> {
-    match result {
-        Err(error) if !error.is_missing() => Err(error),
-        _ => Ok(()),
-    }
+pub async fn delete(access: &Access, id: &str) -> Result<bool, UpstreamError> {
+    was_there(access.send(Call::delete(["sites", id])).await)
 }
 
 fn gone(error: UpstreamError, id: &str) -> UpstreamError {

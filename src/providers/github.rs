@@ -85,12 +85,14 @@ impl Github {
         repository: &Repository,
         collection: &str,
         id: &str,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<bool, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::delete(["repos", owner, name, collection, id]);
         match self.access.send(call).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_missing() => self.settle_absence(repository).await,
+            Ok(_) => Ok(true),
+            Err(error) if error.is_missing() => {
+                self.settle_absence(repository).await.map(|()| false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -159,7 +161,7 @@ impl Provider for Github {
     }
 
     /// <https://docs.github.com/en/rest/deploy-keys/deploy-keys#delete-a-deploy-key>
-    async fn remove_key(&self, repository: &Repository, id: &str) -> Result<(), UpstreamError> {
+    async fn remove_key(&self, repository: &Repository, id: &str) -> Result<bool, UpstreamError> {
         self.remove(repository, "keys", id).await
     }
 
@@ -178,6 +180,7 @@ impl Provider for Github {
         let mut hooks = hooks.into_iter();
         Ok(hooks.next().map(|hook| FoundWebhook {
             doubles: hooks.map(|double| double.id.to_string()).collect(),
+            created_at: hook.created_at,
             faults: hook.faults(),
             webhook: hook.fact(),
         }))
@@ -247,7 +250,11 @@ impl Provider for Github {
     }
 
     /// <https://docs.github.com/en/rest/repos/webhooks#delete-a-repository-webhook>
-    async fn remove_webhook(&self, repository: &Repository, id: &str) -> Result<(), UpstreamError> {
+    async fn remove_webhook(
+        &self,
+        repository: &Repository,
+        id: &str,
+    ) -> Result<bool, UpstreamError> {
         self.remove(repository, "hooks", id).await
     }
 

@@ -58,6 +58,8 @@ pub struct RepositoryKey {
     pub read_only: bool,
     /// Whether it works; an organisation's policy can switch keys off.
     pub enabled: bool,
+    /// When it was made, by the provider's clock.
+    pub created_at: Option<OffsetDateTime>,
     /// When it last served a clone, in the provider's words; `None`: never, or the provider does not say.
     pub last_used: Option<String>,
 }
@@ -67,6 +69,8 @@ pub struct RepositoryKey {
 pub struct FoundWebhook {
     /// The webhook.
     pub webhook: Webhook,
+    /// When it was made, by the provider's clock.
+    pub created_at: Option<OffsetDateTime>,
     /// What keeps it from doing its work; empty: nothing.
     pub faults: Vec<WebhookFault>,
     /// Ids of further webhooks with the same address: each makes one more build for every push.
@@ -168,8 +172,8 @@ pub trait Provider: Send + Sync {
         public_key: &str,
     ) -> Result<RepositoryKey, UpstreamError>;
 
-    /// Removes a key by the provider's id.
-    async fn remove_key(&self, repository: &Repository, id: &str) -> Result<(), UpstreamError>;
+    /// Removes a key by the provider's id; whether it was there.
+    async fn remove_key(&self, repository: &Repository, id: &str) -> Result<bool, UpstreamError>;
 
     /// The webhook with this address, if the repository has one.
     async fn find_webhook(
@@ -204,8 +208,12 @@ pub trait Provider: Send + Sync {
         url: &str,
     ) -> Result<(), UpstreamError>;
 
-    /// Removes a webhook by the provider's id.
-    async fn remove_webhook(&self, repository: &Repository, id: &str) -> Result<(), UpstreamError>;
+    /// Removes a webhook by the provider's id; whether it was there.
+    async fn remove_webhook(
+        &self,
+        repository: &Repository,
+        id: &str,
+    ) -> Result<bool, UpstreamError>;
 
     /// Has the provider deliver the latest push again. Silent when there is none: only the delivery proves it.
     async fn replay_push(

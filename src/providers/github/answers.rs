@@ -119,6 +119,8 @@ pub(super) struct Key {
     read_only: bool,
     /// Absent on older servers.
     enabled: Option<bool>,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    created_at: Option<OffsetDateTime>,
     last_used: Option<String>,
 }
 
@@ -128,6 +130,7 @@ impl From<Key> for RepositoryKey {
             id: key.id.to_string(),
             read_only: key.read_only,
             enabled: key.enabled.unwrap_or(true),
+            created_at: key.created_at,
             last_used: key.last_used,
         }
     }
@@ -136,6 +139,8 @@ impl From<Key> for RepositoryKey {
 #[derive(Deserialize)]
 pub(super) struct Hook {
     pub(super) id: u64,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub(super) created_at: Option<OffsetDateTime>,
     pub(super) active: bool,
     events: Vec<String>,
     config: HookConfig,
