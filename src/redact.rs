@@ -53,7 +53,7 @@ pub fn line(text: &str) -> String {
     clean
 }
 
-/// [`line`], cut to [`EXCERPT_CHARS`].
+/// [`line()`], cut to [`EXCERPT_CHARS`].
 pub fn excerpt(text: &str) -> String {
     let clean = line(text);
     match clean.char_indices().nth(EXCERPT_CHARS) {

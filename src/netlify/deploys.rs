@@ -8,6 +8,9 @@ use crate::{
     upstream::{Access, Call, UpstreamError},
 };
 
+/// Longest log that is read, in bytes: the end of it, which matters, comes last.
+pub const LOG_BYTES: usize = 16 * 1024 * 1024;
+
 /// A deploy as Netlify describes it.
 #[derive(Debug, Clone, Deserialize)]
 struct Deploy {
@@ -95,13 +98,14 @@ pub async fn cancel(access: &Access, id: &str) -> Result<facts::Deploy, Upstream
 /// The address is undocumented but what Netlify's CLI uses.
 ///
 /// # Errors
-/// As [`Access::send`]; also for logs of more than 2 MiB.
+/// As [`Access::send`]; also for logs of more than [`LOG_BYTES`].
 pub async fn log_tail(
     access: &Access,
     id: &str,
     lines: usize,
 ) -> Result<Vec<String>, UpstreamError> {
-    let answer = match access.send(Call::get(["deploys", id, "log"])).await {
+    let call = Call::get(["deploys", id, "log"]).answer_bytes(LOG_BYTES);
+    let answer = match access.send(call).await {
         Ok(answer) => answer,
         Err(error) if error.is_missing() => return Ok(Vec::new()),
         Err(error) => return Err(error),

@@ -193,7 +193,7 @@ pub async fn get(access: &Access, id: &str) -> Result<Site, UpstreamError> {
 }
 
 /// Detaches the repository. Netlify also deletes the site's deploy keys and build hooks; the provider's half stays.
-/// Whether the site was there.
+/// Whether it was there.
 ///
 /// # Errors
 /// As [`Access::send`].

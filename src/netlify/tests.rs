@@ -135,7 +135,7 @@ async fn a_site_is_made_bare_and_in_its_team() {
     let vendor = Vendor::start(vec![Reply::new(201, json!({"id": "s", "name": "docs"}))]).await;
     let new = sites::NewSite {
         name: "docs",
-        team: "acme",
+        team: Some("acme"),
     };
     let site = sites::create(&netlify(&vendor), &new).await.unwrap();
     assert_eq!(site.fact().url, "https://docs.netlify.app");
@@ -150,7 +150,7 @@ async fn not_found_means_something_else_at_each_call() {
     let access = netlify(&vendor);
     let new = sites::NewSite {
         name: "docs",
-        team: "nobody",
+        team: Some("nobody"),
     };
     let code = |error: UpstreamError| error.code;
     assert_eq!(
@@ -168,9 +168,9 @@ async fn not_found_means_something_else_at_each_call() {
         deploys::log_tail(&access, "d", 10).await.unwrap(),
         Vec::<String>::new()
     );
-    deploy_keys::delete(&access, "k").await.unwrap();
-    sites::unlink_repo(&access, "s").await.unwrap();
-    sites::delete(&access, "s").await.unwrap();
+    assert!(!deploy_keys::delete(&access, "k").await.unwrap());
+    assert!(!sites::unlink_repo(&access, "s").await.unwrap());
+    assert!(!sites::delete(&access, "s").await.unwrap());
     assert!(
         access
             .send(Call::get(["x"]))

@@ -13,8 +13,6 @@ use url::Url;
 use super::{Answer, Call, Class, Credential, Http, Instance, UpstreamError, rate::RateState};
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
-/// Most bytes of a body; nothing that we read comes near it.
-const BODY_BYTES: usize = 2 * 1024 * 1024;
 /// Most redirects of one call.
 const REDIRECTS: usize = 3;
 /// Most pages of one list.
@@ -143,7 +141,7 @@ impl Access {
         let started = Instant::now();
         let path = url.path().to_owned();
         let result = match self.request(call, url)?.send().await {
-            Ok(response) => self.read(&call.method, response).await,
+            Ok(response) => self.read(call, response).await,
             Err(error) => Err(self.no_answer(&call.method, &error)),
         };
         self.note(&call.method, &path, &result, started);
@@ -191,7 +189,7 @@ impl Access {
         })
     }
 
-    async fn read(&self, method: &Method, mut response: Response) -> Result<Answer, UpstreamError> {
+    async fn read(&self, call: &Call, mut response: Response) -> Result<Answer, UpstreamError> {
         let status = response.status();
         let retry_at = self
             .rate
@@ -200,19 +198,21 @@ impl Access {
         loop {
             match response.chunk().await {
                 Ok(None) => break,
-                Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_BYTES => {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= call.answer_bytes => {
                     body.extend_from_slice(&chunk);
                 }
                 Ok(Some(_)) => {
-                    let cause = format!("the answer is larger than {BODY_BYTES} bytes");
-                    return Err(self.lost(method, cause, Some(status)));
+                    let cause = format!("the answer is larger than {} bytes", call.answer_bytes);
+                    return Err(self.lost(&call.method, cause, Some(status)));
                 }
-                Err(error) => return Err(self.lost(method, root_cause(&error), Some(status))),
+                Err(error) => {
+                    return Err(self.lost(&call.method, root_cause(&error), Some(status)));
+                }
             }
         }
         Ok(Answer {
             upstream: self.instance.kind,
-            method: method.clone(),
+            method: call.method.clone(),
             url: response.url().clone(),
             redirected: false,
             status,

@@ -26,7 +26,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// Headers of the answer.
     pub headers: HeaderMap,
-    /// Body, at most 2 MiB.
+    /// Body, complete.
     pub body: Vec<u8>,
     /// Until when the headers ask for a pause, by our clock.
     pub retry_at: Option<OffsetDateTime>,

@@ -11,7 +11,11 @@ pub struct Call {
     pub(super) target: Target,
     query: Vec<(&'static str, String)>,
     pub(super) body: Option<Vec<u8>>,
+    pub(super) answer_bytes: usize,
 }
+
+/// Most bytes of an answer's body, unless a call says otherwise.
+const ANSWER_BYTES: usize = 2 * 1024 * 1024;
 
 /// Where a request goes.
 #[derive(Debug, Clone)]
@@ -54,6 +58,7 @@ impl Call {
             target: Target::Segments(segments.map(str::to_owned).into()),
             query: Vec::new(),
             body: None,
+            answer_bytes: ANSWER_BYTES,
         }
     }
 
@@ -63,6 +68,7 @@ impl Call {
             target: Target::Given(url),
             query: Vec::new(),
             body: None,
+            answer_bytes: ANSWER_BYTES,
         }
     }
 
@@ -70,6 +76,13 @@ impl Call {
     #[must_use]
     pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
+        self
+    }
+
+    /// Expects up to so many bytes in answer, instead of 2 MiB.
+    #[must_use]
+    pub fn answer_bytes(mut self, bytes: usize) -> Self {
+        self.answer_bytes = bytes;
         self
     }
 

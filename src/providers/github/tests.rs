@@ -469,7 +469,7 @@ async fn removing_what_is_gone_succeeds_unless_it_is_only_hidden() {
         assert_eq!(vendor.asked()[0], "DELETE /api/repos/acme/docs/keys/3");
     }
     let vendor = Vendor::start(vec![Reply::new(204, "")]).await;
-    github(&vendor).remove_webhook(&docs(), "4").await.unwrap();
+    assert!(github(&vendor).remove_webhook(&docs(), "4").await.unwrap());
 }
 
 #[tokio::test]
