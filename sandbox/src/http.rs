@@ -75,12 +75,12 @@ async fn handle(
             next.run(request).await;
             Cut::Close.into_response()
         }
-        Some(Fault::Body(text)) => {
+        Some(Fault::Body { body: text }) => {
             let (mut parts, _) = next.run(request).await.into_parts();
             parts.headers.remove(header::CONTENT_LENGTH);
             Response::from_parts(parts, Body::from(text))
         }
-        Some(Fault::DelayMs(delay_ms)) => {
+        Some(Fault::Delay { delay_ms }) => {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
             checked(world, &exchange, next.run(request).await).await
         }
