@@ -71,6 +71,16 @@ impl Description {
         })
     }
 
+    /// Compiles all schemas now instead of at their first use.
+    pub fn warm_up(&self) {
+        for operation in &self.operations {
+            let body = operation.body.iter().map(|b| &b.schema);
+            for schema in body.chain(operation.answers.values().flatten()) {
+                schema.validator(&self.components);
+            }
+        }
+    }
+
     /// The operation for a request, if the vendor describes one.
     pub fn find(&self, method: &str, path: &str) -> Option<&Operation> {
         self.operations
@@ -207,6 +217,10 @@ impl Schema {
                 .map(|e| format!("{}: {}", e.instance_path(), e.masked()))
                 .collect(),
         }
+    }
+
+    fn validator(&self, components: &Value) -> &Result<Validator, String> {
+        self.compiled.get_or_init(|| self.compile(components))
     }
 
     /// References point into the document, so the components travel with the schema.

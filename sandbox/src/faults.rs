@@ -29,11 +29,17 @@ pub struct FaultRule {
     pub fault: Fault,
 }
 
-/// What happens to a disturbed call.
+/// What happens to a disturbed call. In JSON: `"lost_answer"`, `"reset"`, `{"status": 503, "body": …, "headers": {…}}`,
+/// `{"delay_ms": 500}` or `{"body": "<html>"}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
+    /// The effect happens, then the connection is closed without an answer.
+    LostAnswer,
+    /// The connection is reset before any effect.
+    Reset,
     /// Answer this instead; the call has no effect.
+    #[serde(untagged)]
     Answer {
         status: u16,
         /// A JSON string is sent as plain text, anything else as JSON.
@@ -43,13 +49,11 @@ pub enum Fault {
         headers: BTreeMap<String, String>,
     },
     /// Handle the call after so many milliseconds.
-    DelayMs(u64),
-    /// The effect happens, then the connection is closed without an answer.
-    LostAnswer,
-    /// The connection is reset before any effect.
-    Reset,
+    #[serde(untagged)]
+    Delay { delay_ms: u64 },
     /// The effect happens and the status is right, but the body is this text.
-    Body(String),
+    #[serde(untagged)]
+    Body { body: String },
 }
 
 const fn one() -> u64 {

@@ -1,7 +1,7 @@
 //! What happens around every vendor call: latency, faults, contract check, recording.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -38,10 +38,13 @@ pub async fn observe(State(world): State<Arc<World>>, request: Request, next: Ne
         ended_ms: 0.0,
         fault: fault.as_ref().map(|f| format!("{f:?}")),
     };
+    let latency = Latency::start(world.switches.read().latency_ms);
+    latency.way_in().await;
     let response = match collect(body).await {
         Ok(body) => handle(&world, upstream, parts, body, fault, next).await,
         Err(answer) => answer,
     };
+    latency.way_out().await;
     if response.extensions().get::<Cut>().is_none() {
         call.status = Some(response.status().as_u16());
         call.request_id = request_id(&response);
@@ -49,6 +52,37 @@ pub async fn observe(State(world): State<Arc<World>>, request: Request, next: Ne
     call.ended_ms = unix_ms();
     world.recorder.record(call);
     response
+}
+
+/// The wanted duration of a call: half of it passes before the effect, the rest before the answer, whatever the sandbox's own
+/// work took.
+struct Latency {
+    started: Instant,
+    whole: Duration,
+}
+
+impl Latency {
+    fn start(whole_ms: u64) -> Self {
+        Self {
+            started: Instant::now(),
+            whole: Duration::from_millis(whole_ms),
+        }
+    }
+
+    async fn way_in(&self) {
+        self.pass(self.whole / 2).await;
+    }
+
+    async fn way_out(&self) {
+        self.pass(self.whole).await;
+    }
+
+    async fn pass(&self, since_start: Duration) {
+        // Even a sleep of nothing takes a tick of tokio's timer, a whole millisecond.
+        if self.started.elapsed() < since_start {
+            tokio::time::sleep_until((self.started + since_start).into()).await;
+        }
+    }
 }
 
 async fn handle(
@@ -59,8 +93,6 @@ async fn handle(
     fault: Option<Fault>,
     next: Next,
 ) -> Response {
-    let latency_ms = world.switches.read().latency_ms;
-    tokio::time::sleep(Duration::from_millis(latency_ms)).await;
     let exchange = Exchange::new(upstream, &parts, &body);
     world.contracts.check_request(&exchange);
     let request = Request::from_parts(parts, Body::from(body));
@@ -75,12 +107,12 @@ async fn handle(
             next.run(request).await;
             Cut::Close.into_response()
         }
-        Some(Fault::Body(text)) => {
+        Some(Fault::Body { body: text }) => {
             let (mut parts, _) = next.run(request).await.into_parts();
             parts.headers.remove(header::CONTENT_LENGTH);
             Response::from_parts(parts, Body::from(text))
         }
-        Some(Fault::DelayMs(delay_ms)) => {
+        Some(Fault::Delay { delay_ms }) => {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
             checked(world, &exchange, next.run(request).await).await
         }

@@ -32,6 +32,7 @@ pub mod world;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -40,6 +41,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use contracts::Contracts;
 pub use contracts::{Side, Violation};
 pub use faults::{Fault, FaultRule};
 pub use recorder::{Call, Upstream};
@@ -108,6 +110,18 @@ impl Sandbox {
             world,
             _temporary: temporary,
         })
+    }
+
+    /// Waits until calls are as fast as they get: keys are in stock, descriptions are compiled. For measurements, and before
+    /// people are let in.
+    pub async fn warm_up(&self) {
+        let compiled = tokio::task::spawn_blocking(Contracts::warm_up).await;
+        if let Err(error) = compiled {
+            tracing::error!(%error, "the vendors' descriptions cannot be compiled");
+        }
+        while !netlify::stock_is_full(&self.world) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Value for `LINKBROKER_NETLIFY_URL`.

@@ -61,8 +61,8 @@ async fn main() -> anyhow::Result<()> {
     // Listening for signals before the sandbox exists, so that an early one ends it cleanly too.
     let mut terminate = signal(SignalKind::terminate())?;
     let sandbox = Sandbox::start(options(&arguments)?).await?;
-    announce(&sandbox, arguments.ready_file.as_deref())?;
     tokio::select! {
+        outcome = serve(&sandbox, arguments.ready_file.as_deref()) => outcome?,
         outcome = tokio::signal::ctrl_c() => outcome?,
         _ = terminate.recv() => {}
     }
@@ -82,6 +82,13 @@ fn options(arguments: &Arguments) -> anyhow::Result<Options> {
         data_dir: arguments.data.clone(),
         switches,
     })
+}
+
+/// Announces the sandbox; the rest happens in its own tasks.
+async fn serve(sandbox: &Sandbox, ready_file: Option<&Path>) -> anyhow::Result<()> {
+    sandbox.warm_up().await;
+    announce(sandbox, ready_file)?;
+    std::future::pending().await
 }
 
 fn announce(sandbox: &Sandbox, ready_file: Option<&Path>) -> anyhow::Result<()> {

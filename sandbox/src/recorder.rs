@@ -111,3 +111,40 @@ pub fn rounds(calls: &[Call]) -> u64 {
     }
     rounds
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(upstream: Upstream, started_ms: f64, ended_ms: f64) -> Call {
+        Call {
+            number: 0,
+            upstream,
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            route: None,
+            status: Some(200),
+            request_id: None,
+            started_ms,
+            ended_ms,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn overlapping_calls_share_a_round_and_a_chain_does_not() {
+        use Upstream::{Github, Netlify, NetlifyHooks};
+        let calls = [
+            call(Github, 0.0, 50.0),
+            call(Netlify, 1.0, 60.0),
+            // Webhooks are nobody's round.
+            call(NetlifyHooks, 55.0, 56.0),
+            // May have waited for the first answer, but not for the second.
+            call(Netlify, 52.0, 100.0),
+            call(Github, 101.0, 150.0),
+        ];
+        assert_eq!(rounds(&calls), 3);
+        assert_eq!(rounds(&[]), 0);
+        assert_eq!(per_upstream(&calls)[&Netlify], 2);
+    }
+}

@@ -4,6 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use tokio::process::Command;
 
 use super::{BareRepository, CommitInfo, Host, KeyPair, command};
 
@@ -30,31 +31,63 @@ impl Host {
         branch: &str,
         into: &Path,
     ) -> Result<CommitInfo, CloneError> {
-        let log = |error: anyhow::Error| CloneError {
-            log: format!("{error:#}"),
-        };
-        let identity = key.map(Identity::write).transpose().map_err(log)?;
+        let clone = ["clone", "--quiet", "--depth=1", "--branch", branch];
+        let mut git = command::program("git");
+        git.args(clone).arg(self.ssh_url(repo_path)).arg(into);
+        self.run_over_ssh(git, key).await?;
+        head_of(into).await
+    }
+
+    /// Puts a clone onto another commit of its repository: builds are of the commit that was pushed, not of what came later.
+    ///
+    /// # Errors
+    /// With the log of git and ssh, also when the commit does not exist.
+    pub async fn check_out_over_ssh(
+        &self,
+        key: Option<&KeyPair>,
+        sha: &str,
+        clone: &Path,
+    ) -> Result<CommitInfo, CloneError> {
+        let mut fetch = command::program("git");
+        fetch.current_dir(clone);
+        fetch.args(["fetch", "--quiet", "--depth=1", "origin", sha]);
+        self.run_over_ssh(fetch, key).await?;
+        let mut checkout = command::program("git");
+        checkout.current_dir(clone);
+        checkout.args(["checkout", "--quiet", "--detach", sha]);
+        self.run_over_ssh(checkout, key).await?;
+        head_of(clone).await
+    }
+
+    async fn run_over_ssh(
+        &self,
+        mut git: Command,
+        key: Option<&KeyPair>,
+    ) -> Result<(), CloneError> {
+        let identity = key.map(Identity::write).transpose().map_err(not_run)?;
         let known_hosts = match key {
             Some(_) => self.known_hosts(),
             None => PathBuf::from("/dev/null"),
         };
         let ssh = ssh_command(identity.as_ref().map(|i| i.file.as_path()), &known_hosts);
-        let output = command::program("git")
-            .env("GIT_SSH_COMMAND", ssh)
-            .args(["clone", "--quiet", "--depth=1", "--branch", branch])
-            .arg(self.ssh_url(repo_path))
-            .arg(into)
-            .output()
-            .await
-            .map_err(|error| log(error.into()))?;
-        if !output.status.success() {
-            let log = String::from_utf8_lossy(&output.stderr).replace('\r', "");
-            return Err(CloneError { log });
+        let output = git.env("GIT_SSH_COMMAND", ssh).output().await;
+        let output = output.map_err(|error| not_run(error.into()))?;
+        if output.status.success() {
+            return Ok(());
         }
-        BareRepository::at(into.to_owned())
-            .show("HEAD")
-            .await
-            .map_err(log)
+        let log = String::from_utf8_lossy(&output.stderr).replace('\r', "");
+        Err(CloneError { log })
+    }
+}
+
+async fn head_of(clone: &Path) -> Result<CommitInfo, CloneError> {
+    let clone = BareRepository::at(clone.to_owned());
+    clone.show("HEAD").await.map_err(not_run)
+}
+
+fn not_run(error: anyhow::Error) -> CloneError {
+    CloneError {
+        log: format!("{error:#}"),
     }
 }
 

@@ -8,8 +8,10 @@ use axum::extract::{Query, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::answer::{self, Refusal, custom};
+use super::door::Visitor;
 use super::paging::Page;
 use super::shapes;
 use super::state::DeployKey;
@@ -89,27 +91,14 @@ pub async fn create(
     if state.key_in_use(&wanted.key) {
         return Err(refused(Some("key"), "key is already in use"));
     }
-    let key = DeployKey {
-        id: state.next_id(),
-        title: wanted.title,
-        key: wanted.key,
-        read_only: wanted.read_only,
-        added_by: target.visitor.login().unwrap_or_default().to_owned(),
-        added_with: target.visitor.secret.clone(),
-        created_at: now,
-        last_used: None,
-    };
+    let key = wanted.into_key(state.next_id(), &target.visitor, now);
     state.created.installed_keys += 1;
     let repository = target.check(&mut state, Need::DeployKeys)?;
-    repository.keys.push(key.clone());
     let shape = shapes::deploy_key(&key, repository, &at);
+    repository.keys.push(key);
     let location = shape["url"].as_str().unwrap_or_default().to_owned();
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(shape),
-    )
-        .into_response())
+    let headers = [(header::LOCATION, location)];
+    Ok((StatusCode::CREATED, headers, Json(shape)).into_response())
 }
 
 struct Wanted {
@@ -138,6 +127,19 @@ impl Wanted {
                 .parse()
                 .map_err(|bad| refused(Some("key"), explain(bad)))?,
         })
+    }
+
+    fn into_key(self, id: u64, visitor: &Visitor, now: OffsetDateTime) -> DeployKey {
+        DeployKey {
+            id,
+            title: self.title,
+            key: self.key,
+            read_only: self.read_only,
+            added_by: visitor.login().unwrap_or_default().to_owned(),
+            added_with: visitor.secret.clone(),
+            created_at: now,
+            last_used: None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::access::Caller;
@@ -16,12 +17,16 @@ use crate::clock::milliseconds;
 use crate::git::KeyPair;
 use crate::world::World;
 
+/// Key pairs made ahead. Shared by all sandboxes of a process: tests start many, most need no key, and making one costs
+/// hundreds of milliseconds of a CPU. Each pair is given out once.
+static STOCK: Mutex<Vec<KeyPair>> = Mutex::new(Vec::new());
+
 /// POST `/deploy_keys`
 pub async fn create(
     State(world): State<Arc<World>>,
     Extension(caller): Extension<Caller>,
 ) -> Answer {
-    let pair = take_pair(&world).await.map_err(|error| {
+    let pair = take_pair().await.map_err(|error| {
         tracing::error!(%error, "cannot make a key pair");
         ApiError::Plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     })?;
@@ -86,12 +91,12 @@ pub fn keep_stock(world: &Arc<World>) {
     world.spawn(async move {
         loop {
             let wanted = keeper.switches.read().netlify.key_stock;
-            if keeper.netlify.lock().key_stock.len() >= wanted {
+            if STOCK.lock().len() >= wanted {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
             match KeyPair::generate().await {
-                Ok(pair) => keeper.netlify.lock().key_stock.push(pair),
+                Ok(pair) => STOCK.lock().push(pair),
                 Err(error) => {
                     tracing::error!(%error, "cannot make a key pair ahead");
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -101,8 +106,13 @@ pub fn keep_stock(world: &Arc<World>) {
     });
 }
 
-async fn take_pair(world: &World) -> anyhow::Result<KeyPair> {
-    let stocked = world.netlify.lock().key_stock.pop();
+/// Whether as many pairs are in stock as the switch asks for.
+pub fn stock_is_full(world: &World) -> bool {
+    STOCK.lock().len() >= world.switches.read().netlify.key_stock
+}
+
+async fn take_pair() -> anyhow::Result<KeyPair> {
+    let stocked = STOCK.lock().pop();
     match stocked {
         Some(pair) => Ok(pair),
         None => KeyPair::generate().await,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::access::Caller;
-use super::answer::{Answer, ApiError, Page, no_content, ok};
+use super::answer::{Answer, ApiError, Page, created, no_content, ok};
 use super::sites::own_site_id;
 use super::state::{self, Deploy};
 use super::{runner, served, view};
@@ -119,14 +119,14 @@ pub async fn cancel(
 ) -> Answer {
     let state = own(&world.netlify.lock(), &caller, &deploy_id)?.state;
     if !state.is_final() {
-        runner::fail(&world, &deploy_id, "Canceled build");
+        runner::fail(&world, &deploy_id, runner::CANCELED);
     }
     let netlify = world.netlify.lock();
-    ok(view::deploy(
-        &world,
-        &netlify,
-        own(&netlify, &caller, &deploy_id)?,
-    ))
+    let body = view::deploy(&world, &netlify, own(&netlify, &caller, &deploy_id)?);
+    match world.switches.read().netlify.cancel_answers_201 {
+        true => created(body),
+        false => ok(body),
+    }
 }
 
 /// POST `/deploys/{deploy_id}/lock`: later deploys build but are not published.

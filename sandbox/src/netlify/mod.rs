@@ -27,6 +27,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
+pub use deploy_keys::stock_is_full;
 pub use served::serve_by_host;
 pub use state::{Account, NewToken, State};
 pub use switches::{BuildTimes, Switches};

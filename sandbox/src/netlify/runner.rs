@@ -12,8 +12,11 @@ use super::command::{self, Outcome, Setting};
 use super::notifications;
 use super::repo::Repo;
 use super::state::{Commit, DeployState, LogLine, Verdict};
-use crate::git::KeyPair;
+use crate::git::{CloneError, CommitInfo, KeyPair};
 use crate::world::World;
+
+/// Message of a deploy that a person or a client stopped.
+pub const CANCELED: &str = "Canceled build";
 
 /// Lines kept per deploy; a runaway command must not fill the memory.
 const LOG_LIMIT: usize = 10_000;
@@ -26,6 +29,8 @@ struct Job {
     site_name: String,
     repo: Repo,
     branch: String,
+    /// `None` is the head of the branch.
+    wanted_sha: Option<String>,
     key: Option<Arc<KeyPair>>,
     queue: Arc<Semaphore>,
 }
@@ -104,6 +109,7 @@ fn job(world: &World, deploy_id: &str) -> Option<Job> {
         site_id: site.id.clone(),
         site_name: site.name.clone(),
         branch: deploy.cause.branch.clone(),
+        wanted_sha: deploy.cause.wanted_sha.clone(),
         key: key.map(|k| k.pair.clone()),
         queue: Arc::new(Semaphore::new(concurrent)),
         repo,
@@ -138,12 +144,7 @@ async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, Bui
         "Preparing Git Reference refs/heads/{}",
         job.branch
     ));
-    let key = job.key.as_deref();
-    match world
-        .git
-        .clone_over_ssh(key, &job.repo.repo_path, &job.branch, into)
-        .await
-    {
+    match fetch(world, job, into).await {
         Ok(info) => Ok(found_commit(world, job, info.sha, info.message)),
         Err(error) => {
             error.log.lines().for_each(say);
@@ -163,6 +164,21 @@ async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, Bui
                     .to_owned(),
             ))
         }
+    }
+}
+
+async fn fetch(world: &World, job: &Job, into: &Path) -> Result<CommitInfo, CloneError> {
+    let key = job.key.as_deref();
+    let path = &job.repo.repo_path;
+    let head = world
+        .git
+        .clone_over_ssh(key, path, &job.branch, into)
+        .await?;
+    match &job.wanted_sha {
+        Some(wanted) if *wanted != head.sha => {
+            world.git.check_out_over_ssh(key, wanted, into).await
+        }
+        _ => Ok(head),
     }
 }
 

@@ -21,6 +21,21 @@ use super::view;
 use crate::recorder::Upstream;
 use crate::world::World;
 
+/// What else may be written and is given back as it came. Not given back: `env`, `default_hooks_data` (both hold secrets).
+const SETTINGS: [&str; 11] = [
+    "custom_domain",
+    "domain_aliases",
+    "branch_deploy_custom_domain",
+    "deploy_preview_custom_domain",
+    "notification_email",
+    "force_ssl",
+    "processing_settings",
+    "build_image",
+    "functions_region",
+    "prevent_non_git_prod_deploys",
+    "plugins",
+];
+
 #[derive(Deserialize)]
 pub struct ListQuery {
     name: Option<String>,
@@ -340,7 +355,10 @@ fn apply(world: &World, netlify: &mut state::State, site_id: &str, fields: Map<S
         if let Some(name) = text(&fields, "name") {
             site.name = name;
         }
-        site.settings.extend(fields);
+        let known = fields
+            .into_iter()
+            .filter(|(name, _)| SETTINGS.contains(&name.as_str()));
+        site.settings.extend(known);
         site.updated_at = world.clock.now();
     }
 }

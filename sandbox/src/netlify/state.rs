@@ -27,8 +27,6 @@ pub struct State {
     pub notifications: BTreeMap<String, Notification>,
     /// Created since the start (or the last reset), by kind.
     pub created: BTreeMap<&'static str, u64>,
-    /// Key pairs made ahead.
-    pub key_stock: Vec<KeyPair>,
     /// One queue per account id; builds wait in the order in which they came.
     pub queues: HashMap<String, Arc<Semaphore>>,
 }
@@ -217,14 +215,12 @@ impl State {
         state
     }
 
-    /// Forgets everything but the default token and the keys made ahead; running builds are stopped.
+    /// Forgets everything but the default token; running builds are stopped.
     pub fn reset(&mut self, clock: &Clock) {
         for deploy in self.deploys.values() {
             deploy.cancel.cancel();
         }
-        let key_stock = std::mem::take(&mut self.key_stock);
         *self = Self::new(clock);
-        self.key_stock = key_stock;
     }
 
     /// Adds a token with a user of its own, or one more token for `user`.

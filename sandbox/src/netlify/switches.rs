@@ -15,6 +15,10 @@ pub struct Switches {
     pub build_on_settings_patch: bool,
     /// A newer push marks builds of the same branch that still wait as `Skipped`.
     pub skip_superseded: bool,
+    /// Cancelling answers 201 (older description) instead of 200 (newer one).
+    pub cancel_answers_201: bool,
+    /// A cancelled deploy shows `prepared` with `Canceled build`, as was seen, instead of `error`.
+    pub canceled_shown_as_prepared: bool,
     /// 401 is text/plain instead of JSON.
     pub text_401: bool,
     /// The newest so many seconds (of the sandbox's clock) are missing in lists of sites, keys, builds, deploys and hooks.
@@ -60,6 +64,8 @@ impl Default for Switches {
             second_build_on_attach: false,
             build_on_settings_patch: false,
             skip_superseded: false,
+            cancel_answers_201: false,
+            canceled_shown_as_prepared: false,
             text_401: false,
             list_lag_seconds: 0,
             deploy_id_delay_ms: 100,

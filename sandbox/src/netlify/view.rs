@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::runner::CANCELED;
 use super::state::{Deploy, DeployState, Notification, Site, State};
 use crate::admin::Count;
 use crate::clock::milliseconds;
@@ -69,10 +70,9 @@ pub fn site(world: &World, netlify: &State, site: &Site) -> Value {
 /// A build; `deploy_id` is empty for a moment after an attach.
 pub fn build(world: &World, deploy: &Deploy) -> Value {
     let deploy_id = visible_id(world, deploy);
-    let deploy_state = if deploy_id.is_empty() {
-        json!("")
-    } else {
-        json!(deploy.state)
+    let deploy_state = match deploy_id {
+        "" => json!(""),
+        _ => json!(shown_state(world, deploy)),
     };
     json!({
         "id": deploy.build_id, "deploy_id": deploy_id, "deploy_state": deploy_state, "sha": deploy.commit.sha,
@@ -97,7 +97,7 @@ pub fn deploy(world: &World, netlify: &State, deploy: &Deploy) -> Value {
         "unavailable"
     };
     let mut body = json!({
-        "id": deploy.id, "site_id": deploy.site_id, "build_id": deploy.build_id, "state": deploy.state, "name": name,
+        "id": deploy.id, "site_id": deploy.site_id, "build_id": deploy.build_id, "state": shown_state(world, deploy), "name": name,
         "url": url, "ssl_url": url, "admin_url": format!("https://app.netlify.com/projects/{name}"),
         "deploy_url": deploy_url, "deploy_ssl_url": deploy_url, "created_at": milliseconds(deploy.created_at),
         "updated_at": milliseconds(deploy.updated_at), "user_id": deploy.user_id,
@@ -114,6 +114,15 @@ pub fn deploy(world: &World, netlify: &State, deploy: &Deploy) -> Value {
         body[field] = value;
     }
     body
+}
+
+fn shown_state(world: &World, deploy: &Deploy) -> DeployState {
+    let canceled = deploy.error_message.as_deref() == Some(CANCELED);
+    if canceled && world.switches.read().netlify.canceled_shown_as_prepared {
+        DeployState::Prepared
+    } else {
+        deploy.state
+    }
 }
 
 /// Fields of a deploy that say nothing in a sandbox; answers of the vendor always have them.

@@ -225,6 +225,17 @@ async fn a_cancelled_build_is_an_error_and_its_processes_are_gone() {
         .expect(200);
     assert_eq!(canceled["state"], "error");
     assert_eq!(canceled["error_message"], "Canceled build");
+    let other =
+        json!({"netlify": {"cancel_answers_201": true, "canceled_shown_as_prepared": true}});
+    world.sandbox.patch_switches(&other).expect("switches");
+    let canceled = world
+        .netlify(Method::POST, &format!("{path}/cancel"), None)
+        .await
+        .expect(201);
+    assert_eq!(
+        (&canceled["state"], &canceled["error_message"]),
+        (&json!("prepared"), &json!("Canceled build"))
+    );
     let scratch = world.sandbox.world().data_dir.clone();
     let builds_left = || {
         std::fs::read_dir(&scratch)

@@ -183,8 +183,7 @@ async fn the_admin_door_tells_a_whole_story() {
         json!([])
     );
 
-    let fault =
-        json!({"upstream": "netlify", "path": "/user", "fault": {"answer": {"status": 500}}});
+    let fault = json!({"upstream": "netlify", "path": "/user", "fault": {"status": 500}});
     admin(&world, Method::POST, "/faults", Some(fault)).await;
     world.netlify(Method::GET, "/user", None).await.expect(500);
     admin(&world, Method::DELETE, "/faults", None).await;

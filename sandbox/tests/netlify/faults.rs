@@ -64,14 +64,21 @@ async fn the_nth_call_is_answered_with_a_status_of_choice() {
 #[tokio::test]
 async fn bodies_may_be_garbage_and_answers_late() {
     let world = World::start().await;
-    rule(&world, "GET", "/user", Fault::Body("<html>".to_owned()));
+    rule(
+        &world,
+        "GET",
+        "/user",
+        Fault::Body {
+            body: "<html>".to_owned(),
+        },
+    );
     let reply = world.netlify(Method::GET, "/user", None).await;
     assert_eq!(
         (reply.status.as_u16(), reply.text.as_str()),
         (200, "<html>")
     );
 
-    rule(&world, "GET", "/user", Fault::DelayMs(150));
+    rule(&world, "GET", "/user", Fault::Delay { delay_ms: 150 });
     let started = Instant::now();
     world.get("/user").await;
     assert!(started.elapsed() >= Duration::from_millis(150));
@@ -81,7 +88,7 @@ async fn bodies_may_be_garbage_and_answers_late() {
 #[tokio::test]
 async fn a_call_has_its_effect_when_the_client_has_hung_up() {
     let world = World::start().await;
-    rule(&world, "POST", "/sites$", Fault::DelayMs(300));
+    rule(&world, "POST", "/sites$", Fault::Delay { delay_ms: 300 });
     let url = format!("{}/sites", world.sandbox.netlify_url());
     let request = world
         .http

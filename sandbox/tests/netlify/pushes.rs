@@ -134,6 +134,46 @@ async fn a_newer_push_may_skip_waiting_builds() {
 }
 
 #[tokio::test]
+async fn a_build_is_of_the_commit_that_was_pushed() {
+    let slow = json!({"netlify": {"times": {"new_ms": 300}}});
+    let world = World::with_switches(slow).await;
+    let linked = world.link("docs", json!({"stop_builds": false})).await;
+    world.settled(linked.site_id(), 1).await;
+    let mut pushed = Vec::new();
+    for content in ["older\n", "newer\n"] {
+        let files = [("content/text.txt".to_owned(), content.to_owned())].into();
+        let new = NewCommit { files, ..change() };
+        let made = world
+            .sandbox
+            .commit(&linked.full_name, new)
+            .await
+            .expect("a commit");
+        pushed.push(made["sha"].clone());
+    }
+    let deploys = world.settled(linked.site_id(), 3).await;
+    assert_eq!(
+        (&deploys[1]["commit_ref"], &deploys[0]["commit_ref"]),
+        (&pushed[0], &pushed[1])
+    );
+    assert!(
+        world
+            .page(linked.site_name(), "")
+            .await
+            .text
+            .contains("newer")
+    );
+
+    let path = format!(
+        "/sites/{}/builds?commit_sha={}",
+        linked.site_id(),
+        "1".repeat(40)
+    );
+    world.netlify(Method::POST, &path, None).await.expect(200);
+    let deploys = world.settled(linked.site_id(), 4).await;
+    assert!(text(&deploys[0], "error_message").contains("Unable to access repository"));
+}
+
+#[tokio::test]
 async fn the_receiver_is_picky_about_form_and_address() {
     let world = World::start().await;
     let linked = world.link("docs", json!({})).await;
@@ -206,7 +246,7 @@ fn change() -> NewCommit {
 /// Sends GitHub's event by hand to the site's `deploy_hook`, after a change of the event.
 async fn push(world: &World, linked: &Linked, edit: impl FnOnce(&mut Value)) -> StatusCode {
     let mut event = json!({
-        "ref": "refs/heads/main", "before": "0".repeat(40), "after": "1".repeat(40), "deleted": false,
+        "ref": "refs/heads/main", "before": "0".repeat(40), "after": repository(world, &linked.full_name)["head"], "deleted": false,
         "repository": {"id": linked.repo_id, "full_name": linked.full_name, "private": false},
         "head_commit": {"message": "By hand", "url": "https://github.com/acme/docs/commit/1"},
         "pusher": {"name": "octocat"},
@@ -224,12 +264,7 @@ async fn push(world: &World, linked: &Linked, edit: impl FnOnce(&mut Value)) -> 
 
 /// What a person does: clone, edit, commit, push.
 fn push_with_git(world: &World, full_name: &str, new_text: &str) {
-    let view = linkbroker_sandbox::github::world_view(world.sandbox.world());
-    let repositories = view["repositories"].as_array().expect("a list");
-    let repository = repositories
-        .iter()
-        .find(|r| r["full_name"] == full_name)
-        .expect("the repository");
+    let repository = repository(world, full_name);
     let folder = tempfile::tempdir().expect("a folder");
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
@@ -242,8 +277,15 @@ fn push_with_git(world: &World, full_name: &str, new_text: &str) {
         let output = git.args(arguments).output().expect("git");
         assert!(output.status.success(), "{output:?}");
     };
-    git(&["clone", "-q", text(repository, "path"), "."]);
+    git(&["clone", "-q", text(&repository, "path"), "."]);
     std::fs::write(folder.path().join("content/text.txt"), new_text).expect("a change");
     git(&["commit", "-qam", "Change the text"]);
     git(&["push", "-q"]);
+}
+
+fn repository(world: &World, full_name: &str) -> Value {
+    let view = linkbroker_sandbox::github::world_view(world.sandbox.world());
+    let repositories = view["repositories"].as_array().expect("a list");
+    let named = repositories.iter().find(|r| r["full_name"] == full_name);
+    named.expect("the repository").clone()
 }
