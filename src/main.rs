@@ -23,9 +23,14 @@ async fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Cli::Token => {
-            use linkbroker::api::caller::{Scope};
+            use linkbroker::api::caller::Scope;
             let issuer = linkbroker::issuer::DevIssuer::open(std::path::Path::new("/tmp/lbdata"))?;
-            let token = issuer.mint(&"dev".to_owned().try_into()?, "me", Scope::ALL, std::time::Duration::from_secs(86400))?;
+            let token = issuer.mint(
+                &"dev".to_owned().try_into()?,
+                "me",
+                Scope::ALL,
+                std::time::Duration::from_secs(86400),
+            )?;
             print!("{}", secrecy::ExposeSecret::expose_secret(&token));
             Ok(())
         }
