@@ -15,7 +15,7 @@ use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-pub use instance::{Instance, UpstreamKind};
+pub use instance::{Instance, UpstreamKind, is_trustworthy};
 pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use settings::{

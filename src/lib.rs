@@ -1,6 +1,7 @@
 //! linkbroker links git repositories to Netlify sites for other programs.
 pub mod api;
 pub mod config;
+pub mod issuer;
 pub mod link;
 pub mod store;
 pub mod vault;

@@ -196,7 +196,7 @@ pub(super) fn api_address(text: &str) -> Result<Url, Complaint> {
             "Leave out everything from `?` or `#` on.",
         ));
     }
-    if url.scheme() == "http" && !is_loopback(&url) {
+    if !is_trustworthy(&url) {
         return Err(Complaint::new(
             format!("`{text}` would send credentials unencrypted"),
             "Use https; http is for loopback addresses only.",
@@ -207,8 +207,13 @@ pub(super) fn api_address(text: &str) -> Result<Url, Complaint> {
     Ok(url)
 }
 
+/// Whether what is sent to and read from the address is safe from others: https, or this machine.
+pub fn is_trustworthy(url: &Url) -> bool {
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
+}
+
 /// Whether the address can only be this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
+fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jsonwebtoken::Algorithm;
+use jsonwebtoken::jwk::JwkSet;
 use serde::Deserialize;
 use url::Url;
 
@@ -38,6 +39,8 @@ pub enum KeySource {
     Url(Url),
     /// An OpenID Connect discovery document, which names the address of the JWKS.
     Discovery(Url),
+    /// Keys that are at hand: the developer mode's.
+    Known(JwkSet),
 }
 
 #[derive(Deserialize)]
