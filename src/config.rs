@@ -238,9 +238,7 @@ fn listen(args: &ServerArgs, problems: &mut Problems) -> SocketAddr {
         problems.add(
             SETTING,
             format!("--dev serves this machine alone, and {text} can be reached by others"),
-            format!(
-                "Listen on {LISTEN}, or set LINKBROKER_ISSUERS and LINKBROKER_KEYRING and leave out --dev."
-            ),
+            format!("Listen on {LISTEN}, or set LINKBROKER_ISSUERS and LINKBROKER_KEYRING and leave out --dev."),
         );
     }
     address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))

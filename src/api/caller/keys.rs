@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -14,7 +14,6 @@ use reqwest::header::{CACHE_CONTROL, HeaderMap};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{KeySource, is_trustworthy};
@@ -69,6 +68,13 @@ struct Fetched {
     life: Duration,
 }
 
+#[cfg(not(test))]
+fn now() -> Instant {
+    Instant::now()
+}
+#[cfg(test)]
+use super::tests::now;
+
 /// A client for key sets: no redirects, no proxies from the environment, little patience.
 pub(super) fn http_client() -> Result<reqwest::Client, KeysError> {
     let client = reqwest::Client::builder()
@@ -108,7 +114,7 @@ impl Keys {
         let found = cached
             .as_ref()
             .and_then(|cached| cached.find(id, algorithm));
-        let fresh = cached.is_some_and(|cached| Instant::now() < cached.stale_at);
+        let fresh = cached.is_some_and(|cached| now() < cached.stale_at);
         match (found, fresh) {
             (Some(key), true) => Ok(Some(key)),
             // Somebody else is at it already: no reason to wait.
@@ -134,8 +140,8 @@ impl Keys {
             Some(_) => RETRY_PAUSE,
             None => FIRST_RETRY_PAUSE,
         };
-        if last.is_none_or(|last| last.elapsed() >= pause) {
-            *last = Some(Instant::now());
+        if last.is_none_or(|last| now() - last >= pause) {
+            *last = Some(now());
             match self.fetch().await {
                 Ok(cached) => self.keep(cached),
                 Err(why) if self.cached().is_some() => {
@@ -177,7 +183,7 @@ impl Keys {
         }?;
         Ok(Cached {
             keys: parse(&fetched.document).map_err(|why| self.error(why))?,
-            stale_at: Instant::now() + fetched.life,
+            stale_at: now() + fetched.life,
         })
     }
 
