@@ -3,6 +3,7 @@
 mod instance;
 mod issuer;
 mod problems;
+mod reference;
 mod settings;
 
 use std::io::IsTerminal;
@@ -18,8 +19,10 @@ use url::Url;
 pub use instance::is_trustworthy;
 pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
+pub use reference::{SettingDoc, env_file, reference};
 pub use settings::{
     DataArgs, DatabaseArgs, LogArgs, ServeArgs, ServerArgs, TrustArgs, UpstreamArgs, WorkerArgs,
+    path,
 };
 
 use instance::{BUILT_IN, api_address, read_providers};
@@ -60,6 +63,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// Protects stored credentials; `None` only in developer mode: see [`Config::key_ring`].
     pub key_ring: Option<KeyRing>,
+    /// The file that the key ring was read from, if it was.
+    pub key_ring_file: Option<PathBuf>,
     /// Netlify first, then the git providers. Hosts are unique.
     pub instances: Vec<Instance>,
     /// How the workers work.
@@ -166,6 +171,7 @@ impl Config {
             data_dir: data_dir(&args.data),
             issuers: issuers(&args.trust, dev, role, &mut problems),
             key_ring: key_ring(&args.trust, dev, &mut problems),
+            key_ring_file: non_empty(args.trust.keyring_file.as_deref()).map(Path::to_owned),
             instances: instances(&args.upstreams, &mut problems),
             workers: workers(&args.workers, &mut problems),
             log: log(&args.log, &mut problems),

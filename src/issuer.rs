@@ -16,7 +16,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::api::caller::{Scope, Tenant};
-use crate::config::{Config, Issuer, KeySource};
+use crate::config::{Issuer, KeySource};
 use crate::vault::secret_file;
 
 /// The `iss` of its tokens.
@@ -25,17 +25,6 @@ const ISSUER: &str = "linkbroker-dev";
 const AUDIENCE: &str = "linkbroker";
 /// The file of its private key, in the data folder.
 const KEY_FILE: &str = "dev-issuer.pem";
-
-/// Whose tokens a server with this configuration accepts.
-///
-/// # Errors
-/// When it is in developer mode and the issuer's key can be neither read nor made.
-pub fn accepted(config: &Config) -> anyhow::Result<Vec<Issuer>> {
-    if config.dev {
-        return Ok(vec![DevIssuer::open(&config.data_dir)?.trusted()]);
-    }
-    Ok(config.issuers.clone())
-}
 
 /// Issues tokens that a server in developer mode with the same data folder accepts.
 pub struct DevIssuer {

@@ -6,6 +6,7 @@
 //! [`netlify`] through [`upstream`], the only door to the network; [`diagnosis`] says why a build
 //! failed. [`config`] holds every setting, [`vault`] seals credentials.
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod diagnosis;
 pub mod issuer;
@@ -16,6 +17,7 @@ pub mod redact;
 pub mod serve;
 pub mod steps;
 pub mod store;
+pub mod telemetry;
 pub mod upstream;
 pub mod vault;
 pub mod worker;

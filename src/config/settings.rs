@@ -9,8 +9,8 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use secrecy::SecretString;
 
-/// A path that, unlike clap's own, may be empty.
-fn path() -> impl TypedValueParser<Value = PathBuf> {
+/// A path that, unlike clap's own, may be empty: not set.
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 

@@ -353,3 +353,43 @@ fn the_key_ring_comes_from_one_place() {
         ["LINKBROKER_KEYRING_FILE"]
     );
 }
+
+#[test]
+fn every_setting_is_in_the_example_with_its_default() {
+    let example = include_str!("../../.env.example");
+    let reason = "run `linkbroker config show > .env.example`";
+    assert_eq!(env_file(&reference()), example, "{reason}");
+}
+
+#[test]
+fn every_setting_is_told_and_no_other() {
+    let told = dev(&[]).unwrap().effective();
+    let told: Vec<_> = told.iter().map(|(name, _)| *name).collect();
+    let settings = reference();
+    let known: Vec<_> = settings
+        .iter()
+        .map(|setting| setting.name.as_str())
+        .collect();
+    assert_eq!(told, known);
+}
+
+#[test]
+fn secrets_are_told_as_set() {
+    let key = crate::vault::new_master_key("k1").unwrap();
+    let secret = key.split_once(':').unwrap().1;
+    let config = dev(&[
+        "--database-url=postgres://u:hunter2@db/x",
+        "--keyring",
+        &key,
+    ])
+    .unwrap();
+    let told = format!("{:?}", config.effective());
+    assert!(
+        !told.contains("hunter2") && !told.contains(secret),
+        "{told}"
+    );
+    assert!(
+        told.contains(r#"("DATABASE_URL", "set")"#) && told.contains("set: k1"),
+        "{told}"
+    );
+}

@@ -56,7 +56,7 @@ pub(super) fn find(
 }
 
 /// Folders that hold both programs.
-fn candidates(wheels: &[PathBuf]) -> Vec<PathBuf> {
+pub(super) fn candidates(wheels: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     folders.extend(told_by_pg_config());
     folders.extend(versions_under("/usr/lib/postgresql", ""));

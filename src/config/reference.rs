@@ -1,0 +1,195 @@
+//! Tells the settings to people: what there is, and what a configuration came to.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use clap::{Args, Command};
+use serde::Serialize;
+
+use super::instance::{BUILT_IN, PROVIDERS};
+use super::{Config, Database, FirstBuild, LogFormat, Role, ServeArgs};
+use crate::upstream::Instance;
+
+/// A setting, as `--help` describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SettingDoc {
+    /// Its name in the environment.
+    pub name: String,
+    /// Its flag, with the dashes.
+    pub flag: String,
+    /// The group that it is in.
+    pub group: String,
+    /// What it does.
+    pub help: String,
+    /// What it is when it is not set.
+    pub default: Option<String>,
+    /// Whether its value must not be shown.
+    pub secret: bool,
+}
+
+/// Every setting that the environment can hold, from the definitions of the flags.
+pub fn reference() -> Vec<SettingDoc> {
+    let command = ServeArgs::augment_args(Command::new("serve"));
+    command.get_arguments().filter_map(described).collect()
+}
+
+fn described(arg: &clap::Arg) -> Option<SettingDoc> {
+    let default = arg.get_default_values().first();
+    Some(SettingDoc {
+        name: arg.get_env()?.to_str()?.to_owned(),
+        flag: format!("--{}", arg.get_long()?),
+        group: arg.get_help_heading().unwrap_or_default().to_owned(),
+        help: sentence(arg),
+        default: default.map(|value| value.to_string_lossy().into_owned()),
+        secret: arg.is_hide_env_values_set(),
+    })
+}
+
+/// The help of a flag, with the full stop that clap takes away.
+fn sentence(arg: &clap::Arg) -> String {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    format!("{}.", help.trim_end_matches('.'))
+}
+
+/// The reference as a file for the environment, every setting commented out.
+pub fn env_file(settings: &[SettingDoc]) -> String {
+    let mut text = String::from(
+        "# Every setting of linkbroker with its default. Uncomment what you change.\n\
+         # Written by `linkbroker config show`; each setting is also a flag of `linkbroker serve`.\n\
+         # The developer mode is a flag alone: `--dev`.\n",
+    );
+    let mut group = "";
+    for setting in settings {
+        if setting.group != group {
+            group = &setting.group;
+            text += &format!("\n# ---- {group} ----\n");
+        }
+        let default = setting.default.as_deref().unwrap_or_default();
+        text += &format!("\n# {}\n#{}={default}\n", setting.help, setting.name);
+    }
+    text
+}
+
+impl Config {
+    /// What each setting came to, by its name in the environment and in the order of [`reference`].
+    /// Of secrets only whether they are set.
+    pub fn effective(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("LINKBROKER_LISTEN", self.listen.to_string()),
+            (
+                "LINKBROKER_PUBLIC_URL",
+                or_not_set(self.public_url.as_ref()),
+            ),
+            ("LINKBROKER_ROLE", role(self.role).to_owned()),
+        ];
+        settings.extend(self.kept());
+        settings.extend(self.trusted());
+        settings.extend(self.upstreams());
+        settings.extend(self.worked());
+        let format = match self.log.format {
+            LogFormat::Human => "human",
+            LogFormat::Json => "json",
+        };
+        settings.push(("LINKBROKER_LOG", self.log.filter.clone()));
+        settings.push(("LINKBROKER_LOG_FORMAT", format.to_owned()));
+        settings
+    }
+
+    fn kept(&self) -> [(&'static str, String); 3] {
+        let (url, pg_bin) = match &self.database {
+            Database::Url(_) => ("set", NOT_SET.to_owned()),
+            Database::Embedded { pg_bin } => {
+                let pg_bin = or_not_set(pg_bin.as_ref().map(|bin| bin.display()));
+                ("not set: a Postgres of our own", pg_bin)
+            }
+        };
+        [
+            ("DATABASE_URL", url.to_owned()),
+            ("LINKBROKER_PG_BIN", pg_bin),
+            ("LINKBROKER_DATA_DIR", self.data_dir.display().to_string()),
+        ]
+    }
+
+    fn trusted(&self) -> [(&'static str, String); 3] {
+        let issuers: Vec<_> = self
+            .issuers
+            .iter()
+            .map(|issuer| issuer.issuer.as_str())
+            .collect();
+        let issuers = match self.dev {
+            true => "the developer mode's own".to_owned(),
+            false => or_not_set((!issuers.is_empty()).then(|| issuers.join(", "))),
+        };
+        let key_ring = match &self.key_ring {
+            Some(ring) => format!("set: {}", ring.key_ids().collect::<Vec<_>>().join(", ")),
+            None => "the developer mode's own".to_owned(),
+        };
+        let file = or_not_set(self.key_ring_file.as_ref().map(|file| file.display()));
+        [
+            ("LINKBROKER_ISSUERS", issuers),
+            ("LINKBROKER_KEYRING", key_ring),
+            ("LINKBROKER_KEYRING_FILE", file),
+        ]
+    }
+
+    fn upstreams(&self) -> Vec<(&'static str, String)> {
+        let (built_in, more) = self
+            .instances
+            .split_at(BUILT_IN.len().min(self.instances.len()));
+        let mut settings: Vec<_> = BUILT_IN
+            .iter()
+            .zip(built_in)
+            .map(|(known, instance)| (known.setting, instance.api.to_string()))
+            .collect();
+        let told = |provider: &Instance| format!("{} ({})", provider.host, provider.kind);
+        let more: Vec<_> = more.iter().map(told).collect();
+        let more = or_not_set((!more.is_empty()).then(|| more.join(", ")));
+        settings.push((PROVIDERS, more));
+        settings
+    }
+
+    fn worked(&self) -> [(&'static str, String); 10] {
+        let workers = &self.workers;
+        let FirstBuild::Attach = workers.first_build;
+        [
+            (
+                "LINKBROKER_WORKERS_IN_FLIGHT",
+                workers.in_flight.to_string(),
+            ),
+            ("LINKBROKER_LEASE_SECONDS", seconds(workers.lease)),
+            ("LINKBROKER_WATCH_MIN_MS", milliseconds(workers.watch_min)),
+            ("LINKBROKER_WATCH_MAX_MS", milliseconds(workers.watch_max)),
+            ("LINKBROKER_FIRST_BUILD", "attach".to_owned()),
+            ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),
+            ("LINKBROKER_DRAIN_SECONDS", seconds(workers.drain)),
+            ("LINKBROKER_RETRY_BASE_MS", milliseconds(workers.retry.base)),
+            ("LINKBROKER_RETRY_MAX_SECONDS", seconds(workers.retry.max)),
+            (
+                "LINKBROKER_RETRY_ATTEMPTS",
+                workers.retry.attempts.to_string(),
+            ),
+        ]
+    }
+}
+
+const NOT_SET: &str = "not set";
+
+fn or_not_set(value: Option<impl Display>) -> String {
+    value.map_or(NOT_SET.to_owned(), |value| value.to_string())
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Api => "api",
+        Role::Worker => "worker",
+        Role::All => "all",
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    duration.as_secs().to_string()
+}
+
+fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
