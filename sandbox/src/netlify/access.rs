@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::answer::ApiError;
-use super::state;
+use super::records::Token;
 use crate::world::World;
 
 /// Length of a rate-limit window in seconds.
@@ -76,7 +76,7 @@ fn unauthorized(as_text: bool) -> ApiError {
     }
 }
 
-fn spend(token: &mut state::Token, limit: u32, now: i64) -> Budget {
+fn spend(token: &mut Token, limit: u32, now: i64) -> Budget {
     if now >= token.window_start + WINDOW_S {
         token.window_start = now;
         token.used = 0;

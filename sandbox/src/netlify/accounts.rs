@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::answer::{Answer, ApiError, ok};
-use super::state::{self, Account, Deploy, DeployState, User};
+use super::records::{Account, Deploy, DeployState, User};
+use super::state;
 use super::view;
 use crate::clock::milliseconds;
 use crate::world::World;

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Caller;
 use super::answer::{Answer, ApiError, Page, ok};
+use super::records::{Cause, Deploy, DeployState, Verdict, object_id};
 use super::sites::own_site_id;
-use super::state::{self, Cause, Deploy, DeployState, Verdict, object_id};
+use super::state;
 use super::{runner, view};
 use crate::world::World;
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::answer::{Answer, ApiError, Page, created, no_content, ok};
-use super::state::{DeployKey, object_id};
+use super::records::{DeployKey, object_id};
 use super::view;
 use crate::clock::milliseconds;
 use crate::git::KeyPair;

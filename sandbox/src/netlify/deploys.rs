@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::answer::{Answer, ApiError, Page, created, no_content, ok};
+use super::records::{Deploy, LogLine};
 use super::sites::own_site_id;
-use super::state::{self, Deploy};
+use super::state;
 use super::{runner, served, view};
 use crate::clock::milliseconds;
 use crate::world::World;
@@ -158,7 +159,7 @@ pub async fn log(
     if deploy.log.is_empty() {
         return Err(ApiError::NOT_FOUND);
     }
-    let line = |l: &state::LogLine| {
+    let line = |l: &LogLine| {
         json!({
             "ts": milliseconds(l.at), "message": l.message, "section": l.section, "level": "info", "type": "stdout",
         })

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::builds;
+use super::records::{Cause, Commit, DeployState, Site, Verdict};
 use super::runner;
-use super::state::{self, Cause, Commit, DeployState, Site, Verdict};
+use super::state;
 use crate::world::World;
 
 /// The parts of GitHub's push event that Netlify reads.

@@ -1,8 +1,8 @@
 //! Netlify as a stateful local service: API, real builds, served sites, hooks in and out.
 //!
 //! Facts come from Netlify's own API descriptions and from captured answers; behaviour that nobody has proved is a switch
-//! ([`Switches`]). Flow of a build: [`repo`] reads what a client attaches, [`sites`] or [`incoming`] start a [`builds`]
-//! record, [`runner`] clones, builds and publishes, [`served`] shows the files, [`notifications`] tells subscribers.
+//! ([`Switches`]). Flow of a build: `repo` reads what a client attaches, `linking` or `incoming` start a `builds`
+//! record, `runner` and `workshop` clone, build and publish, `served` shows the files, `notifications` tells subscribers.
 
 mod access;
 mod accounts;
@@ -12,7 +12,9 @@ mod command;
 mod deploy_keys;
 mod deploys;
 mod incoming;
+mod linking;
 mod notifications;
+mod records;
 mod repo;
 mod runner;
 mod served;
@@ -20,6 +22,7 @@ mod sites;
 mod state;
 mod switches;
 mod view;
+mod workshop;
 
 use std::sync::Arc;
 
@@ -28,8 +31,9 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
 pub use deploy_keys::stock_is_full;
+pub use records::{Account, NewToken};
 pub use served::serve_by_host;
-pub use state::{Account, NewToken, State};
+pub use state::State;
 pub use switches::{BuildTimes, Switches};
 pub use view::{counts, world_view};
 

@@ -16,8 +16,9 @@ use url::{Host, Url};
 
 use super::access::Caller;
 use super::answer::{Answer, ApiError, created, no_content, ok};
+use super::records::{Notification, object_id};
 use super::sites::{object, own_site_id};
-use super::state::{self, Notification, object_id};
+use super::state;
 use super::view;
 use crate::world::World;
 

@@ -13,12 +13,11 @@ use uuid::Uuid;
 
 use super::access::Caller;
 use super::answer::{Answer, ApiError, Page, created, no_content, ok};
-use super::builds;
-use super::repo::RepoPatch;
+use super::linking;
+use super::records::{Site, object_id};
 use super::served;
-use super::state::{self, Site, object_id};
+use super::state;
 use super::view;
-use crate::recorder::Upstream;
 use crate::world::World;
 
 /// What else may be written and is given back as it came. Not given back: `env`, `default_hooks_data` (both hold secrets).
@@ -130,12 +129,14 @@ pub async fn update(
     }
     let link = body.remove("repo");
     let settings = body.remove("build_settings");
+    let old = netlify.sites[&site_id].repo.as_ref();
+    linking::check(link.as_ref(), old, world.clock.now())?;
     apply(&world, &mut netlify, &site_id, body);
     if let Some(settings) = settings {
-        change_build_settings(&world, &mut netlify, &site_id, settings)?;
+        linking::change_build_settings(&world, &mut netlify, &site_id, settings)?;
     }
     if let Some(link) = link {
-        attach(&world, &mut netlify, &site_id, link)?;
+        linking::attach(&world, &mut netlify, &site_id, link)?;
     }
     ok(view::site(&world, &netlify, &netlify.sites[&site_id]))
 }
@@ -242,19 +243,16 @@ fn create_site(
     check_name(&name, netlify.site_named(&name).is_some())?;
     let link = body.remove("repo");
     let settings = body.remove("build_settings");
+    linking::check(link.as_ref(), None, world.clock.now())?;
     let site = new_site(world, name, account_id, caller.user_id.clone());
     let site_id = site.id.clone();
-    // Refuse a bad link before anything exists.
-    link.iter()
-        .chain(&settings)
-        .try_for_each(|l| patch_of(l).map(drop))?;
     netlify.sites.insert(site_id.clone(), site);
     netlify.count_created("sites");
     apply(world, &mut netlify, &site_id, body);
     if let Some(link) = link {
-        attach(world, &mut netlify, &site_id, link)?;
+        linking::attach(world, &mut netlify, &site_id, link)?;
     } else if let Some(settings) = settings {
-        change_build_settings(world, &mut netlify, &site_id, settings)?;
+        linking::change_build_settings(world, &mut netlify, &site_id, settings)?;
     }
     created(view::site(world, &netlify, &netlify.sites[&site_id]))
 }
@@ -275,79 +273,6 @@ fn new_site(world: &World, name: String, account_id: String, user_id: String) ->
         metadata: json!({}),
         settings: Map::new(),
     }
-}
-
-/// Links a repository; Netlify starts a build by itself.
-fn attach(
-    world: &Arc<World>,
-    netlify: &mut state::State,
-    site_id: &str,
-    link: Value,
-) -> Result<(), ApiError> {
-    write_repo(world, netlify, site_id, &link)?;
-    let switches = world.switches.read().netlify.clone();
-    let stopped = netlify.sites[site_id]
-        .repo
-        .as_ref()
-        .is_some_and(|r| r.stop_builds);
-    if stopped && switches.stop_builds_honoured {
-        return Ok(());
-    }
-    let builds = if switches.second_build_on_attach {
-        2
-    } else {
-        1
-    };
-    for _ in 0..builds {
-        let deploy_id = builds::start_by_itself(world, netlify, site_id);
-        let site = netlify.sites.get_mut(site_id).ok_or(ApiError::NOT_FOUND)?;
-        site.announced = Some(deploy_id);
-    }
-    Ok(())
-}
-
-fn change_build_settings(
-    world: &Arc<World>,
-    netlify: &mut state::State,
-    site_id: &str,
-    settings: Value,
-) -> Result<(), ApiError> {
-    if netlify.sites[site_id].repo.is_none() {
-        // Settings of an unlinked site have no home yet; the vendor shows an empty `build_settings` then.
-        return Ok(());
-    }
-    write_repo(world, netlify, site_id, &settings)?;
-    if world.switches.read().netlify.build_on_settings_patch {
-        builds::start_by_itself(world, netlify, site_id);
-    }
-    Ok(())
-}
-
-fn write_repo(
-    world: &World,
-    netlify: &mut state::State,
-    site_id: &str,
-    link: &Value,
-) -> Result<(), ApiError> {
-    let patch = patch_of(link)?;
-    for pair in patch.contradictions() {
-        let message = format!("repo: {pair} contradict each other");
-        world.contracts.note(
-            Upstream::Netlify,
-            &format!("PATCH /sites/{site_id}"),
-            message,
-        );
-    }
-    let now = world.clock.now();
-    let site = netlify.sites.get_mut(site_id).ok_or(ApiError::NOT_FOUND)?;
-    let repo = patch.onto(site.repo.as_ref(), now);
-    site.repo = Some(repo.ok_or_else(|| ApiError::Fields("repo", "can't be blank".to_owned()))?);
-    site.updated_at = now;
-    Ok(())
-}
-
-fn patch_of(link: &Value) -> Result<RepoPatch, ApiError> {
-    serde_json::from_value(link.clone()).map_err(|e| ApiError::Fields("repo", e.to_string()))
 }
 
 fn apply(world: &World, netlify: &mut state::State, site_id: &str, fields: Map<String, Value>) {

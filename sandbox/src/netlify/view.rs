@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::records::{Deploy, DeployState, Notification, Site};
 use super::runner::CANCELED;
-use super::state::{Deploy, DeployState, Notification, Site, State};
+use super::state::State;
 use crate::admin::Count;
 use crate::clock::milliseconds;
 use crate::world::World;
@@ -218,7 +219,7 @@ pub fn world_view(world: &World) -> Value {
         body["metadata"] = site.metadata.clone();
         body
     };
-    let key = |k: &super::state::DeployKey| json!({"id": k.id, "public_key": k.pair.public_line(), "created_at": milliseconds(k.created_at)});
+    let key = |k: &super::records::DeployKey| json!({"id": k.id, "public_key": k.pair.public_line(), "created_at": milliseconds(k.created_at)});
     let hook = |n: &Notification| {
         let mut body = notification(n);
         body["data"]["signature_secret"] = json!("(hidden)");

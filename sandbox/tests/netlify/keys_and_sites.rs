@@ -202,6 +202,7 @@ async fn every_spelling_of_a_repository_is_read_and_one_is_shown() {
         .await
         .expect(422);
     assert_eq!(refused, json!({"errors": {"repo": ["can't be blank"]}}));
+    assert_eq!(world.sandbox.counts().of("sites").created, 2);
 }
 
 #[tokio::test]
