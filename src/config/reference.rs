@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Command};
 use serde::Serialize;
 
-use super::instance::{BUILT_IN, Instance, PROVIDERS};
-use super::{Config, Database, FirstBuild, LogFormat, Role, ServeArgs};
+use super::instance::{BUILT_IN, PROVIDERS};
+use super::{Config, Database, FirstBuild, Instance, LogFormat, Role, ServeArgs};
 
 /// A setting, as `--help` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
