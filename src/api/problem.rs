@@ -4,21 +4,21 @@
 //! The title says what is wrong, the remedy what to do, and neither depends on the request. What a
 //! caller may not know (causes, upstream bodies, other tenants) goes to the log instead.
 
+mod documented;
+
 use std::any::Any;
-use std::collections::BTreeMap;
 
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::example::ExampleBuilder;
-use utoipa::openapi::response::{Response as ResponseDoc, ResponseBuilder};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::link::failure::UpstreamTrace;
+
+pub use documented::{BodyProblems, CallerProblems, ObjectProblems, documented};
 
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -318,86 +318,4 @@ impl std::fmt::Display for ProblemCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What any operation with a caller may answer: for `responses(…, CallerProblems)` in `utoipa::path`.
-/// The schema itself has to be listed once, in the document's `components(schemas(ProblemDocument))`.
-pub struct CallerProblems;
-
-/// What an operation on one object may answer besides [`CallerProblems`].
-pub struct ObjectProblems;
-
-/// What an operation with a JSON body may answer besides [`CallerProblems`].
-pub struct BodyProblems;
-
-impl IntoResponses for CallerProblems {
-    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
-        use ProblemCode::{
-            Forbidden, Internal, InvalidQuery, RateLimited, Unauthorized, Unavailable,
-        };
-        documented(&[
-            InvalidQuery,
-            Unauthorized,
-            Forbidden,
-            RateLimited,
-            Internal,
-            Unavailable,
-        ])
-    }
-}
-
-impl IntoResponses for ObjectProblems {
-    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
-        documented(&[ProblemCode::NotFound])
-    }
-}
-
-impl IntoResponses for BodyProblems {
-    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
-        use ProblemCode::{
-            BodyTooLarge, InvalidBody, InvalidQuery, InvalidRequest, UnsupportedMediaType,
-        };
-        documented(&[
-            InvalidBody,
-            InvalidQuery,
-            BodyTooLarge,
-            UnsupportedMediaType,
-            InvalidRequest,
-        ])
-    }
-}
-
-/// Documents answers with these codes, those of one status together, each with its example.
-pub fn documented(codes: &[ProblemCode]) -> BTreeMap<String, RefOr<ResponseDoc>> {
-    let mut by_status = BTreeMap::<u16, Vec<ProblemCode>>::new();
-    for &code in codes {
-        by_status
-            .entry(code.status().as_u16())
-            .or_default()
-            .push(code);
-    }
-    let documented = |(status, codes): (u16, Vec<_>)| (status.to_string(), answer(&codes).into());
-    by_status.into_iter().map(documented).collect()
-}
-
-fn answer(codes: &[ProblemCode]) -> ResponseDoc {
-    let titles: Vec<_> = codes.iter().map(|code| code.title()).collect();
-    let examples = codes.iter().map(|&code| {
-        let value = serde_json::to_value(ProblemDocument::new(code)).ok();
-        (
-            code.as_str(),
-            ExampleBuilder::new()
-                .summary(code.title())
-                .value(value)
-                .build(),
-        )
-    });
-    let content = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name("Problem")))
-        .examples_from_iter(examples)
-        .build();
-    ResponseBuilder::new()
-        .description(titles.join("; or: "))
-        .content(PROBLEM_JSON, content)
-        .build()
 }

@@ -7,8 +7,7 @@ use clap::{Args, Command};
 use serde::Serialize;
 
 use super::instance::{BUILT_IN, PROVIDERS};
-use super::{Config, Database, FirstBuild, LogFormat, Role, ServeArgs};
-use crate::upstream::Instance;
+use super::{Config, Database, FirstBuild, Instance, LogFormat, Role, ServeArgs};
 
 /// A setting, as `--help` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,5 +1,8 @@
 //! The vault's promises: what was sealed opens in its own place and nowhere else.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 
 fn ring(ids: &[&str]) -> KeyRing {

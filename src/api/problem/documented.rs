@@ -1,0 +1,92 @@
+//! Error answers in the API's description.
+
+use std::collections::BTreeMap;
+
+use utoipa::IntoResponses;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::response::{Response as ResponseDoc, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr};
+
+use super::{PROBLEM_JSON, ProblemCode, ProblemDocument};
+
+/// What any operation with a caller may answer: for `responses(…, CallerProblems)` in `utoipa::path`.
+/// The schema itself has to be listed once, in the document's `components(schemas(ProblemDocument))`.
+pub struct CallerProblems;
+
+/// What an operation on one object may answer besides [`CallerProblems`].
+pub struct ObjectProblems;
+
+/// What an operation with a JSON body may answer besides [`CallerProblems`].
+pub struct BodyProblems;
+
+impl IntoResponses for CallerProblems {
+    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
+        use ProblemCode::{
+            Forbidden, Internal, InvalidQuery, RateLimited, Unauthorized, Unavailable,
+        };
+        documented(&[
+            InvalidQuery,
+            Unauthorized,
+            Forbidden,
+            RateLimited,
+            Internal,
+            Unavailable,
+        ])
+    }
+}
+
+impl IntoResponses for ObjectProblems {
+    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
+        documented(&[ProblemCode::NotFound])
+    }
+}
+
+impl IntoResponses for BodyProblems {
+    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
+        use ProblemCode::{
+            BodyTooLarge, InvalidBody, InvalidQuery, InvalidRequest, UnsupportedMediaType,
+        };
+        documented(&[
+            InvalidBody,
+            InvalidQuery,
+            BodyTooLarge,
+            UnsupportedMediaType,
+            InvalidRequest,
+        ])
+    }
+}
+
+/// Documents answers with these codes, those of one status together, each with its example.
+pub fn documented(codes: &[ProblemCode]) -> BTreeMap<String, RefOr<ResponseDoc>> {
+    let mut by_status = BTreeMap::<u16, Vec<ProblemCode>>::new();
+    for &code in codes {
+        by_status
+            .entry(code.status().as_u16())
+            .or_default()
+            .push(code);
+    }
+    let documented = |(status, codes): (u16, Vec<_>)| (status.to_string(), answer(&codes).into());
+    by_status.into_iter().map(documented).collect()
+}
+
+fn answer(codes: &[ProblemCode]) -> ResponseDoc {
+    let titles: Vec<_> = codes.iter().map(|code| code.title()).collect();
+    let examples = codes.iter().map(|&code| {
+        let value = serde_json::to_value(ProblemDocument::new(code)).ok();
+        (
+            code.as_str(),
+            ExampleBuilder::new()
+                .summary(code.title())
+                .value(value)
+                .build(),
+        )
+    });
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .examples_from_iter(examples)
+        .build();
+    ResponseBuilder::new()
+        .description(titles.join("; or: "))
+        .content(PROBLEM_JSON, content)
+        .build()
+}
