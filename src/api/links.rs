@@ -3,7 +3,7 @@
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -660,14 +660,15 @@ fn location(id: &str) -> String {
     format!("/links/{id}")
 }
 
-fn polling_headers(link: &LinkSummary) -> [(HeaderName, String); 2] {
-    let etag = (header::ETAG, format!("\"{}\"", link.version));
-    let retry_after = match link.poll_after_ms {
-        Some(pause) => (header::RETRY_AFTER, pause.div_ceil(1000).to_string()),
-        // One array type for both cases; polls of a settled link may be cached no longer either.
-        None => (header::CACHE_CONTROL, "private, no-cache".to_owned()),
-    };
-    [etag, retry_after]
+fn polling_headers(link: &LinkSummary) -> AppendHeaders<Vec<(HeaderName, String)>> {
+    let retry_after = link
+        .poll_after_ms
+        .map(|pause| (header::RETRY_AFTER, pause.div_ceil(1000).to_string()));
+    let always = [
+        (header::ETAG, format!("\"{}\"", link.version)),
+        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+    ];
+    AppendHeaders(always.into_iter().chain(retry_after).collect())
 }
 
 fn names_version(if_none_match: &str, version: i64) -> bool {

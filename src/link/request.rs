@@ -49,7 +49,7 @@ pub struct LinkRequest {
     /// What has to be seen before the link says `live`.
     #[serde(default)]
     pub verify: Verify,
-    /// Branches that Netlify deploys. Default: the production branch alone.
+    /// Branches that Netlify deploys; an empty list means every branch. Default: the production branch alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_branches: Option<Vec<String>>,
     /// Names of the connections to use. Default: the tenant's only one of that kind.

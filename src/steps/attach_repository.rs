@@ -26,10 +26,7 @@ fn is_attached(cx: &StepContext<'_>, site: &Site) -> Result<bool, Halt> {
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let build = &cx.spec.build;
     let repository = cx.repository()?;
-    let allowed = match &cx.spec.allowed_branches {
-        Some(branches) => branches.clone(),
-        None => vec![repository.branch.clone()],
-    };
+    let allowed = allowed_branches(cx.spec.allowed_branches.as_deref(), &repository.branch);
     let attach = Attach {
         provider: cx.provider_kind,
         repository,
@@ -43,6 +40,18 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     };
     let site = sites::attach(cx.netlify, &cx.site()?.id, &attach).await?;
     Ok(Fact::Attachment(site.attachment()))
+}
+
+/// Netlify takes an empty list for every branch. A list without the production branch would make a
+/// link that builds once and never again.
+fn allowed_branches(asked: Option<&[String]>, production: &str) -> Vec<String> {
+    match asked {
+        Some([]) => Vec::new(),
+        Some(branches) if branches.iter().any(|branch| branch == production) => branches.to_vec(),
+        other => std::iter::once(production.to_owned())
+            .chain(other.into_iter().flatten().cloned())
+            .collect(),
+    }
 }
 
 /// Detaches a site that stays; one that goes takes its attachment with it. Netlify deletes the

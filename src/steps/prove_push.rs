@@ -1,7 +1,7 @@
 //! Step `prove_push`: a build started from the replayed push.
 //!
-//! The build doubles the first one, so it is canceled as soon as it is seen; that it started is
-//! the proof.
+//! That it started is the proof. When it builds the commit that the first build has deployed, it is
+//! a double and is canceled as soon as it is seen.
 
 use super::{Halt, StepContext, Undone, known};
 use crate::{
@@ -28,8 +28,8 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let new = started
         .iter()
         .find(|build| !proof.known_builds.contains(&build.id));
-    if let Some(build) = new.and_then(builds::Build::fact) {
-        return proven(cx, proof, build).await;
+    if let Some((new, build)) = new.and_then(|new| Some((new, new.fact()?))) {
+        return proven(cx, proof, build, new.sha.as_deref()).await;
     }
     if cx.elapsed < cx.pace.proof {
         let note = "waits for the replayed push to start a build";
@@ -43,8 +43,22 @@ pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
     Ok(Vec::new())
 }
 
-async fn proven(cx: &StepContext<'_>, proof: &Proof, build: Build) -> Result<Fact, Halt> {
-    let deploy = deploys::cancel(cx.netlify, &build.deploy_id).await?;
+async fn proven(
+    cx: &StepContext<'_>,
+    proof: &Proof,
+    build: Build,
+    sha: Option<&str>,
+) -> Result<Fact, Halt> {
+    let deployed = cx
+        .facts
+        .deploy
+        .as_ref()
+        .and_then(|deploy| deploy.commit_ref.as_deref());
+    let deploy = match sha.is_some() && sha == deployed {
+        true => deploys::cancel(cx.netlify, &build.deploy_id).await?,
+        // Somebody has pushed in the meantime, and wants to see that built.
+        false => deploys::get(cx.netlify, &build.deploy_id).await?,
+    };
     let level = match deploys::verdict(&deploy) {
         Verdict::Ready => 3,
         _ => 2,

@@ -18,13 +18,20 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 /// Done when the deploy is live; a failed one is diagnosed; else looks again later.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let build = known(cx.facts.build.as_ref(), "build")?;
+    if let Some(seen) = &cx.facts.deploy
+        && cx.elapsed < cx.pace.watch_min
+        && deploys::verdict(seen) == Verdict::Running
+    {
+        // `find_build` saw it a moment ago.
+        return Err(Halt::wait(cx.pace.watch_min, note(seen)));
+    }
     let deploy = deploys::get(cx.netlify, &build.deploy_id).await?;
     match deploys::verdict(&deploy) {
         Verdict::Ready | Verdict::Failed(Ending::Unchanged) => Ok(Fact::Deploy(deploy)),
         Verdict::Failed(_) => Err(Halt::Stop(diagnose(cx, &deploy).await?)),
         Verdict::Running | Verdict::InReview => Err(Halt::Wait {
             after: cx.pace.pause(cx.elapsed),
-            note: format!("the deploy is `{}`", deploy.state),
+            note: note(&deploy),
             fact: Some(Fact::Deploy(deploy)),
         }),
     }
@@ -33,6 +40,10 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
 /// A look leaves nothing behind.
 pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
     Ok(Vec::new())
+}
+
+fn note(deploy: &Deploy) -> String {
+    format!("the deploy is `{}`", deploy.state)
 }
 
 /// Rests on the log and on how things really are now, not on the error text alone.

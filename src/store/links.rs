@@ -334,18 +334,20 @@ pub async fn claim(
         .collect()
 }
 
-/// Prolongs every lease that a worker holds; which links those are and what is wanted of them.
+/// Prolongs these leases of a worker, as far as they are still its own; what is wanted of the links.
 /// Needs [`super::Rows::OfAll`].
 pub async fn renew(
     db: &mut PgConnection,
     owner: Uuid,
     lease: Duration,
+    links: &[Uuid],
 ) -> Result<Vec<(Uuid, i64, Wanted)>, StoreError> {
     let rows = sqlx::query!(
-        "update links set lease_until = now() + $2, next_run_at = now() + $2 where lease_owner = $1
-         returning id, fence, wanted",
+        "update links set lease_until = now() + $2, next_run_at = now() + $2
+         where lease_owner = $1 and id = any($3) returning id, fence, wanted",
         owner,
-        interval(lease) as _
+        interval(lease) as _,
+        links
     )
     .fetch_all(db)
     .await?;

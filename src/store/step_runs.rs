@@ -117,10 +117,12 @@ pub async fn upsert(
     Ok(())
 }
 
-/// Lets every step of a link be tried at once again.
+/// Lets every step of a link be tried at once again, also those whose undo could not finish.
 pub async fn forget_tries(db: &mut PgConnection, link: Uuid) -> Result<(), StoreError> {
     sqlx::query!(
-        "update step_runs set attempts = 0, next_attempt_at = null where link_id = $1",
+        "update step_runs set attempts = 0, next_attempt_at = null,
+             state = case state when 'undo_failed' then 'waiting' else state end
+         where link_id = $1",
         link
     )
     .execute(db)

@@ -176,20 +176,17 @@ impl Worker {
         }
     }
 
+    /// Only what is in hand: a link that was given up while the database was away has to lapse.
     async fn renew(&self) -> Result<(), StoreError> {
+        let in_hand: Vec<Uuid> = self.held.lock().await.keys().copied().collect();
         let deadline = Instant::now() + self.settings.lease;
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let renewed = links::renew(&mut tx, self.id, self.settings.lease).await?;
+        let renewed = links::renew(&mut tx, self.id, self.settings.lease, &in_hand).await?;
         tx.commit().await?;
         let held = self.held.lock().await;
-        for (id, lease) in held.iter() {
-            match renewed
-                .iter()
-                .find(|(renewed, fence, _)| renewed == id && *fence == lease.fence())
-            {
-                Some((_, _, wanted)) => lease.prolong(deadline, *wanted),
-                // Saved and let go a moment ago, or taken over: both end with the task itself.
-                None => {}
+        for (id, fence, wanted) in renewed {
+            if let Some(lease) = held.get(&id).filter(|lease| lease.fence() == fence) {
+                lease.prolong(deadline, wanted);
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::{
     config::Retry,
     link::{
-        facts::Fact,
+        facts::{Fact, Facts},
         failure::{Failure, FailureCode},
         plan::{Nature, PLAN, StepName},
         status::{LinkStatus, StepState},
@@ -352,21 +352,34 @@ impl Progress {
     }
 
     fn learn(&mut self, fact: Fact) {
-        let deploy_state = self
-            .link
-            .facts
-            .deploy
-            .as_ref()
-            .map(|deploy| deploy.state.clone());
+        let before = self.link.facts.clone();
         if !self.link.facts.learn(fact) {
             return;
         }
         self.dirty = true;
+        self.release_replaced(&before);
+        let deploy_state = before.deploy.map(|deploy| deploy.state);
         if let Some(deploy) = &self.link.facts.deploy
             && Some(&deploy.state) != deploy_state.as_ref()
         {
             let detail = json!({ "deploy_id": deploy.id, "state": deploy.state });
             self.event("deploy.state_changed", detail);
+        }
+    }
+
+    /// An object that had to be made again was gone.
+    fn release_replaced(&mut self, before: &Facts) {
+        let now = &self.link.facts;
+        let key = |facts: &Facts| facts.installed_key.as_ref().map(|key| key.id.clone());
+        let webhook = |facts: &Facts| facts.webhook.as_ref().map(|webhook| webhook.id.clone());
+        let pairs = [
+            (ResourceKind::InstalledKey, key(before), key(now)),
+            (ResourceKind::Webhook, webhook(before), webhook(now)),
+        ];
+        for (kind, old, new) in pairs {
+            if let Some(old) = old.filter(|old| Some(old) != new.as_ref()) {
+                self.releases.push((kind, old, Receipt::AlreadyGone));
+            }
         }
     }
 
@@ -557,49 +570,33 @@ fn backoff(retry: &Retry, attempts: i16) -> Duration {
     pause.mul_f64(fastrand::f64().midpoint(1.0))
 }
 
-/// What a retry leaves of a link that stands still: failed steps begin again, and a link whose
+/// What a retry makes of a link that stands still: failed steps begin again, and a link whose
 /// build failed has its key, webhook and attachment looked at before the next build.
-pub fn prepare_retry(
-    link_steps: &mut [StepRun],
-    facts: &mut crate::link::facts::Facts,
-    status: LinkStatus,
-) {
-    for run in link_steps.iter_mut() {
-        match run.state {
-            StepState::Failed | StepState::Waiting => {
-                run.state = StepState::Waiting;
-                run.attempts = 0;
-                run.next_attempt_at = None;
-            }
-            StepState::UndoFailed => {
-                run.state = StepState::Waiting;
-                run.attempts = 0;
-                run.next_attempt_at = None;
-            }
-            _ => {}
-        }
-    }
-    let reopened: &[StepName] = match status {
-        LinkStatus::BuildFailed => &[
-            StepName::InstallDeployKey,
-            StepName::InstallWebhook,
-            StepName::AttachRepository,
-            StepName::FindBuild,
-            StepName::WatchDeploy,
-        ],
-        LinkStatus::Degraded => &[
-            StepName::InstallWebhook,
-            StepName::ReplayPush,
-            StepName::ProvePush,
-        ],
-        _ => &[],
+pub fn prepare_retry(steps: &mut [StepRun], facts: &mut Facts, status: LinkStatus) {
+    use StepName::{
+        AttachRepository, FindBuild, InstallDeployKey, InstallWebhook, ProvePush, ReplayPush,
+        WatchDeploy,
     };
-    for run in link_steps
-        .iter_mut()
-        .filter(|run| reopened.contains(&run.step))
-    {
-        // Pending in plan order, but begun before: each looks first.
-        run.state = StepState::Pending;
+    let (looked_at, begun_anew): (&[_], &[_]) = match status {
+        LinkStatus::BuildFailed => (
+            &[InstallDeployKey, InstallWebhook, AttachRepository],
+            &[FindBuild, WatchDeploy],
+        ),
+        LinkStatus::Degraded => (&[InstallWebhook], &[ReplayPush, ProvePush]),
+        _ => (&[], &[]),
+    };
+    for run in steps.iter_mut() {
+        if begun_anew.contains(&run.step) {
+            *run = StepRun::pending(run.step);
+        } else if looked_at.contains(&run.step) {
+            // Pending in plan order, but begun before: it looks first.
+            run.state = StepState::Pending;
+        } else if matches!(
+            run.state,
+            StepState::Failed | StepState::Waiting | StepState::UndoFailed
+        ) {
+            run.state = StepState::Waiting;
+        }
         run.attempts = 0;
         run.next_attempt_at = None;
     }
@@ -607,7 +604,5 @@ pub fn prepare_retry(
         facts.ended_build = facts.build.take().map(|build| build.id);
         facts.deploy = None;
     }
-    if matches!(status, LinkStatus::BuildFailed | LinkStatus::Degraded) {
-        facts.proof = None;
-    }
+    facts.proof = facts.proof.take().filter(|_| begun_anew.is_empty());
 }

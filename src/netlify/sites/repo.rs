@@ -26,7 +26,8 @@ pub struct Attach<'a> {
     pub base: &'a str,
     /// Directory of the functions.
     pub functions: &'a str,
-    /// Branches that Netlify builds; empty would mean *every* branch, so the production branch is always added.
+    /// Branches that Netlify builds; empty means *every* branch. Without the production branch Netlify ignores
+    /// pushes to it.
     pub allowed_branches: &'a [String],
     /// Keep Netlify from building until told otherwise.
     pub stop_builds: bool,
@@ -50,7 +51,7 @@ struct Repo<'a> {
     private: bool,
     public_repo: bool,
     deploy_key_id: &'a str,
-    allowed_branches: Vec<&'a str>,
+    allowed_branches: &'a [String],
     #[serde(skip_serializing_if = "str::is_empty")]
     cmd: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -84,7 +85,7 @@ impl<'a> Repo<'a> {
             private: repository.private,
             public_repo: !repository.private,
             deploy_key_id: attach.deploy_key_id,
-            allowed_branches: allowed_branches(&repository.branch, attach.allowed_branches),
+            allowed_branches: attach.allowed_branches,
             cmd: attach.command,
             dir: attach.publish,
             base: attach.base,
@@ -103,14 +104,6 @@ fn repository_id(provider: UpstreamKind, id: &str) -> Option<Value> {
         }
         _ => Some(id.into()),
     }
-}
-
-fn allowed_branches<'a>(production: &'a str, others: &'a [String]) -> Vec<&'a str> {
-    let others = others
-        .iter()
-        .map(String::as_str)
-        .filter(|branch| *branch != production);
-    std::iter::once(production).chain(others).collect()
 }
 
 /// Attaches a repository to a site. Unless `stop_builds`, Netlify then starts a build by itself; attaching again
