@@ -3,6 +3,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::upstream::UpstreamKind;
 
 #[derive(Parser)]
 struct Line {

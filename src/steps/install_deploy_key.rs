@@ -49,7 +49,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
             Some(fact) => Ok(fact),
             None if cx.facts.refused_keys.len() < FRESH_KEYS => Err(Halt::Reopen {
                 step: StepName::ReserveDeployKey,
-                fact: Fact::DeployKeyRefused,
+                fact: Box::new(Fact::DeployKeyRefused),
             }),
             None => Err(error.into()),
         },

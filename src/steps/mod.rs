@@ -97,7 +97,7 @@ pub enum Halt {
         /// What it waits for, for people.
         note: String,
         /// What it learned on the way.
-        fact: Option<Fact>,
+        fact: Option<Box<Fact>>,
     },
     /// A passing failure.
     Retry {
@@ -111,7 +111,7 @@ pub enum Halt {
         /// Which.
         step: StepName,
         /// What was learned.
-        fact: Fact,
+        fact: Box<Fact>,
     },
     /// The end, until somebody acts.
     Stop(Failure),

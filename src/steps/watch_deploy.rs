@@ -32,7 +32,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         Verdict::Running | Verdict::InReview => Err(Halt::Wait {
             after: cx.pace.pause(cx.elapsed),
             note: note(&deploy),
-            fact: Some(Fact::Deploy(deploy)),
+            fact: Some(Box::new(Fact::Deploy(deploy))),
         }),
     }
 }

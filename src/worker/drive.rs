@@ -65,7 +65,7 @@ pub async fn drive(
         if worker.drain.is_cancelled() {
             return let_go(worker, &mut progress, Some(Duration::ZERO)).await;
         }
-        match progress.next() {
+        match progress.what_next() {
             Next::Steps(due) => {
                 if permit.is_none() {
                     permit = worker.slots.clone().acquire_owned().await.ok();

@@ -15,7 +15,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use tokio::{
-    sync::{Mutex, Notify, Semaphore, TryAcquireError},
+    sync::{Mutex, Notify, Semaphore},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -124,11 +124,8 @@ impl Worker {
             Instant::now() + self.settings.lease,
         ));
         self.held.lock().await.insert(link.id, lease.clone());
-        let permit = match self.slots.clone().try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            // A sleeping link woke up and took the slot in between: wait in line.
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
-        };
+        // A sleeping link that woke up may have taken the slot in between: then this one waits in line.
+        let permit = self.slots.clone().try_acquire_owned().ok();
         let worker = self.clone();
         self.tasks.spawn(async move {
             let id = link.id;

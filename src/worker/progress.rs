@@ -162,7 +162,7 @@ impl Progress {
     }
 
     /// What there is to do next. Marks steps that need no work of their own on the way.
-    pub fn next(&mut self) -> Next {
+    pub fn what_next(&mut self) -> Next {
         let due = match self.is_undoing() {
             true => self.due_undo(),
             false => self.due(),
@@ -300,7 +300,7 @@ impl Progress {
                 step: earlier,
                 fact,
             }) => {
-                self.learn(fact);
+                self.learn(*fact);
                 for reopened in [earlier, step] {
                     *self.change(reopened) = StepRun::pending(reopened);
                 }
@@ -398,7 +398,7 @@ impl Progress {
         match halt {
             Halt::Wait { after, note, fact } => {
                 if let Some(fact) = fact {
-                    self.learn(fact);
+                    self.learn(*fact);
                 }
                 self.wait(step, after, &note);
             }
