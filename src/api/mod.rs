@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod connections;
+mod events;
 pub mod extract;
 mod ids;
 pub mod links;
@@ -160,6 +161,7 @@ impl Modify for BearerTokens {
 fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(links::router())
+        .merge(events::router())
         .merge(connections::router())
         .merge(operations::router())
         .split_for_parts()

@@ -23,6 +23,11 @@ impl Cursor {
     pub fn of(item: impl std::fmt::Display) -> Self {
         Self(BASE64_URL_SAFE_NO_PAD.encode(item.to_string()))
     }
+
+    /// The cursor as callers see it.
+    pub fn into_text(self) -> String {
+        self.0
+    }
 }
 
 impl<'a> PageQuery<'a> {
@@ -59,9 +64,14 @@ impl<'a> PageQuery<'a> {
         }
     }
 
+    /// How many items the page holds at most.
+    pub fn limit(&self) -> i64 {
+        self.limit.into()
+    }
+
     /// How many rows to read: one more than the page holds tells whether there is a next one.
     pub fn limit_and_one(&self) -> i64 {
-        i64::from(self.limit) + 1
+        self.limit() + 1
     }
 
     /// Cuts the rows to the page; the cursor of the next one, when there is one.
@@ -72,7 +82,10 @@ impl<'a> PageQuery<'a> {
     ) -> (Vec<T>, Option<String>) {
         let more = rows.len() > usize::from(self.limit);
         rows.truncate(self.limit.into());
-        let next = rows.last().filter(|_| more).map(|last| cursor(last).0);
+        let next = rows
+            .last()
+            .filter(|_| more)
+            .map(|last| cursor(last).into_text());
         (rows, next)
     }
 }
