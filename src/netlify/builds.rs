@@ -1,6 +1,7 @@
 //! Builds: what Netlify starts when a repository is attached, a push arrives, or we ask.
 
 use serde::Deserialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::present;
 use crate::{
@@ -24,6 +25,11 @@ pub struct Build {
 }
 
 impl Build {
+    /// When it began, by Netlify's clock.
+    pub fn made_at(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.created_at.as_deref()?, &Rfc3339).ok()
+    }
+
     /// What a link remembers; `None` for the seconds in which Netlify has not named the deploy yet.
     pub fn fact(&self) -> Option<facts::Build> {
         Some(facts::Build {

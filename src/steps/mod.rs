@@ -54,8 +54,8 @@ pub struct StepContext<'a> {
     pub intent_at: Option<OffsetDateTime>,
     /// How long the step has been under way.
     pub elapsed: Duration,
-    /// An unused deploy key, taken for this link.
-    pub stock: Option<DeployKey>,
+    /// A deploy key that was taken from stock for this link.
+    pub key_at_hand: Option<DeployKey>,
     /// Netlify's ids of every deploy key in the ledger; only for a look after a lost answer.
     pub known_deploy_keys: Vec<String>,
     /// Whether the provider was ever given the link's key.

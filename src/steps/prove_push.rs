@@ -6,7 +6,7 @@
 use super::{Halt, StepContext, Undone, known};
 use crate::{
     link::{
-        facts::{Build, Fact, Proof},
+        facts::{Fact, Proof},
         failure::{Failure, FailureCode},
     },
     netlify::{
@@ -25,11 +25,12 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let proof = known(cx.facts.proof.as_ref(), "replayed push")?;
     let started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
-    let new = started
+    let new: Vec<_> = started
         .iter()
-        .find(|build| !proof.known_builds.contains(&build.id));
-    if let Some((new, build)) = new.and_then(|new| Some((new, new.fact()?))) {
-        return proven(cx, proof, build, new.sha.as_deref()).await;
+        .filter(|build| !proof.known_builds.contains(&build.id))
+        .collect();
+    if !new.is_empty() {
+        return proven(cx, proof, &new).await;
     }
     if cx.elapsed < cx.pace.proof {
         let note = "waits for the replayed push to start a build";
@@ -43,26 +44,28 @@ pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
     Ok(Vec::new())
 }
 
-async fn proven(
-    cx: &StepContext<'_>,
-    proof: &Proof,
-    build: Build,
-    sha: Option<&str>,
-) -> Result<Fact, Halt> {
+async fn proven(cx: &StepContext<'_>, proof: &Proof, new: &[&builds::Build]) -> Result<Fact, Halt> {
     let deployed = cx
         .facts
         .deploy
         .as_ref()
         .and_then(|deploy| deploy.commit_ref.as_deref());
-    let deploy = match sha.is_some() && sha == deployed {
-        true => deploys::cancel(cx.netlify, &build.deploy_id).await?,
-        // Somebody has pushed in the meantime, and wants to see that built.
-        false => deploys::get(cx.netlify, &build.deploy_id).await?,
-    };
-    let level = match deploys::verdict(&deploy) {
-        Verdict::Ready => 3,
-        _ => 2,
-    };
+    let mut seen = None;
+    for (build, named) in new.iter().filter_map(|build| Some((build, build.fact()?))) {
+        let deploy = match build.sha.is_some() && build.sha.as_deref() == deployed {
+            true => deploys::cancel(cx.netlify, &named.deploy_id).await?,
+            // Somebody has pushed in the meantime, and wants to see that built.
+            false => deploys::get(cx.netlify, &named.deploy_id).await?,
+        };
+        let level = if deploys::verdict(&deploy) == Verdict::Ready {
+            3
+        } else {
+            2
+        };
+        seen = Some((named, level));
+    }
+    let (build, level) =
+        seen.ok_or_else(|| Halt::wait(cx.pace.watch_min, "waits for Netlify to name the deploy"))?;
     Ok(Fact::Proof(Proof {
         build: Some(build),
         level,

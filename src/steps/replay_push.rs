@@ -2,13 +2,18 @@
 
 use super::{Halt, StepContext, Undone, known};
 use crate::{
-    link::facts::{Fact, Proof},
-    netlify::builds,
+    link::facts::{Fact, Origin, Proof},
+    netlify::builds::{self, Build},
 };
 
-/// A replay leaves no trace of its own; a doubled one costs a build that `prove_push` cancels.
-pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
-    Ok(None)
+/// A build that began after the interrupted try shows that the replay went out. Without one it is
+/// sent again; should the first one still arrive, `prove_push` cancels both builds.
+pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    let first = known(cx.facts.build.as_ref(), "build")?;
+    let builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
+    let is_new = |build: &Build| build.id != first.id && cx.origin(build.made_at()) == Origin::Made;
+    let (new, known_builds): (Vec<_>, Vec<_>) = builds.into_iter().partition(is_new);
+    Ok((!new.is_empty()).then(|| proof(known_builds)))
 }
 
 /// Notes the newest build and asks for the replay.
@@ -16,11 +21,14 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let known_builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
     cx.provider.replay_push(cx.repository()?, webhook).await?;
-    let proof = Proof {
+    Ok(proof(known_builds))
+}
+
+fn proof(known_builds: Vec<Build>) -> Fact {
+    Fact::Proof(Proof {
         known_builds: known_builds.into_iter().map(|build| build.id).collect(),
         ..Proof::default()
-    };
-    Ok(Fact::Proof(proof))
+    })
 }
 
 /// What was sent cannot be taken back.

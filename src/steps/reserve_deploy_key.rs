@@ -10,9 +10,12 @@ use crate::{
     store::resources::{Receipt, ResourceKind},
 };
 
-/// The one key that was made since the interrupted try began and that no link knows. With several
+/// The key that was taken from stock, else the one that was made since the interrupted try began and that no link knows. With several
 /// it cannot be told which is ours: none is taken.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    if let Some(key) = &cx.key_at_hand {
+        return Ok(Some(Fact::DeployKey(key.clone())));
+    }
     let keys = deploy_keys::list(cx.netlify).await?;
     let mut candidates = keys.into_iter().filter(|key| {
         cx.origin(key.made_at()) == Origin::Made && !cx.known_deploy_keys.contains(&key.id)
@@ -25,7 +28,7 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 /// The key that was taken from stock, else a new one.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    let key = match &cx.stock {
+    let key = match &cx.key_at_hand {
         Some(key) => key.clone(),
         None => deploy_keys::create(cx.netlify).await?.fact(),
     };

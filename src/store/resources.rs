@@ -154,6 +154,27 @@ async fn is_used_by_another(
     Ok(used)
 }
 
+/// The deploy key that an interrupted try took from stock for this link; `refused` ones are used up.
+pub async fn held_key(
+    db: &mut PgConnection,
+    link: Uuid,
+    refused: &[String],
+) -> Result<Option<DeployKey>, StoreError> {
+    let held = sqlx::query!(
+        r#"select external_id, attributes ->> 'public_key' as "public_key!"
+           from resources r join resource_uses u on u.resource_id = r.id
+           where u.link_id = $1 and u.receipt is null and r.kind = 'deploy_key' and external_id <> all($2) limit 1"#,
+        link,
+        refused
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(held.map(|key| DeployKey {
+        id: key.external_id,
+        public_key: key.public_key,
+    }))
+}
+
 /// Takes the oldest unused deploy key of a connection for this link.
 pub async fn take_stock(
     db: &mut PgConnection,

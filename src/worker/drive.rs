@@ -13,7 +13,10 @@ use super::{
     progress::{Next, Progress, Task},
 };
 use crate::{
-    link::{facts::Fact, plan::StepName},
+    link::{
+        facts::{DeployKey, Fact},
+        plan::StepName,
+    },
     steps::{self, Halt, Pace, StepContext, Undone},
     store::{
         Rows, StoreError, begin,
@@ -29,7 +32,7 @@ const NAP: Duration = Duration::from_secs(30);
 /// What the database adds to a round's steps.
 #[derive(Default)]
 struct Supplies {
-    stock: Option<crate::link::facts::DeployKey>,
+    key_at_hand: Option<DeployKey>,
     known_deploy_keys: Vec<String>,
     rights: Vec<(ResourceKind, String, Right)>,
 }
@@ -150,7 +153,7 @@ async fn round(
                 provider_kind: opened.provider_kind,
                 intent_at: *intent_at,
                 elapsed: progress.elapsed(*step),
-                stock: supplies.stock.clone(),
+                key_at_hand: supplies.key_at_hand.clone(),
                 known_deploy_keys: supplies.known_deploy_keys.clone(),
                 key_was_sent: progress
                     .run(StepName::InstallDeployKey)
@@ -225,10 +228,12 @@ async fn save_intents(
     if undoing {
         supplies.rights = resources::rights(&mut tx, id).await?;
     }
-    if due.contains(&StepName::ReserveDeployKey) && !undoing {
-        supplies.stock = resources::take_stock(&mut tx, id, &tenant, connection).await?;
-    }
     if due.contains(&StepName::ReserveDeployKey) {
+        let refused = &progress.link.facts.refused_keys;
+        supplies.key_at_hand = match resources::held_key(&mut tx, id, refused).await? {
+            None if !undoing => resources::take_stock(&mut tx, id, &tenant, connection).await?,
+            held => held,
+        };
         supplies.known_deploy_keys = resources::known_deploy_keys(&mut tx, connection).await?;
     }
     tx.commit().await?;
