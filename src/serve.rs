@@ -15,10 +15,11 @@ use crate::{
     issuer::DevIssuer,
     store::{
         self,
+        bell::Bell,
         embedded::{Embedded, EmbeddedConfig},
     },
     upstream::{Http, Instance},
-    worker::{Doors, Worker, wake::Bell},
+    worker::{Doors, Worker},
 };
 
 /// Connections for requests; the workers have as many of their own, so that neither starves the other.

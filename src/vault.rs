@@ -76,6 +76,11 @@ pub struct DataKey {
     key: KeyBytes,
 }
 
+/// How a connection's row is named in what is authenticated of its credential.
+pub fn connection_row(id: uuid::Uuid) -> String {
+    format!("connections/{id}")
+}
+
 /// A sealed secret, as it is stored: version ‖ nonce ‖ ciphertext ‖ tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed(pub Vec<u8>);

@@ -30,8 +30,7 @@ use crate::{
         data_keys::{self, DataKeyRow},
     },
     upstream::{Credential, UpstreamKind},
-    vault::{DataKey, Purpose, WrappedDataKey},
-    worker::seal_row,
+    vault::{DataKey, Purpose, WrappedDataKey, connection_row},
 };
 
 const NAME_MAX: usize = 100;
@@ -313,7 +312,7 @@ async fn seal(
     let key = data_key(api, db, tenant).await?;
     let sealed = key.seal(
         &credential.to_stored(),
-        &seal_row(connection),
+        &connection_row(connection),
         Purpose::Credential,
     );
     Ok(sealed.map_err(Problem::internal)?.0)

@@ -22,23 +22,24 @@ use super::{
 };
 use crate::{
     link::{
-        conditions::{Condition, StepReport, conditions},
+        conditions::{Condition, conditions},
         facts::{Build, Deploy, Origin, Repository, Site},
         failure::{Evidence, Failure, FailureCode, Fault, Severity, UpstreamTrace},
         plan::{PLAN, StepName},
         request::{LinkRequest, LinkSpec},
-        status::{LinkStatus, StepState},
+        resource::{Receipt, ResourceKind},
+        status::{LinkStatus, StepState, Wanted},
+        step_run::{StepRun, prepare_retry},
     },
     store::{
         Rows, StoreError, begin,
         connections::{self, ConnectionRow},
         events::{self, NewEvent},
-        links::{self, Filter, LinkRow, NewLink, Wanted},
-        resources::{self, Receipt, ResourceKind, ResourceRow},
-        step_runs::{self, StepRun},
+        links::{self, Filter, LinkRow, NewLink},
+        resources::{self, ResourceRow},
+        step_runs,
     },
     upstream::UpstreamKind,
-    worker::progress::prepare_retry,
 };
 
 /// A link as lists show it.
@@ -536,23 +537,12 @@ async fn read(db: &mut sqlx::PgConnection, tenant: &str, id: Uuid) -> Result<Lin
             run.map_or_else(|| StepRun::pending(planned.name), |(_, run)| run.clone())
         })
         .collect();
-    let reports: Vec<_> = runs.iter().map(report).collect();
     Ok(Link {
-        conditions: conditions(&reports),
+        conditions: conditions(&runs),
         steps: runs.into_iter().map(step_view).collect(),
         resources: resources.into_iter().map(resource_view).collect(),
         summary: summary(row),
     })
-}
-
-fn report(run: &StepRun) -> StepReport<'_> {
-    StepReport {
-        step: run.step,
-        state: run.state,
-        failure: run.failure.as_ref(),
-        note: run.note.as_deref(),
-        finished_at: run.finished_at,
-    }
 }
 
 fn summary(row: LinkRow) -> LinkSummary {

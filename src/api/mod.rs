@@ -29,9 +29,9 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     link::{repository_ref::RepositoryRef, request::LinkSpec},
     store::StoreError,
+    store::bell::Bell,
     upstream::{Instance, UpstreamKind},
     vault::KeyRing,
-    worker::wake::Bell,
 };
 use caller::Authenticator;
 use problem::{Problem, ProblemCode, ProblemDocument};

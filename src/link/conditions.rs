@@ -5,9 +5,9 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::{
-    failure::Failure,
     plan::StepName,
     status::{StepState, text_enum},
+    step_run::StepRun,
 };
 
 text_enum! {
@@ -62,21 +62,6 @@ pub enum ConditionStatus {
     Unknown,
 }
 
-/// What a condition is read off.
-#[derive(Debug)]
-pub struct StepReport<'a> {
-    /// Which step.
-    pub step: StepName,
-    /// Where it stands.
-    pub state: StepState,
-    /// Its last failure.
-    pub failure: Option<&'a Failure>,
-    /// What it waits for.
-    pub note: Option<&'a str>,
-    /// When it ended.
-    pub finished_at: Option<OffsetDateTime>,
-}
-
 impl ConditionType {
     const fn step(self) -> StepName {
         match self {
@@ -91,18 +76,18 @@ impl ConditionType {
 }
 
 /// The conditions of a link with these steps.
-pub fn conditions(steps: &[StepReport<'_>]) -> Vec<Condition> {
+pub fn conditions(steps: &[StepRun]) -> Vec<Condition> {
     ConditionType::ALL
         .iter()
         .filter_map(|kind| {
-            let report = steps.iter().find(|report| report.step == kind.step())?;
-            Some(condition(*kind, report))
+            let run = steps.iter().find(|run| run.step == kind.step())?;
+            Some(condition(*kind, run))
         })
         .collect()
 }
 
-fn condition(kind: ConditionType, report: &StepReport<'_>) -> Condition {
-    let status = match report.state {
+fn condition(kind: ConditionType, run: &StepRun) -> Condition {
+    let status = match run.state {
         StepState::Done => ConditionStatus::True,
         StepState::Failed | StepState::Undone => ConditionStatus::False,
         StepState::Pending
@@ -111,16 +96,19 @@ fn condition(kind: ConditionType, report: &StepReport<'_>) -> Condition {
         | StepState::Skipped
         | StepState::UndoFailed => ConditionStatus::Unknown,
     };
-    let failure = report.failure.filter(|_| report.state != StepState::Done);
+    let failure = run
+        .failure
+        .as_ref()
+        .filter(|_| run.state != StepState::Done);
     Condition {
         kind,
         status,
         reason: failure
-            .map_or(report.state.as_str(), |failure| failure.code.as_str())
+            .map_or(run.state.as_str(), |failure| failure.code.as_str())
             .to_owned(),
         message: failure
             .map(|failure| failure.detail.clone())
-            .or_else(|| report.note.map(str::to_owned)),
-        since: report.finished_at,
+            .or_else(|| run.note.clone()),
+        since: run.finished_at,
     }
 }

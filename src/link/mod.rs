@@ -6,4 +6,6 @@ pub mod failure;
 pub mod plan;
 pub mod repository_ref;
 pub mod request;
+pub mod resource;
 pub mod status;
+pub mod step_run;

@@ -145,3 +145,15 @@ text_enum! {
         UndoFailed "undo_failed",
     }
 }
+
+text_enum! {
+    /// What the caller wants a link to be.
+    Wanted {
+        /// Set up and watched.
+        Linked "linked",
+        /// Taken back, with the site if we made it.
+        Unlinked "unlinked",
+        /// Taken back, but the site stays.
+        UnlinkedKeepSite "unlinked_keep_site",
+    }
+}

@@ -3,8 +3,8 @@
 use super::{Halt, StepContext, Undone};
 use crate::{
     link::facts::{Attachment, Fact},
+    link::resource::{ResourceKind, Right},
     netlify::sites::{self, Attach, Site},
-    store::resources::{ResourceKind, Right},
 };
 
 /// The site knows our repository, branch and key already. A second attaching would build again.

@@ -2,12 +2,12 @@
 
 use super::{Halt, StepContext, Undone, remove};
 use crate::{
+    link::resource::{Receipt, ResourceKind},
     link::{
         facts::{Fact, Origin},
         failure::FailureCode,
     },
     netlify::sites::{self, NewSite, Site},
-    store::resources::{Receipt, ResourceKind},
 };
 
 /// The site with our name, when it can only be ours: visible to our credential, and bare or with

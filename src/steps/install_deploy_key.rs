@@ -2,12 +2,12 @@
 
 use super::{Halt, StepContext, Undone, remove};
 use crate::{
+    link::resource::ResourceKind,
     link::{
         facts::{Fact, InstalledKey, Origin},
         failure::FailureCode,
         plan::StepName,
     },
-    store::resources::ResourceKind,
 };
 
 /// Fresh keys that a link may try after the first was in use elsewhere.

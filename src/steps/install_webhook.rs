@@ -3,8 +3,8 @@
 use super::{Halt, StepContext, Undone, remove};
 use crate::{
     link::facts::{Fact, Origin},
+    link::resource::ResourceKind,
     netlify,
-    store::resources::ResourceKind,
 };
 
 /// A webhook with Netlify's address is there, and nothing is wrong with it.

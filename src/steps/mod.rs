@@ -25,6 +25,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
+    link::resource::{Receipt, ResourceKind, Right},
     link::{
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
@@ -32,7 +33,6 @@ use crate::{
         request::LinkSpec,
     },
     providers::Provider,
-    store::resources::{Receipt, ResourceKind, Right},
     upstream::{Access, Class, UpstreamError, UpstreamKind},
 };
 

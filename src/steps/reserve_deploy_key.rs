@@ -6,8 +6,8 @@
 use super::{Halt, StepContext, Undone, remove};
 use crate::{
     link::facts::{Fact, Origin},
+    link::resource::{Receipt, ResourceKind},
     netlify::deploy_keys,
-    store::resources::{Receipt, ResourceKind},
 };
 
 /// The key that was taken from stock, else the one that was made since the interrupted try began and that no link knows. With several

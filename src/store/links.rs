@@ -10,27 +10,17 @@ use uuid::Uuid;
 use super::{
     StoreError,
     events::{self, NewEvent},
-    resources::{self, Entry, Receipt, ResourceKind},
-    step_runs::{self, StepRun},
+    resources::{self, Entry},
+    step_runs,
 };
 use crate::link::{
     facts::Facts,
     failure::Failure,
     request::LinkSpec,
-    status::{LinkStatus, text_enum},
+    resource::{Receipt, ResourceKind},
+    status::{LinkStatus, Wanted},
+    step_run::StepRun,
 };
-
-text_enum! {
-    /// What the caller wants a link to be.
-    Wanted {
-        /// Set up and watched.
-        Linked "linked",
-        /// Taken back, with the site if we made it.
-        Unlinked "unlinked",
-        /// Taken back, but the site stays.
-        UnlinkedKeepSite "unlinked_keep_site",
-    }
-}
 
 /// A link to be accepted.
 #[derive(Debug)]

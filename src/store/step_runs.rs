@@ -1,51 +1,10 @@
 //! Table `step_runs`: one row per step of a link.
 
 use sqlx::{PgConnection, types::Json};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::link::{failure::Failure, plan::StepName, status::StepState};
-
-/// One step of one link.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepRun {
-    /// Which step.
-    pub step: StepName,
-    /// Where it stands.
-    pub state: StepState,
-    /// Tries that ended in an error since the last retry.
-    pub attempts: i16,
-    /// Set before an effect, cleared with its outcome.
-    pub intent_at: Option<OffsetDateTime>,
-    /// When to try or look again, in database time.
-    pub next_attempt_at: Option<OffsetDateTime>,
-    /// The last failure.
-    pub failure: Option<Failure>,
-    /// What it waits for, or how its undo ended.
-    pub note: Option<String>,
-    /// When it was first begun.
-    pub started_at: Option<OffsetDateTime>,
-    /// When it ended.
-    pub finished_at: Option<OffsetDateTime>,
-}
-
-impl StepRun {
-    /// A step that has not begun.
-    pub const fn pending(step: StepName) -> Self {
-        Self {
-            step,
-            state: StepState::Pending,
-            attempts: 0,
-            intent_at: None,
-            next_attempt_at: None,
-            failure: None,
-            note: None,
-            started_at: None,
-            finished_at: None,
-        }
-    }
-}
+use crate::link::{failure::Failure, step_run::StepRun};
 
 /// Steps of these links, in no order.
 pub async fn of_links(

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::{
     link::failure::{Failure, FailureCode},
@@ -16,7 +15,7 @@ use crate::{
         links::LeasedLink,
     },
     upstream::{Access, Credential, Http, Instance, UpstreamKind},
-    vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey},
+    vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey, connection_row},
 };
 
 /// Everything that is needed to call upstreams on behalf of tenants.
@@ -103,16 +102,15 @@ impl Doors {
         let instance =
             instance.ok_or_else(|| closed(format!("{} is no longer configured", row.host)))?;
         let plain = key
-            .open(&Sealed(row.sealed), &seal_row(row.id), Purpose::Credential)
+            .open(
+                &Sealed(row.sealed),
+                &connection_row(row.id),
+                Purpose::Credential,
+            )
             .map_err(closed)?;
         let credential = Credential::from_stored(&row.credential_type, &plain).map_err(closed)?;
         Ok((instance.clone(), credential))
     }
-}
-
-/// How a connection's row is named in what is authenticated of its credential.
-pub fn seal_row(id: Uuid) -> String {
-    format!("connections/{id}")
 }
 
 fn closed(why: impl std::fmt::Display) -> Failure {

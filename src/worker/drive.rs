@@ -16,12 +16,14 @@ use crate::{
     link::{
         facts::{DeployKey, Fact},
         plan::StepName,
+        resource::{ResourceKind, Right},
+        status::Wanted,
     },
     steps::{self, Halt, Pace, StepContext, Undone},
     store::{
         Rows, StoreError, begin,
         links::{self, LeasedLink, Round, Then},
-        resources::{self, Entry, ResourceKind, Right},
+        resources::{self, Entry},
     },
 };
 
@@ -160,7 +162,7 @@ async fn round(
                     .started_at
                     .is_some(),
                 rights: supplies.rights.clone(),
-                keep_site: progress.link.wanted == links::Wanted::UnlinkedKeepSite,
+                keep_site: progress.link.wanted == Wanted::UnlinkedKeepSite,
                 pace,
             };
             perform(*step, *task, cx, &progress.link, opened)

@@ -5,7 +5,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::store::links::Wanted;
+use crate::link::status::Wanted;
 
 /// Shared between the task that drives a link and the heartbeat that keeps its lease.
 #[derive(Debug)]

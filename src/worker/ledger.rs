@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::doors::Opened;
 use crate::{
-    link::facts::{Fact, Origin},
-    store::{
-        links::LeasedLink,
-        resources::{Entry, ResourceKind},
+    link::{
+        facts::{Fact, Origin},
+        resource::ResourceKind,
     },
+    store::{links::LeasedLink, resources::Entry},
 };
 
 /// The ledger's entry for a fact; facts that are no objects have none.

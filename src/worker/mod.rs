@@ -8,8 +8,7 @@ mod doors;
 mod drive;
 mod lease;
 mod ledger;
-pub mod progress;
-pub mod wake;
+mod progress;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,7 +20,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-pub use doors::{Doors, seal_row};
+pub use doors::Doors;
 use lease::Lease;
 
 use crate::{

@@ -15,15 +15,12 @@ use crate::{
         facts::{Fact, Facts},
         failure::{Failure, FailureCode},
         plan::{Nature, PLAN, StepName},
-        status::{LinkStatus, StepState},
+        resource::{Receipt, ResourceKind},
+        status::{LinkStatus, StepState, Wanted},
+        step_run::StepRun,
     },
     steps::{Halt, Undone},
-    store::{
-        events::NewEvent,
-        links::{LeasedLink, Wanted},
-        resources::{Entry, Receipt, ResourceKind},
-        step_runs::StepRun,
-    },
+    store::{events::NewEvent, links::LeasedLink, resources::Entry},
 };
 
 /// Lives that a link may cost before it is parked.
@@ -568,41 +565,4 @@ fn backoff(retry: &Retry, attempts: i16) -> Duration {
     let doublings = u32::from(attempts.unsigned_abs() - 1).min(20);
     let pause = retry.base.saturating_mul(1 << doublings).min(retry.max);
     pause.mul_f64(fastrand::f64().midpoint(1.0))
-}
-
-/// What a retry makes of a link that stands still: failed steps begin again, and a link whose
-/// build failed has its key, webhook and attachment looked at before the next build.
-pub fn prepare_retry(steps: &mut [StepRun], facts: &mut Facts, status: LinkStatus) {
-    use StepName::{
-        AttachRepository, FindBuild, InstallDeployKey, InstallWebhook, ProvePush, ReplayPush,
-        WatchDeploy,
-    };
-    let (looked_at, begun_anew): (&[_], &[_]) = match status {
-        LinkStatus::BuildFailed => (
-            &[InstallDeployKey, InstallWebhook, AttachRepository],
-            &[FindBuild, WatchDeploy],
-        ),
-        LinkStatus::Degraded => (&[InstallWebhook], &[ReplayPush, ProvePush]),
-        _ => (&[], &[]),
-    };
-    for run in steps.iter_mut() {
-        if begun_anew.contains(&run.step) {
-            *run = StepRun::pending(run.step);
-        } else if looked_at.contains(&run.step) {
-            // Pending in plan order, but begun before: it looks first.
-            run.state = StepState::Pending;
-        } else if matches!(
-            run.state,
-            StepState::Failed | StepState::Waiting | StepState::UndoFailed
-        ) {
-            run.state = StepState::Waiting;
-        }
-        run.attempts = 0;
-        run.next_attempt_at = None;
-    }
-    if status == LinkStatus::BuildFailed {
-        facts.ended_build = facts.build.take().map(|build| build.id);
-        facts.deploy = None;
-    }
-    facts.proof = facts.proof.take().filter(|_| begun_anew.is_empty());
 }

@@ -1,0 +1,87 @@
+//! A step of a link as it stands, and what a retry makes of it.
+
+use time::OffsetDateTime;
+
+use super::{
+    facts::Facts,
+    failure::Failure,
+    plan::StepName,
+    status::{LinkStatus, StepState},
+};
+
+/// One step of one link.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRun {
+    /// Which step.
+    pub step: StepName,
+    /// Where it stands.
+    pub state: StepState,
+    /// Tries that ended in an error since the last retry.
+    pub attempts: i16,
+    /// Set before an effect, cleared with its outcome.
+    pub intent_at: Option<OffsetDateTime>,
+    /// When to try or look again, in database time.
+    pub next_attempt_at: Option<OffsetDateTime>,
+    /// The last failure.
+    pub failure: Option<Failure>,
+    /// What it waits for, or how its undo ended.
+    pub note: Option<String>,
+    /// When it was first begun.
+    pub started_at: Option<OffsetDateTime>,
+    /// When it ended.
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+impl StepRun {
+    /// A step that has not begun.
+    pub const fn pending(step: StepName) -> Self {
+        Self {
+            step,
+            state: StepState::Pending,
+            attempts: 0,
+            intent_at: None,
+            next_attempt_at: None,
+            failure: None,
+            note: None,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+}
+
+/// What a retry makes of a link that stands still: failed steps begin again, and a link whose
+/// build failed has its key, webhook and attachment looked at before the next build.
+pub fn prepare_retry(steps: &mut [StepRun], facts: &mut Facts, status: LinkStatus) {
+    use StepName::{
+        AttachRepository, FindBuild, InstallDeployKey, InstallWebhook, ProvePush, ReplayPush,
+        WatchDeploy,
+    };
+    let (looked_at, begun_anew): (&[_], &[_]) = match status {
+        LinkStatus::BuildFailed => (
+            &[InstallDeployKey, InstallWebhook, AttachRepository],
+            &[FindBuild, WatchDeploy],
+        ),
+        LinkStatus::Degraded => (&[InstallWebhook], &[ReplayPush, ProvePush]),
+        _ => (&[], &[]),
+    };
+    for run in steps.iter_mut() {
+        if begun_anew.contains(&run.step) {
+            *run = StepRun::pending(run.step);
+        } else if looked_at.contains(&run.step) {
+            // Pending in plan order, but begun before: it looks first.
+            run.state = StepState::Pending;
+        } else if matches!(
+            run.state,
+            StepState::Failed | StepState::Waiting | StepState::UndoFailed
+        ) {
+            run.state = StepState::Waiting;
+        }
+        run.attempts = 0;
+        run.next_attempt_at = None;
+    }
+    if status == LinkStatus::BuildFailed {
+        facts.ended_build = facts.build.take().map(|build| build.id);
+        facts.deploy = None;
+    }
+    facts.proof = facts.proof.take().filter(|_| begun_anew.is_empty());
+}
