@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, Api, caller::Authenticator},
+    api::{self, Api, caller::Authenticator, feed::Feed},
     config::{Config, Database, Role},
     issuer::DevIssuer,
     store::{
@@ -24,6 +24,8 @@ use crate::{
 
 /// Connections for requests; the workers have as many of their own, so that neither starves the other.
 const POOL_SIZE: u32 = 10;
+/// One connection listens for wake-ups, one sends them.
+const BELL_POOL_SIZE: u32 = 2;
 
 /// Serves until told to stop, then lets go of everything in order: no new requests and links,
 /// what is under way ends or is let go of, connections close, our own Postgres stops.
@@ -74,6 +76,8 @@ async fn with_database(
     let drain = stop_signal()?;
     let bell = Bell::default();
     let mut parts = JoinSet::new();
+    let wires = store::connect(url, "linkbroker-bell", BELL_POOL_SIZE).await?;
+    let carried = tokio::spawn(bell.clone().connect(wires, CancellationToken::new()));
     if config.role != Role::Api {
         let pool = store::connect(url, "linkbroker-worker", POOL_SIZE).await?;
         start_workers(config, pool, &bell, &drain, &mut parts)?;
@@ -82,7 +86,9 @@ async fn with_database(
         let pool = store::connect(url, "linkbroker-api", POOL_SIZE).await?;
         start_api(config, pool, &bell, metrics, &drain, &mut parts).await?;
     }
-    watch(parts, &drain, config.workers.drain).await
+    let watched = watch(parts, &drain, config.workers.drain).await;
+    carried.abort();
+    watched
 }
 
 fn start_workers(
@@ -94,19 +100,14 @@ fn start_workers(
 ) -> anyhow::Result<()> {
     let doors = Doors::new(Http::new()?, instances(config), config.key_ring()?);
     let worker = Worker::new(
-        pool.clone(),
+        pool,
         doors,
         config.workers.clone(),
-        bell.here(),
+        bell.clone(),
         drain.clone(),
     );
-    let (bell, drain) = (bell.clone(), drain.clone());
     parts.spawn(async move {
-        tokio::select! {
-            () = worker.run() => {}
-            () = bell.receive(pool, CancellationToken::new()) => {}
-        }
-        tracing::debug!(drained = drain.is_cancelled(), "workers ended");
+        worker.run().await;
         Ok(())
     });
     Ok(())
@@ -124,8 +125,10 @@ async fn start_api(
     if config.dev {
         issuers.push(DevIssuer::open(&config.data_dir)?.trusted());
     }
+    let feed = Feed::new(pool.clone(), drain.clone());
     let api = Api {
-        pool: pool.clone(),
+        feed: feed.clone(),
+        pool,
         bell: bell.clone(),
         key_ring: config.key_ring()?,
         instances: instances(config),
@@ -137,15 +140,14 @@ async fn start_api(
         .await
         .with_context(|| format!("listening on {}", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    let (bell, drain) = (bell.clone(), drain.clone());
+    let stop = drain.clone();
     parts.spawn(async move {
-        let sender = tokio::spawn(bell.send(pool, drain.clone()));
         axum::serve(listener, api::router(api))
-            .with_graceful_shutdown(drain.cancelled_owned())
+            .with_graceful_shutdown(stop.cancelled_owned())
             .await?;
-        sender.await?;
         Ok(())
     });
+    tokio::spawn(feed.follow(bell.clone()));
     Ok(())
 }
 

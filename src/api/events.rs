@@ -83,14 +83,16 @@ async fn list(
     let last = rows.last().map(|row| Cursor::of(row.id).into_text());
     Ok(Json(EventPage {
         next_cursor: last.or(query.cursor),
-        events: rows.into_iter().map(event).collect(),
+        events: rows.into_iter().map(Into::into).collect(),
     }))
 }
 
-fn event(row: EventRow) -> Event {
-    Event {
-        at: row.at,
-        kind: row.kind,
-        detail: row.detail,
+impl From<EventRow> for Event {
+    fn from(row: EventRow) -> Self {
+        Self {
+            at: row.at,
+            kind: row.kind,
+            detail: row.detail,
+        }
     }
 }

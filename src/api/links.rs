@@ -308,7 +308,7 @@ async fn create(
     }
     let view = read(&mut tx, tenant, link.id).await?;
     tx.commit().await?;
-    api.bell.ring();
+    api.bell.due();
     Ok(accepted(&view))
 }
 
@@ -411,7 +411,8 @@ async fn unlink(
     }
     let view = read(&mut tx, tenant, id).await?;
     tx.commit().await?;
-    api.bell.ring();
+    api.bell.due();
+    api.bell.changed(id);
     Ok(accepted(&view))
 }
 
@@ -462,7 +463,8 @@ async fn retry(
     events::append(&mut tx, id, tenant, &[asked]).await?;
     let view = read(&mut tx, tenant, id).await?;
     tx.commit().await?;
-    api.bell.ring();
+    api.bell.due();
+    api.bell.changed(id);
     Ok(accepted(&view))
 }
 
@@ -526,7 +528,11 @@ async fn taken(api: &Api, link: &NewLink, error: StoreError) -> Problem {
     }
 }
 
-async fn read(db: &mut sqlx::PgConnection, tenant: &str, id: Uuid) -> Result<Link, Problem> {
+pub(super) async fn read(
+    db: &mut sqlx::PgConnection,
+    tenant: &str,
+    id: Uuid,
+) -> Result<Link, Problem> {
     let row = links::get(db, tenant, id).await?.ok_or_else(not_found)?;
     let runs = step_runs::of_links(db, &[id]).await?;
     let resources = resources::of_link(db, tenant, id).await?;

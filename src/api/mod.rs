@@ -7,6 +7,7 @@ pub mod caller;
 pub mod connections;
 mod events;
 pub mod extract;
+pub mod feed;
 mod ids;
 pub mod links;
 mod operations;
@@ -34,6 +35,7 @@ use crate::{
     vault::KeyRing,
 };
 use caller::Authenticator;
+use feed::Feed;
 use problem::{Problem, ProblemCode, ProblemDocument};
 
 /// What every handler may use.
@@ -41,7 +43,9 @@ use problem::{Problem, ProblemCode, ProblemDocument};
 pub struct Api {
     /// Connections for requests, apart from the workers'.
     pub pool: PgPool,
-    /// Wakes the workers.
+    /// Links that readers wait for.
+    pub feed: Arc<Feed>,
+    /// Wakes workers and readers.
     pub bell: Bell,
     /// Seals credentials.
     pub key_ring: KeyRing,

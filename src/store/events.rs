@@ -54,6 +54,27 @@ pub async fn append(
     Ok(())
 }
 
+/// The newest events of a link, oldest first.
+pub async fn newest(
+    db: &mut PgConnection,
+    tenant: &str,
+    link: Uuid,
+    limit: i64,
+) -> Result<Vec<EventRow>, StoreError> {
+    let mut rows = sqlx::query_as!(
+        EventRow,
+        r#"select id, at, type as kind, detail from events
+           where tenant = $1 and link_id = $2 order by id desc limit $3"#,
+        tenant,
+        link,
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    rows.reverse();
+    Ok(rows)
+}
+
 /// Events of a link after a cursor, oldest first.
 pub async fn list(
     db: &mut PgConnection,

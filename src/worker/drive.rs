@@ -239,6 +239,7 @@ async fn save_intents(
         supplies.known_deploy_keys = resources::known_deploy_keys(&mut tx, connection).await?;
     }
     tx.commit().await?;
+    worker.bell.changed(id);
     Ok(supplies)
 }
 
@@ -247,6 +248,7 @@ async fn save(worker: &Worker, progress: &mut Progress, then: Then) -> Result<()
     let mut tx = begin(&worker.pool, Rows::Of(&tenant)).await?;
     write(&mut tx, progress, then).await?;
     tx.commit().await?;
+    worker.bell.changed(progress.link.id);
     Ok(())
 }
 

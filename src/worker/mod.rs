@@ -14,7 +14,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use tokio::{
-    sync::{Mutex, Notify, Semaphore},
+    sync::{Mutex, Semaphore},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,6 +27,7 @@ use crate::{
     config::Workers,
     store::{
         Rows, StoreError, begin,
+        bell::Bell,
         links::{self, LeasedLink},
     },
 };
@@ -41,7 +42,7 @@ pub struct Worker {
     pool: PgPool,
     doors: Doors,
     settings: Workers,
-    wake: Arc<Notify>,
+    bell: Bell,
     slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
@@ -49,12 +50,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker that has not begun. `wake` rings when a link may have become due.
+    /// A worker that has not begun.
     pub fn new(
         pool: PgPool,
         doors: Doors,
         settings: Workers,
-        wake: Arc<Notify>,
+        bell: Bell,
         drain: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -63,7 +64,7 @@ impl Worker {
             doors,
             slots: Arc::new(Semaphore::new(settings.in_flight)),
             settings,
-            wake,
+            bell,
             held: Mutex::default(),
             drain,
             tasks: TaskTracker::new(),
@@ -73,9 +74,10 @@ impl Worker {
     /// Works until told to drain, then until every link in hand has been let go of.
     pub async fn run(self: Arc<Self>) {
         let heartbeat = tokio::spawn(self.clone().keep_leases());
+        let due = self.bell.when_due();
         while !self.drain.is_cancelled() {
             // Subscribed before the look, so that a wake-up during it is not lost.
-            let woken = self.wake.notified();
+            let woken = due.notified();
             let pause = match self.take_due().await {
                 Ok(pause) => pause,
                 Err(error) => {
@@ -141,7 +143,8 @@ impl Worker {
                 held.remove(&id);
             }
             drop(held);
-            worker.wake.notify_one();
+            // A slot is free, and a link that was let go of may be due.
+            worker.bell.when_due().notify_one();
         });
     }
 
