@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     events::Event,
-    links::{Link, read},
+    links::view::{Link, read},
     problem::{Problem, ProblemCode},
 };
 use crate::store::{

@@ -1,14 +1,16 @@
 //! `/links`: create, list, read, retry and unlink.
 
+pub mod view;
+
 use axum::{
+    body::Bytes,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::{AppendHeaders, IntoResponse, Response},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
-use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -18,200 +20,27 @@ use super::{
     extract::{Json, Path, Query},
     ids::{self, Prefix},
     page::{Cursor, PageQuery},
-    problem::{BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode},
+    polling::{self, Wait},
+    problem::{
+        BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, ProblemDocument,
+    },
 };
 use crate::{
     link::{
-        conditions::{Condition, conditions},
-        facts::{Build, Deploy, Origin, Repository, Site},
-        failure::{Evidence, Failure, FailureCode, Fault, Severity, UpstreamTrace},
-        plan::{PLAN, StepName},
-        request::{LinkRequest, LinkSpec},
-        resource::{Receipt, ResourceKind},
-        status::{LinkStatus, StepState, Wanted},
+        request::{FieldError, LinkRequest},
+        status::{LinkStatus, Wanted},
         step_run::{StepRun, prepare_retry},
     },
     store::{
         Rows, StoreError, begin,
         connections::{self, ConnectionRow},
         events::{self, NewEvent},
-        links::{self, Filter, LinkRow, NewLink},
-        resources::{self, ResourceRow},
+        links::{self, Filter, NewLink},
         step_runs,
     },
     upstream::UpstreamKind,
 };
-
-/// A link as lists show it.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct LinkSummary {
-    /// Its id.
-    #[schema(example = "lnk_019302f0c1b47cc2a1f5d3e8b7a69c01")]
-    pub id: String,
-    /// The caller's own name for it.
-    #[serde(rename = "ref")]
-    pub reference: Option<String>,
-    /// The caller's own labels.
-    pub labels: serde_json::Value,
-    /// Where it stands.
-    pub status: LinkStatus,
-    /// One more with every change; also the ETag.
-    pub version: i64,
-    /// When to read it again, in milliseconds; absent when nothing will change by itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub poll_after_ms: Option<u32>,
-    /// What was asked for, with every default that is known.
-    pub request: RequestView,
-    /// The repository, once it was looked up.
-    pub repository: Option<Repository>,
-    /// The site, once it was made.
-    pub site: Option<Site>,
-    /// The first build, in Netlify's own words.
-    pub build: Option<Build>,
-    /// The deploy that it makes, in Netlify's own words.
-    pub deploy: Option<Deploy>,
-    /// Why it stands still, when it does.
-    pub diagnosis: Option<Diagnosis>,
-    /// How far it is proven that a push builds the site.
-    pub verification: Verification,
-    /// When it was accepted.
-    #[serde(with = "time::serde::rfc3339")]
-    pub created_at: OffsetDateTime,
-    /// When it changed last.
-    #[serde(with = "time::serde::rfc3339")]
-    pub updated_at: OffsetDateTime,
-}
-
-/// A link with everything that is known of it.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct Link {
-    /// What lists show too.
-    #[serde(flatten)]
-    pub summary: LinkSummary,
-    /// Its steps, in the order of the plan.
-    pub steps: Vec<StepView>,
-    /// What is true of it now.
-    pub conditions: Vec<Condition>,
-    /// The external objects that it leans on or has let go of.
-    pub resources: Vec<ResourceView>,
-}
-
-/// What was asked for, with every default that is known.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct RequestView {
-    /// Host and path of the repository.
-    #[schema(example = "github.com/acme/docs")]
-    pub repository: String,
-    /// Branch that the caller named.
-    pub branch: Option<String>,
-    /// Name of the site, fixed when the link was accepted.
-    pub site_name: String,
-    /// Team that the caller named.
-    pub team: Option<String>,
-    /// How Netlify builds.
-    pub build: crate::link::request::BuildSettings,
-    /// How Netlify gets at the repository.
-    pub access: crate::link::request::AccessMode,
-    /// What has to be seen before the link says `live`.
-    pub verify: crate::link::request::Verify,
-    /// Branches that Netlify deploys; absent means the production branch alone.
-    pub allowed_branches: Option<Vec<String>>,
-    /// Connections that are used.
-    pub connections: crate::link::request::ConnectionNames,
-}
-
-/// Why a link stands still.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct Diagnosis {
-    /// Entry of the failure catalogue.
-    pub code: FailureCode,
-    /// What is wrong, for people.
-    pub title: String,
-    /// What happened in this case.
-    pub detail: String,
-    /// Who has to act.
-    pub fault: Fault,
-    /// Whether `retry` can help once the cause is mended.
-    pub retryable: bool,
-    /// What to do about it.
-    pub remedy: String,
-    /// What the verdict rests on.
-    pub evidence: Vec<Evidence>,
-    /// The upstream call that showed it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<UpstreamTrace>,
-}
-
-/// How far it is proven that a push to the repository builds the site.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct Verification {
-    /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
-    pub level: u8,
-    /// Build that the proving push started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub build: Option<Build>,
-}
-
-/// One step of a link.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct StepView {
-    /// Which.
-    pub name: StepName,
-    /// Where it stands.
-    pub state: StepState,
-    /// Tries that ended in an error since the last retry.
-    pub attempts: i16,
-    /// When it is tried or looked at again.
-    #[serde(
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub next_attempt_at: Option<OffsetDateTime>,
-    /// What it waits for, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Its last failure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
-    /// When it was begun.
-    #[serde(
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub started_at: Option<OffsetDateTime>,
-    /// When it ended.
-    #[serde(
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub finished_at: Option<OffsetDateTime>,
-}
-
-/// An external object of a link.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct ResourceView {
-    /// What it is.
-    pub kind: ResourceKind,
-    /// The upstream's id.
-    pub id: String,
-    /// Where it lives.
-    pub host: String,
-    /// Who made it.
-    pub origin: Origin,
-    /// What became of it; absent while the link leans on it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
-}
-
-/// A page of links, newest first.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct LinkPage {
-    /// The links.
-    pub links: Vec<LinkSummary>,
-    /// Cursor of the next page; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
+use view::{Link, LinkPage, read, summary};
 
 /// Which links to list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -230,6 +59,17 @@ pub struct ListQuery {
     limit: Option<u8>,
     /// Where the last page ended.
     cursor: Option<String>,
+}
+
+/// How to read a link.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ReadQuery {
+    /// Seconds to wait for news, 0 to 30.
+    wait: Option<u8>,
+    /// Version that is known.
+    after: Option<i64>,
 }
 
 /// How to unlink.
@@ -255,16 +95,21 @@ pub fn router() -> OpenApiRouter<Api> {
 /// Answers at once; the setup goes on in the background. Poll the `Location` until `poll_after_ms`
 /// is absent.
 #[utoipa::path(post, path = "/links", tag = "links", operation_id = "createLink", request_body = LinkRequest,
-    responses((status = 202, description = "Accepted: poll the link", body = Link,
+    params(("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the link is settled, at the latest after N seconds (cut to 30)")),
+    responses((status = 201, description = "Accepted, and settled within the time of `Prefer: wait=N`", body = Link,
+        headers(("Location" = String, description = "Address of the link"),
+                ("ETag" = String, description = "Version of the link"))),
+        (status = 202, description = "Accepted: poll the link", body = Link,
         headers(("Location" = String, description = "Address of the link"),
                 ("ETag" = String, description = "Version of the link"),
                 ("Retry-After" = u32, description = "When to read it, in seconds"))),
         (status = 409, description = "A link with this ref or site exists; `Location` says where",
-         body = super::problem::ProblemDocument, content_type = "application/problem+json"),
+         body = ProblemDocument, content_type = "application/problem+json"),
         CallerProblems, BodyProblems))]
 async fn create(
     State(api): State<Api>,
     caller: Caller,
+    headers: HeaderMap,
     Json(request): Json<LinkRequest>,
 ) -> Result<Response, Problem> {
     caller.require(Scope::LinksWrite)?;
@@ -309,7 +154,30 @@ async fn create(
     let view = read(&mut tx, tenant, link.id).await?;
     tx.commit().await?;
     api.bell.due();
-    Ok(accepted(&view))
+    match Wait::asked(None, &headers)? {
+        Some(wait) => settled_in_time(&api, tenant, link.id, wait).await,
+        None => Ok(accepted(&view)),
+    }
+}
+
+/// 201 for a link that came to rest in time, else 202 with what is known by then.
+async fn settled_in_time(
+    api: &Api,
+    tenant: &str,
+    id: Uuid,
+    wait: Wait,
+) -> Result<Response, Problem> {
+    let mut link = api.feed.subscribe(tenant, id).await?;
+    let found = link
+        .wait_for(wait.patience(), |now| now.link.summary.is_settled())
+        .await;
+    let status = match found.link.summary.is_settled() {
+        true => StatusCode::CREATED,
+        false => StatusCode::ACCEPTED,
+    };
+    let location = [(header::LOCATION, location(&found.link.summary.id))];
+    let answer = polling::answer(&found.link.summary, found.json.clone(), None);
+    Ok((status, location, wait.applied(), answer).into_response())
 }
 
 /// List links
@@ -341,12 +209,16 @@ async fn list(
 
 /// Read a link
 ///
-/// With `If-None-Match` the answer is 304 while nothing has changed.
+/// With `If-None-Match` the answer is 304 while nothing has changed. With `wait` (or `Prefer: wait=N`)
+/// the answer comes when the version is newer than `after` (or than the one in `If-None-Match`; without
+/// either, when the link is settled), at the latest after that many seconds.
 #[utoipa::path(get, path = "/links/{id}", tag = "links", operation_id = "getLink",
-    params(("id" = String, Path, description = "Id of the link"),
-           ("If-None-Match" = Option<String>, Header, description = "ETag of the version that is known")),
+    params(("id" = String, Path, description = "Id of the link"), ReadQuery,
+           ("If-None-Match" = Option<String>, Header, description = "ETag of the version that is known"),
+           ("Prefer" = Option<String>, Header, description = "`wait=N`: the same as the query's `wait`, cut to 30")),
     responses((status = 200, description = "The link", body = Link,
         headers(("ETag" = String, description = "Version of the link"),
+                ("Preference-Applied" = String, description = "The wait that was heeded"),
                 ("Retry-After" = u32, description = "When to read it again, in seconds; absent when it is settled"))),
         (status = 304, description = "Nothing has changed since that version"),
         CallerProblems, ObjectProblems))]
@@ -354,23 +226,28 @@ async fn get(
     State(api): State<Api>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(query): Query<ReadQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.require(Scope::LinksRead)?;
     let id = ids::parse(Prefix::Link, &id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
-    let link = read(&mut tx, tenant, id).await?;
-    let known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
-    let answer = match known {
-        Some(known) if names_version(known, link.summary.version) => {
-            StatusCode::NOT_MODIFIED.into_response()
-        }
-        _ => Json(&link).into_response(),
+    let known = polling::known_version(&headers);
+    let Some(wait) = Wait::asked(query.wait, &headers)? else {
+        let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+        let link = read(&mut tx, tenant, id).await?;
+        return Ok(polling::answer(&link.summary, json_of(&link)?, known));
     };
-    Ok((polling_headers(&link.summary), answer).into_response())
+    let after = query.after.or(known);
+    let mut link = api.feed.subscribe(tenant, id).await?;
+    let found = link
+        .wait_for(wait.patience(), |now| match after {
+            Some(version) => now.link.summary.version > version,
+            None => now.link.summary.is_settled(),
+        })
+        .await;
+    let answer = polling::answer(&found.link.summary, found.json.clone(), known);
+    Ok((wait.applied(), answer).into_response())
 }
 
 /// Unlink
@@ -425,7 +302,7 @@ async fn unlink(
     params(("id" = String, Path, description = "Id of the link")),
     responses((status = 202, description = "Accepted: poll the link", body = Link),
         (status = 409, description = "The link does not stand still",
-         body = super::problem::ProblemDocument, content_type = "application/problem+json"),
+         body = ProblemDocument, content_type = "application/problem+json"),
         CallerProblems, ObjectProblems))]
 async fn retry(
     State(api): State<Api>,
@@ -528,125 +405,12 @@ async fn taken(api: &Api, link: &NewLink, error: StoreError) -> Problem {
     }
 }
 
-pub(super) async fn read(
-    db: &mut sqlx::PgConnection,
-    tenant: &str,
-    id: Uuid,
-) -> Result<Link, Problem> {
-    let row = links::get(db, tenant, id).await?.ok_or_else(not_found)?;
-    let runs = step_runs::of_links(db, &[id]).await?;
-    let resources = resources::of_link(db, tenant, id).await?;
-    let runs: Vec<StepRun> = PLAN
-        .iter()
-        .map(|planned| {
-            let run = runs.iter().find(|(_, run)| run.step == planned.name);
-            run.map_or_else(|| StepRun::pending(planned.name), |(_, run)| run.clone())
-        })
-        .collect();
-    Ok(Link {
-        conditions: conditions(&runs),
-        steps: runs.into_iter().map(step_view).collect(),
-        resources: resources.into_iter().map(resource_view).collect(),
-        summary: summary(row),
-    })
-}
-
-fn summary(row: LinkRow) -> LinkSummary {
-    let proof = row.facts.proof.unwrap_or_default();
-    LinkSummary {
-        id: ids::show(Prefix::Link, row.id),
-        reference: row.reference,
-        labels: row.labels,
-        status: row.status,
-        version: row.version,
-        poll_after_ms: poll_after_ms(row.status),
-        request: request_view(row.spec, row.netlify_connection, row.provider_connection),
-        repository: row.facts.repository,
-        site: row.facts.site,
-        build: row.facts.build,
-        deploy: row.facts.deploy,
-        diagnosis: row.failure.map(diagnosis),
-        verification: Verification {
-            level: proof.level,
-            build: proof.build,
-        },
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    }
-}
-
-/// Steps take fractions of a second, builds take many.
-const fn poll_after_ms(status: LinkStatus) -> Option<u32> {
-    match status {
-        LinkStatus::Queued
-        | LinkStatus::Linking
-        | LinkStatus::Canceling
-        | LinkStatus::Unlinking => Some(500),
-        LinkStatus::Building => Some(2000),
-        _ => None,
-    }
-}
-
-fn request_view(spec: LinkSpec, netlify: String, provider: String) -> RequestView {
-    RequestView {
-        repository: format!("{}/{}", spec.host, spec.path),
-        branch: spec.branch,
-        site_name: spec.site.name,
-        team: spec.site.team,
-        build: spec.build,
-        access: spec.access,
-        verify: spec.verify,
-        allowed_branches: spec.allowed_branches,
-        connections: crate::link::request::ConnectionNames {
-            netlify: Some(netlify),
-            provider: Some(provider),
-        },
-    }
-}
-
-fn diagnosis(failure: Failure) -> Diagnosis {
-    let code = failure.code;
-    Diagnosis {
-        code,
-        title: code.title().to_owned(),
-        detail: failure.detail,
-        fault: code.fault(),
-        retryable: code.severity() != Severity::Permanent,
-        remedy: code.remedy().to_owned(),
-        evidence: failure.evidence,
-        upstream: failure.upstream,
-    }
-}
-
-fn step_view(run: StepRun) -> StepView {
-    StepView {
-        name: run.step,
-        state: run.state,
-        attempts: run.attempts,
-        next_attempt_at: run.next_attempt_at,
-        reason: run.note,
-        failure: run.failure,
-        started_at: run.started_at,
-        finished_at: run.finished_at,
-    }
-}
-
-fn resource_view(row: ResourceRow) -> ResourceView {
-    ResourceView {
-        kind: row.kind,
-        id: row.external_id,
-        host: row.host,
-        origin: row.origin,
-        receipt: row.receipt,
-    }
-}
-
 fn accepted(link: &Link) -> Response {
     let location = [(header::LOCATION, location(&link.summary.id))];
     (
         StatusCode::ACCEPTED,
         location,
-        polling_headers(&link.summary),
+        polling::headers(&link.summary),
         Json(link),
     )
         .into_response()
@@ -656,26 +420,11 @@ fn location(id: &str) -> String {
     format!("/links/{id}")
 }
 
-fn polling_headers(link: &LinkSummary) -> AppendHeaders<Vec<(HeaderName, String)>> {
-    let retry_after = link
-        .poll_after_ms
-        .map(|pause| (header::RETRY_AFTER, pause.div_ceil(1000).to_string()));
-    let always = [
-        (header::ETAG, format!("\"{}\"", link.version)),
-        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
-    ];
-    AppendHeaders(always.into_iter().chain(retry_after).collect())
+fn json_of(link: &Link) -> Result<Bytes, Problem> {
+    Ok(serde_json::to_vec(link).map_err(Problem::internal)?.into())
 }
 
-fn names_version(if_none_match: &str, version: i64) -> bool {
-    let tag = format!("\"{version}\"");
-    let mut tags = if_none_match
-        .split(',')
-        .map(|known| known.trim().trim_start_matches("W/"));
-    tags.any(|known| known == tag || known == "*")
-}
-
-fn invalid(errors: Vec<crate::link::request::FieldError>) -> Problem {
+fn invalid(errors: Vec<FieldError>) -> Problem {
     errors.into_iter().fold(
         Problem::new(ProblemCode::InvalidRequest),
         |problem, error| problem.error(error.pointer, error.detail),

@@ -12,6 +12,7 @@ mod ids;
 pub mod links;
 mod operations;
 mod page;
+mod polling;
 pub mod problem;
 
 use std::sync::Arc;

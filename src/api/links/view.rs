@@ -1,0 +1,322 @@
+//! Links as callers see them.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        ids::{self, Prefix},
+        problem::{Problem, ProblemCode},
+    },
+    link::{
+        conditions::{Condition, conditions},
+        facts::{Build, Deploy, Origin, Repository, Site},
+        failure::{Evidence, Failure, FailureCode, Fault, Severity, UpstreamTrace},
+        plan::{PLAN, StepName},
+        request::{AccessMode, BuildSettings, ConnectionNames, LinkSpec, Verify},
+        resource::{Receipt, ResourceKind},
+        status::{LinkStatus, StepState},
+        step_run::StepRun,
+    },
+    store::{
+        links::{self, LinkRow},
+        resources::{self, ResourceRow},
+        step_runs,
+    },
+};
+
+/// A link as lists show it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LinkSummary {
+    /// Its id.
+    #[schema(example = "lnk_019302f0c1b47cc2a1f5d3e8b7a69c01")]
+    pub id: String,
+    /// The caller's own name for it.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// The caller's own labels.
+    pub labels: serde_json::Value,
+    /// Where it stands.
+    pub status: LinkStatus,
+    /// One more with every change; also the ETag.
+    pub version: i64,
+    /// When to read it again, in milliseconds; absent when nothing will change by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poll_after_ms: Option<u32>,
+    /// What was asked for, with every default that is known.
+    pub request: RequestView,
+    /// The repository, once it was looked up.
+    pub repository: Option<Repository>,
+    /// The site, once it was made.
+    pub site: Option<Site>,
+    /// The first build, in Netlify's own words.
+    pub build: Option<Build>,
+    /// The deploy that it makes, in Netlify's own words.
+    pub deploy: Option<Deploy>,
+    /// Why it stands still, when it does.
+    pub diagnosis: Option<Diagnosis>,
+    /// How far it is proven that a push builds the site.
+    pub verification: Verification,
+    /// When it was accepted.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it changed last.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+impl LinkSummary {
+    /// Whether nothing will change until somebody acts.
+    pub fn is_settled(&self) -> bool {
+        self.poll_after_ms.is_none()
+    }
+}
+
+/// A link with everything that is known of it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Link {
+    /// What lists show too.
+    #[serde(flatten)]
+    pub summary: LinkSummary,
+    /// Its steps, in the order of the plan.
+    pub steps: Vec<StepView>,
+    /// What is true of it now.
+    pub conditions: Vec<Condition>,
+    /// The external objects that it leans on or has let go of.
+    pub resources: Vec<ResourceView>,
+}
+
+/// What was asked for, with every default that is known.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RequestView {
+    /// Host and path of the repository.
+    #[schema(example = "github.com/acme/docs")]
+    pub repository: String,
+    /// Branch that the caller named.
+    pub branch: Option<String>,
+    /// Name of the site, fixed when the link was accepted.
+    pub site_name: String,
+    /// Team that the caller named.
+    pub team: Option<String>,
+    /// How Netlify builds.
+    pub build: BuildSettings,
+    /// How Netlify gets at the repository.
+    pub access: AccessMode,
+    /// What has to be seen before the link says `live`.
+    pub verify: Verify,
+    /// Branches that Netlify deploys; absent means the production branch alone.
+    pub allowed_branches: Option<Vec<String>>,
+    /// Connections that are used.
+    pub connections: ConnectionNames,
+}
+
+/// Why a link stands still.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Diagnosis {
+    /// Entry of the failure catalogue.
+    pub code: FailureCode,
+    /// What is wrong, for people.
+    pub title: String,
+    /// What happened in this case.
+    pub detail: String,
+    /// Who has to act.
+    pub fault: Fault,
+    /// Whether `retry` can help once the cause is mended.
+    pub retryable: bool,
+    /// What to do about it.
+    pub remedy: String,
+    /// What the verdict rests on.
+    pub evidence: Vec<Evidence>,
+    /// The upstream call that showed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamTrace>,
+}
+
+/// How far it is proven that a push to the repository builds the site.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Verification {
+    /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
+    pub level: u8,
+    /// Build that the proving push started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
+}
+
+/// One step of a link.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepView {
+    /// Which.
+    pub name: StepName,
+    /// Where it stands.
+    pub state: StepState,
+    /// Tries that ended in an error since the last retry.
+    pub attempts: i16,
+    /// When it is tried or looked at again.
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub next_attempt_at: Option<OffsetDateTime>,
+    /// What it waits for, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Its last failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// When it was begun.
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub started_at: Option<OffsetDateTime>,
+    /// When it ended.
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+/// An external object of a link.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ResourceView {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// The upstream's id.
+    pub id: String,
+    /// Where it lives.
+    pub host: String,
+    /// Who made it.
+    pub origin: Origin,
+    /// What became of it; absent while the link leans on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
+/// A page of links, newest first.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LinkPage {
+    /// The links.
+    pub links: Vec<LinkSummary>,
+    /// Cursor of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Reads a tenant's link with everything that is known of it.
+///
+/// # Errors
+/// [`ProblemCode::NotFound`] for absent and foreign links alike.
+pub async fn read(db: &mut sqlx::PgConnection, tenant: &str, id: Uuid) -> Result<Link, Problem> {
+    let row = links::get(db, tenant, id)
+        .await?
+        .ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+    let runs = step_runs::of_links(db, &[id]).await?;
+    let resources = resources::of_link(db, tenant, id).await?;
+    let runs: Vec<StepRun> = PLAN
+        .iter()
+        .map(|planned| {
+            let run = runs.iter().find(|(_, run)| run.step == planned.name);
+            run.map_or_else(|| StepRun::pending(planned.name), |(_, run)| run.clone())
+        })
+        .collect();
+    Ok(Link {
+        conditions: conditions(&runs),
+        steps: runs.into_iter().map(step_view).collect(),
+        resources: resources.into_iter().map(resource_view).collect(),
+        summary: summary(row),
+    })
+}
+
+/// A link as lists show it.
+pub fn summary(row: LinkRow) -> LinkSummary {
+    let proof = row.facts.proof.unwrap_or_default();
+    LinkSummary {
+        id: ids::show(Prefix::Link, row.id),
+        reference: row.reference,
+        labels: row.labels,
+        status: row.status,
+        version: row.version,
+        poll_after_ms: poll_after_ms(row.status),
+        request: request_view(row.spec, row.netlify_connection, row.provider_connection),
+        repository: row.facts.repository,
+        site: row.facts.site,
+        build: row.facts.build,
+        deploy: row.facts.deploy,
+        diagnosis: row.failure.map(diagnosis),
+        verification: Verification {
+            level: proof.level,
+            build: proof.build,
+        },
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    }
+}
+
+/// Steps take fractions of a second, builds take many.
+const fn poll_after_ms(status: LinkStatus) -> Option<u32> {
+    match status {
+        LinkStatus::Queued
+        | LinkStatus::Linking
+        | LinkStatus::Canceling
+        | LinkStatus::Unlinking => Some(500),
+        LinkStatus::Building => Some(2000),
+        _ => None,
+    }
+}
+
+fn request_view(spec: LinkSpec, netlify: String, provider: String) -> RequestView {
+    RequestView {
+        repository: format!("{}/{}", spec.host, spec.path),
+        branch: spec.branch,
+        site_name: spec.site.name,
+        team: spec.site.team,
+        build: spec.build,
+        access: spec.access,
+        verify: spec.verify,
+        allowed_branches: spec.allowed_branches,
+        connections: ConnectionNames {
+            netlify: Some(netlify),
+            provider: Some(provider),
+        },
+    }
+}
+
+fn diagnosis(failure: Failure) -> Diagnosis {
+    let code = failure.code;
+    Diagnosis {
+        code,
+        title: code.title().to_owned(),
+        detail: failure.detail,
+        fault: code.fault(),
+        retryable: code.severity() != Severity::Permanent,
+        remedy: code.remedy().to_owned(),
+        evidence: failure.evidence,
+        upstream: failure.upstream,
+    }
+}
+
+fn step_view(run: StepRun) -> StepView {
+    StepView {
+        name: run.step,
+        state: run.state,
+        attempts: run.attempts,
+        next_attempt_at: run.next_attempt_at,
+        reason: run.note,
+        failure: run.failure,
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+    }
+}
+
+fn resource_view(row: ResourceRow) -> ResourceView {
+    ResourceView {
+        kind: row.kind,
+        id: row.external_id,
+        host: row.host,
+        origin: row.origin,
+        receipt: row.receipt,
+    }
+}
