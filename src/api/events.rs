@@ -1,10 +1,17 @@
-//! `/links/{id}/events`: what happened to a link, in order.
+//! `/links/{id}/events`: what happened to a link, in order; as pages or as a stream.
 
-use axum::extract::State;
+mod stream;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderName, header},
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use super::{
     Api,
@@ -40,7 +47,7 @@ pub struct EventPage {
     /// The events.
     pub events: Vec<Event>,
     /// Cursor after the last event of this page: read on from here later, also when this page was the last.
-    pub next_cursor: Option<String>,
+    pub next_cursor: String,
 }
 
 /// Which page to read.
@@ -59,32 +66,97 @@ pub fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
+/// Events read at once.
+const BATCH: i64 = 100;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// Read what happened to a link
+///
+/// With `Accept: text/event-stream` the answer is a stream: every event after the cursor (or after
+/// `Last-Event-ID`), then each new one as it happens, and at last `event: end` when the link is settled.
 #[utoipa::path(get, path = "/links/{id}/events", tag = "links", operation_id = "listEvents",
-    params(("id" = String, Path, description = "Id of the link"), EventsQuery),
-    responses((status = 200, description = "A page of events, oldest first", body = EventPage),
+    params(("id" = String, Path, description = "Id of the link"), EventsQuery,
+           ("Last-Event-ID" = Option<String>, Header, description = "Cursor of the last event that was seen, sent by browsers")),
+    responses((status = 200, description = "A page of events, oldest first; or the stream",
+            content((EventPage = "application/json"), (String = "text/event-stream"))),
         CallerProblems, ObjectProblems))]
 async fn list(
     State(api): State<Api>,
     caller: Caller,
     Path(id): Path<String>,
     Query(query): Query<EventsQuery>,
-) -> Result<Json<EventPage>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     caller.require(Scope::LinksRead)?;
     let id = ids::parse(Prefix::Link, &id)?;
-    let page = PageQuery::new(query.limit, query.cursor.as_deref())?;
-    let after = page.cursor::<i64>()?;
     let tenant = caller.tenant.as_str();
+    let seen = headers
+        .get(LAST_EVENT_ID)
+        .and_then(|value| value.to_str().ok());
+    let page = PageQuery::new(query.limit, seen.or(query.cursor.as_deref()))?;
+    let after = page.cursor::<i64>()?.unwrap_or(0);
+    match wants_stream(&headers) {
+        true => follow(&api, tenant, id, after).await,
+        false => read_page(&api, tenant, id, &page, after)
+            .await
+            .map(IntoResponse::into_response),
+    }
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("text/event-stream"))
+}
+
+async fn read_page(
+    api: &Api,
+    tenant: &str,
+    id: Uuid,
+    page: &PageQuery<'_>,
+    after: i64,
+) -> Result<Json<EventPage>, Problem> {
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     if links::get(&mut tx, tenant, id).await?.is_none() {
         return Err(Problem::new(ProblemCode::NotFound));
     }
-    let rows = events::list(&mut tx, tenant, id, after.unwrap_or(0), page.limit()).await?;
-    let last = rows.last().map(|row| Cursor::of(row.id).into_text());
+    let rows = events::list(&mut tx, tenant, id, after, page.limit()).await?;
+    let last = rows.last().map_or(after, |row| row.id);
     Ok(Json(EventPage {
-        next_cursor: last.or(query.cursor),
+        next_cursor: Cursor::of(last).into_text(),
         events: rows.into_iter().map(Into::into).collect(),
     }))
+}
+
+async fn follow(api: &Api, tenant: &str, id: Uuid, after: i64) -> Result<Response, Problem> {
+    let link = api.feed.subscribe(tenant, id).await?;
+    let oldest_held = link.now().events.first().map_or(0, |(id, _)| *id);
+    let missed = read_before(api, tenant, id, after, oldest_held).await?;
+    Ok(stream::respond(link, after, missed))
+}
+
+/// The events after a cursor that the feed no longer holds; usually none.
+async fn read_before(
+    api: &Api,
+    tenant: &str,
+    id: Uuid,
+    mut after: i64,
+    oldest_held: i64,
+) -> Result<Vec<(i64, Event)>, Problem> {
+    let mut missed = Vec::new();
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    loop {
+        let rows = events::list(&mut tx, tenant, id, after, BATCH).await?;
+        let older = rows.into_iter().take_while(|row| row.id < oldest_held);
+        let before = missed.len();
+        missed.extend(older.map(|row| (row.id, Event::from(row))));
+        match missed.last() {
+            Some((last, _)) if missed.len() - before == BATCH as usize => after = *last,
+            _ => return Ok(missed),
+        }
+    }
 }
 
 impl From<EventRow> for Event {
@@ -94,5 +166,13 @@ impl From<EventRow> for Event {
             kind: row.kind,
             detail: row.detail,
         }
+    }
+}
+
+impl Event {
+    /// RFC 3339.
+    fn at_text(&self) -> String {
+        // Only years beyond 9999 cannot be written.
+        self.at.format(&Rfc3339).unwrap_or_default()
     }
 }
