@@ -234,7 +234,7 @@ pub fn panicked(_: Box<dyn Any + Send>) -> Response {
 }
 
 macro_rules! catalogue {
-    ($($variant:ident $code:literal $status:ident $title:literal $remedy:literal;)*) => {
+    ($($variant:ident $code:tt $status:ident $title:literal $remedy:literal;)*) => {
         /// Stable name of a problem; the text form is part of the API.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum ProblemCode {

@@ -90,7 +90,7 @@ impl Failure {
 }
 
 macro_rules! catalogue {
-    ($($variant:ident $code:literal $fault:ident $severity:ident $title:literal $remedy:literal;)*) => {
+    ($($variant:ident $code:tt $fault:ident $severity:ident $title:literal $remedy:literal;)*) => {
         /// Stable name of a failure; the text form is part of the API.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum FailureCode {

@@ -89,13 +89,21 @@ impl Progress {
             releases: Vec::new(),
             events: Vec::new(),
         };
-        if progress.link.steps.is_empty() {
-            progress.link.steps = PLAN.iter().map(|row| StepRun::pending(row.name)).collect();
-        }
+        progress.fill_steps();
         if progress.link.deaths >= DEATHS_MAX {
             progress.park();
         }
         progress
+    }
+
+    /// One row per step of the plan, in its order: steps that were never begun have none in the database.
+    fn fill_steps(&mut self) {
+        let begun = std::mem::take(&mut self.link.steps);
+        let run = |step| begun.iter().find(|run| run.step == step).cloned();
+        self.link.steps = PLAN
+            .iter()
+            .map(|row| run(row.name).unwrap_or_else(|| StepRun::pending(row.name)))
+            .collect();
     }
 
     /// Database time now.
@@ -121,7 +129,7 @@ impl Progress {
 
     /// The step's row.
     pub fn run(&self, step: StepName) -> &StepRun {
-        // `new` made one row per step of the plan, in its order.
+        // `fill_steps` made one row per step of the plan, in its order.
         &self.link.steps[step as usize]
     }
 

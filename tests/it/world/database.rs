@@ -1,0 +1,107 @@
+//! A database of one test's own, on the cluster that `./dev test` brings.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
+
+const SETTING: &str = "LINKBROKER_TEST_DATABASE_URL";
+
+/// Dropped with the value.
+pub struct Database {
+    /// Address for the server, with the cluster's own user.
+    pub url: String,
+    cluster: String,
+    name: String,
+}
+
+impl Database {
+    /// An empty database.
+    ///
+    /// # Panics
+    /// When nobody brought a cluster.
+    pub async fn create() -> Self {
+        let Ok(cluster) = std::env::var(SETTING) else {
+            panic!(
+                "{SETTING} is not set: run the tests with `./dev test`, which brings a Postgres"
+            );
+        };
+        let name = format!("it_{}", uuid::Uuid::new_v4().simple());
+        let mut url = url::Url::parse(&cluster).expect("the address of a cluster");
+        url.set_path(&name);
+        execute(&cluster, format!("create database {name}")).await;
+        Self {
+            url: url.into(),
+            cluster,
+            name,
+        }
+    }
+
+    /// A connection that sees everything.
+    pub async fn connection(&self) -> PgConnection {
+        connect(&self.url).await
+    }
+
+    /// A connection as the service has it: behind row level security, with the rows of one tenant.
+    pub async fn connection_of(&self, tenant: &str) -> PgConnection {
+        let mut connection = self.connection().await;
+        let role = connection.execute("set role linkbroker_app").await;
+        role.expect("the service's role");
+        sqlx::query("select set_config('linkbroker.tenant', $1, false)")
+            .bind(tenant)
+            .execute(&mut connection)
+            .await
+            .expect("the tenant");
+        connection
+    }
+
+    /// Every row of every table as JSON, by table.
+    pub async fn dump(&self) -> Map<String, Value> {
+        let mut connection = self.connection().await;
+        let mut dump = Map::new();
+        for table in self.tables().await {
+            let query = format!("select coalesce(jsonb_agg(to_jsonb(t)), '[]') from {table} t");
+            let rows = sqlx::query(AssertSqlSafe(query));
+            let rows = rows.fetch_one(&mut connection).await.expect("the rows");
+            dump.insert(table, rows.get(0));
+        }
+        dump
+    }
+
+    /// The names of the tables.
+    pub async fn tables(&self) -> Vec<String> {
+        let query = "select table_name::text from information_schema.tables where table_schema = 'public' order by 1";
+        let mut connection = self.connection().await;
+        let tables = sqlx::query_scalar(query).fetch_all(&mut connection).await;
+        tables.expect("the tables")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let drop = format!("drop database if exists {} with (force)", self.name);
+        let cluster = std::mem::take(&mut self.cluster);
+        // The test's own runtime cannot be waited for from here.
+        let dropped = std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().expect("a runtime");
+            runtime.block_on(execute(&cluster, drop));
+        });
+        if dropped.join().is_err() {
+            eprintln!("the database {} is left over", self.name);
+        }
+    }
+}
+
+async fn connect(url: &str) -> PgConnection {
+    let options = PgConnectOptions::from_str(url).expect("the address of a database");
+    let connection = PgConnection::connect_with(&options).await;
+    connection.unwrap_or_else(|error| panic!("the Postgres of {SETTING} does not answer: {error}"))
+}
+
+async fn execute(url: &str, statement: String) {
+    let mut connection = connect(url).await;
+    let done = connection.execute(AssertSqlSafe(statement.as_str())).await;
+    done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+}

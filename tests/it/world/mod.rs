@@ -1,0 +1,234 @@
+//! Where a test takes place: a sandbox, a database and a server, all its own, and a caller's client.
+
+mod client;
+mod database;
+mod description;
+mod server;
+mod wait;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use linkbroker::api::caller::Scope;
+use linkbroker::issuer::DevIssuer;
+use linkbroker_sandbox::github::{NewRepository, NewToken};
+use linkbroker_sandbox::{FaultRule, GITHUB_TOKEN, NETLIFY_TOKEN, Options, Sandbox};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub use client::{Answer, Client, text};
+pub use database::Database;
+pub use server::Server;
+pub use wait::until;
+
+/// The tenant of [`World::client`].
+pub const TENANT: &str = "acme";
+
+/// What differs from the usual world.
+#[derive(Default)]
+pub struct Setup {
+    /// Settings of the server, which win over the usual ones.
+    pub settings: Vec<(&'static str, String)>,
+    /// A JSON merge patch for the sandbox's switches.
+    pub switches: Value,
+}
+
+/// All that a test needs.
+pub struct World {
+    // Dropped from first to last: the server goes before what it leans on.
+    pub server: Server,
+    pub database: Database,
+    pub sandbox: Sandbox,
+    /// May do everything in the tenant [`TENANT`].
+    pub client: Client,
+    settings: Vec<(&'static str, String)>,
+    folder: TempDir,
+}
+
+impl World {
+    /// An empty sandbox and a server without connections.
+    pub async fn empty(setup: Setup) -> Self {
+        let sandbox = Sandbox::start(Options::default()).await.expect("a sandbox");
+        if !setup.switches.is_null() {
+            sandbox.patch_switches(&setup.switches).expect("switches");
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = Database::create().await;
+        let mut settings = usual_settings(&sandbox, &database, folder.path());
+        settings.extend(setup.settings);
+        let server = Server::start(&settings, folder.path()).await;
+        let mut world = Self {
+            client: Client::new(&server.address, None),
+            server,
+            database,
+            sandbox,
+            settings,
+            folder,
+        };
+        world.client = world.client_of(TENANT, Scope::ALL);
+        world
+    }
+
+    /// With the private repository `acme/docs` and connections to Netlify and GitHub.
+    pub async fn with(setup: Setup) -> Self {
+        let world = Self::empty(setup).await;
+        world.repository("docs").await;
+        world.connect(&world.client).await;
+        world
+    }
+
+    /// [`World::with`] nothing out of the ordinary.
+    pub async fn usual() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    /// Makes the private repository `acme/{name}` with a small site in it.
+    pub async fn repository(&self, name: &str) -> Value {
+        let new = NewRepository {
+            name: name.to_owned(),
+            template: Some("site".to_owned()),
+            ..NewRepository::default()
+        };
+        let made = self.sandbox.create_repository(new).await;
+        made.expect("a repository")
+    }
+
+    /// Connects a tenant to both vendors, with the tokens that the sandbox has from the start.
+    pub async fn connect(&self, client: &Client) {
+        self.connect_with(client, NETLIFY_TOKEN, GITHUB_TOKEN).await;
+    }
+
+    /// Connects a tenant to both vendors.
+    pub async fn connect_with(&self, client: &Client, netlify: &str, github: &str) {
+        for (kind, token) in [("netlify", netlify), ("github", github)] {
+            let credential = json!({"type": "token", "token": token});
+            let connection = json!({"name": kind, "kind": kind, "credential": credential});
+            client.post("/connections", connection).await.expect(201);
+        }
+    }
+
+    /// A client with a token of the developer mode's issuer.
+    pub fn client_of(&self, tenant: &str, scopes: &[Scope]) -> Client {
+        let issuer = DevIssuer::open(&self.data_dir()).expect("the server's issuer");
+        let tenant = tenant.parse().expect("a tenant's name");
+        let token = issuer.mint(&tenant, "tester", scopes, Duration::from_secs(3600));
+        let token = token.expect("a token").expose_secret().to_owned();
+        self.client.with_token(&self.server.address, Some(token))
+    }
+
+    /// A GitHub token whose owner may do what `permissions` says, and only that.
+    pub fn github_token(&self, token: &str, permissions: Value) {
+        let new = json!({"token": token, "login": "limited", "permissions": permissions});
+        let new: NewToken = serde_json::from_value(new).expect("a token's description");
+        linkbroker_sandbox::github::add_token(self.sandbox.world(), new).expect("a token");
+    }
+
+    /// Disturbs chosen calls from now on; in the JSON form of the sandbox's admin door.
+    pub fn fault(&self, rule: Value) {
+        let rule: FaultRule = serde_json::from_value(rule).expect("a fault");
+        self.sandbox
+            .add_fault(rule)
+            .expect("a path that is a regular expression");
+    }
+
+    /// A call of GitHub's API as the owner of everything would make it.
+    pub async fn github(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let url = format!("{}{path}", self.sandbox.github_url());
+        let request = reqwest::Client::new()
+            .request(method, url)
+            .bearer_auth(GITHUB_TOKEN)
+            .header("user-agent", "somebody")
+            .header("accept", "application/vnd.github+json");
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        let answer = request.send().await.expect("an answer of the sandbox");
+        let status = answer.status();
+        let text = answer.text().await.expect("a body");
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// The whole state of both vendors, as the sandbox's admin door shows it.
+    pub fn state(&self) -> Value {
+        let world = self.sandbox.world();
+        json!({
+            "netlify": linkbroker_sandbox::netlify::world_view(world),
+            "github": linkbroker_sandbox::github::world_view(world),
+        })
+    }
+
+    /// How many of a kind the vendors made ever, and have now.
+    pub fn count(&self, kind: &str) -> (u64, u64) {
+        let count = self.sandbox.counts().of(kind);
+        (count.created, count.alive)
+    }
+
+    /// What visitors of a site see.
+    pub async fn page(&self, site: &str) -> String {
+        let url = format!("{}/sites/{site}/", self.sandbox.world().origin());
+        let answer = reqwest::get(url).await.expect("an answer of the sandbox");
+        answer.text().await.expect("a body")
+    }
+
+    /// Where the server keeps what is not in the database.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A folder for the test's own files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Kills the server without a warning and starts another on the same database.
+    pub async fn crash(&mut self) {
+        self.server.kill();
+        self.start_again().await;
+    }
+
+    /// Starts another server on the same database.
+    pub async fn start_again(&mut self) {
+        self.server = Server::start(&self.settings, self.folder.path()).await;
+        self.client.base.clone_from(&self.server.address);
+    }
+}
+
+fn usual_settings(
+    sandbox: &Sandbox,
+    database: &Database,
+    folder: &Path,
+) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("DATABASE_URL", database.url.clone()),
+        ("LINKBROKER_NETLIFY_URL", sandbox.netlify_url()),
+        ("LINKBROKER_GITHUB_URL", sandbox.github_url()),
+        (
+            "LINKBROKER_DATA_DIR",
+            folder.join("data").display().to_string(),
+        ),
+    ];
+    let quick = [
+        ("LINKBROKER_LISTEN", "127.0.0.1:0"),
+        ("LINKBROKER_LOG", "info,linkbroker=debug"),
+        ("LINKBROKER_LOG_FORMAT", "json"),
+        ("LINKBROKER_WATCH_MIN_MS", "25"),
+        ("LINKBROKER_WATCH_MAX_MS", "250"),
+        ("LINKBROKER_RETRY_BASE_MS", "25"),
+        ("LINKBROKER_RETRY_MAX_SECONDS", "1"),
+    ];
+    settings.extend(quick.map(|(name, value)| (name, value.to_owned())));
+    settings
+}
+
+/// The request that most tests make: `acme/docs` to the site `acme-docs`.
+pub fn docs() -> Value {
+    json!({
+        "repository": "https://github.com/acme/docs",
+        "site": {"name": "acme-docs", "team": "sandbox"},
+        "build": {"command": "sh build.sh", "publish": "dist"},
+    })
+}
