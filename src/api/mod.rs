@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod connections;
+pub mod errors;
 mod events;
 pub mod extract;
 pub mod feed;
@@ -143,6 +144,7 @@ impl From<StoreError> for Problem {
         description = "Links git repositories to Netlify sites: `POST /links`, then poll."),
     tags((name = "links", description = "Which repository goes to which site, and how far that has come"),
         (name = "connections", description = "A tenant's named access to its upstreams"),
+        (name = "errors", description = "What every code means"),
         (name = "operations", description = "For the people who run the service")),
     components(schemas(ProblemDocument)),
     security(("bearer" = [])),
@@ -168,6 +170,7 @@ fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .merge(links::router())
         .merge(events::router())
         .merge(connections::router())
+        .merge(errors::router())
         .merge(operations::router())
         .split_for_parts()
 }

@@ -1,6 +1,7 @@
 //! The command line: each command in a file of its own, the way it is run here.
 
 mod config;
+mod errors;
 mod keys;
 mod openapi;
 mod postgres;
@@ -49,6 +50,8 @@ pub enum Command {
     Token(token::TokenArgs),
     /// Runs linkbroker's own Postgres until it is told to stop, and prints its address: for tests and for a look at the data.
     Postgres(postgres::PostgresArgs),
+    /// Prints what every error code means (Markdown).
+    Errors,
     /// Prints the description of the API (OpenAPI 3.1, YAML).
     Openapi,
 }
@@ -64,6 +67,7 @@ pub async fn run() -> ExitCode {
         Command::Token(args) => token::run(&args, cli.output),
         Command::Postgres(args) => postgres::run(&args, cli.output).await,
         Command::Serve(args) => serve::run(*args).await,
+        Command::Errors => errors::run(),
         Command::Openapi => openapi::run(),
     };
     done.unwrap_or_else(|why| {

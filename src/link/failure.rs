@@ -20,6 +20,18 @@ pub enum Fault {
     Broker,
 }
 
+impl Fault {
+    /// The text form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Provider => "provider",
+            Self::Netlify => "netlify",
+            Self::Broker => "broker",
+        }
+    }
+}
+
 /// What a failure means for the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
@@ -119,6 +131,9 @@ catalogue! {
     RepositoryNotFoundOrNoAccess "repository_not_found_or_no_access" Caller Permanent
         "The repository does not exist, or the connection's credential cannot see it"
         "Check the spelling, then give the credential access to the repository and retry the link.";
+    RepositoryReplaced "repository_replaced" Caller NeedsAction
+        "Another repository has the name by now"
+        "Unlink; if the new repository is the one that you mean, make a new link for it.";
     RepositoryArchived "repository_archived" Caller Permanent
         "The repository is archived and therefore read-only"
         "Unarchive the repository at the provider, then retry the link.";

@@ -49,12 +49,13 @@ impl StepRun {
     }
 }
 
-/// What a retry makes of a link that stands still: failed steps begin again, and a link whose
-/// build failed has its key, webhook and attachment looked at before the next build.
+/// What a retry makes of a link that stands still: failed steps begin again, the repository is
+/// looked at again first, and a link whose build failed has its key, webhook and attachment looked
+/// at before the next build.
 pub fn prepare_retry(steps: &mut [StepRun], facts: &mut Facts, status: LinkStatus) {
     use StepName::{
         AttachRepository, FindBuild, InstallDeployKey, InstallWebhook, ProvePush, ReplayPush,
-        WatchDeploy,
+        ResolveRepository, WatchDeploy,
     };
     let (looked_at, begun_anew): (&[_], &[_]) = match status {
         LinkStatus::BuildFailed => (
@@ -65,9 +66,10 @@ pub fn prepare_retry(steps: &mut [StepRun], facts: &mut Facts, status: LinkStatu
         _ => (&[], &[]),
     };
     for run in steps.iter_mut() {
+        let is_looked_at = run.step == ResolveRepository || looked_at.contains(&run.step);
         if begun_anew.contains(&run.step) {
             *run = StepRun::pending(run.step);
-        } else if looked_at.contains(&run.step) {
+        } else if is_looked_at && run.state == StepState::Done {
             // Pending in plan order, but begun before: it looks first.
             run.state = StepState::Pending;
         } else if matches!(

@@ -1,7 +1,7 @@
 //! Step `resolve_repository`: reads the repository with everything that would make the link fail.
 
 use super::{Halt, StepContext, Undone};
-use crate::link::facts::Fact;
+use crate::link::{facts::Fact, failure::FailureCode};
 
 /// What is true of the repository can only be read anew.
 pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
@@ -14,7 +14,17 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         .provider
         .resolve(&cx.spec.path, cx.spec.branch.as_deref())
         .await?;
-    Ok(Fact::Repository(repository))
+    match &cx.facts.repository {
+        // A name that changed hands must not take our key with it.
+        Some(known) if known.id != repository.id => Err(Halt::stop(
+            FailureCode::RepositoryReplaced,
+            format!(
+                "the link is for repository {}; {} is {} now",
+                known.id, repository.path, repository.id
+            ),
+        )),
+        _ => Ok(Fact::Repository(repository)),
+    }
 }
 
 /// A look leaves nothing behind.
