@@ -115,6 +115,13 @@ pub enum Halt {
     },
     /// The end, until somebody acts.
     Stop(Failure),
+    /// The end, until somebody acts; something was learned on the way.
+    StopWith {
+        /// What happened.
+        failure: Failure,
+        /// What was learned.
+        fact: Box<Fact>,
+    },
 }
 
 impl Halt {

@@ -411,6 +411,10 @@ impl Progress {
                 self.failed_try(step, failure, uncertain, failed, retry)
             }
             Halt::Stop(failure) => self.fail(step, failure, failed),
+            Halt::StopWith { failure, fact } => {
+                self.learn(*fact);
+                self.fail(step, failure, failed);
+            }
             Halt::Reopen { .. } => {
                 let failure = Failure::new(
                     FailureCode::Internal,

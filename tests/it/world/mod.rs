@@ -167,6 +167,11 @@ impl World {
         (count.created, count.alive)
     }
 
+    /// Waits until the first of a kind was made.
+    pub async fn made(&self, kind: &str) {
+        until(kind, async || (self.count(kind).0 > 0).then_some(())).await;
+    }
+
     /// What visitors of a site see.
     pub async fn page(&self, site: &str) -> String {
         let url = format!("{}/sites/{site}/", self.sandbox.world().origin());
@@ -231,4 +236,13 @@ pub fn docs() -> Value {
         "site": {"name": "acme-docs", "team": "sandbox"},
         "build": {"command": "sh build.sh", "publish": "dist"},
     })
+}
+
+/// The objects of a link that is over, each with what became of it; by kind.
+pub fn receipts(link: &Value) -> Vec<(String, String)> {
+    let resources = link["resources"].as_array().expect("resources");
+    let receipt = |resource: &Value| (text(&resource["kind"]), text(&resource["receipt"]));
+    let mut receipts: Vec<_> = resources.iter().map(receipt).collect();
+    receipts.sort();
+    receipts
 }

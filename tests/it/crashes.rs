@@ -1,0 +1,124 @@
+//! Servers that die or are stopped in the middle of a link: the next one finishes it.
+
+use serde_json::json;
+
+use crate::lost_answers::assert_one_of_each;
+use crate::world::{Setup, World, docs};
+
+/// A server whose leases end soon, and calls slow enough to die within.
+async fn slow_world() -> World {
+    let settings = vec![("LINKBROKER_LEASE_SECONDS", "3".to_owned())];
+    let switches = json!({"latency_ms": 600});
+    World::with(Setup { settings, switches }).await
+}
+
+/// Kills the server between an effect and its answer.
+async fn dies_after_making(kind: &str) {
+    let mut world = slow_world().await;
+    let id = world.client.link(docs()).await;
+    world.made(kind).await;
+    world.crash().await;
+    world
+        .sandbox
+        .patch_switches(&json!({"latency_ms": 0}))
+        .expect("a switch");
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_one_of_each(&world);
+}
+
+#[tokio::test]
+async fn between_the_deploy_key_and_its_answer() {
+    dies_after_making("deploy_keys").await;
+}
+
+#[tokio::test]
+async fn between_the_installed_key_and_its_answer() {
+    dies_after_making("installed_keys").await;
+}
+
+#[tokio::test]
+async fn between_the_site_and_its_answer() {
+    dies_after_making("sites").await;
+}
+
+#[tokio::test]
+async fn between_the_attaching_and_its_answer() {
+    dies_after_making("builds").await;
+}
+
+#[tokio::test]
+async fn before_an_effect_that_comes_after_its_death() {
+    let settings = vec![("LINKBROKER_LEASE_SECONDS", "3".to_owned())];
+    let mut world = World::with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    world.fault(json!({"upstream": "netlify", "method": "POST", "path": "/sites$", "fault": {"delay_ms": 1500}}));
+    let id = world.client.link(docs()).await;
+    world.made("webhooks").await;
+    world.crash().await;
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_one_of_each(&world);
+}
+
+#[tokio::test]
+async fn while_it_unlinks() {
+    let mut world = slow_world().await;
+    world
+        .sandbox
+        .patch_switches(&json!({"latency_ms": 0}))
+        .expect("a switch");
+    let link = world.client.link_settled(docs()).await;
+    let id = link["id"].as_str().expect("an id");
+    world
+        .sandbox
+        .patch_switches(&json!({"latency_ms": 600}))
+        .expect("a switch");
+    world
+        .client
+        .delete(&format!("/links/{id}"))
+        .await
+        .expect(202);
+    crate::world::until("the site to go", async || {
+        (world.count("sites").1 == 0).then_some(())
+    })
+    .await;
+    world.crash().await;
+    world
+        .sandbox
+        .patch_switches(&json!({"latency_ms": 0}))
+        .expect("a switch");
+    let unlinked = world.client.settled(id).await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    for kind in ["deploy_keys", "installed_keys", "webhooks", "sites"] {
+        assert_eq!(world.count(kind), (1, 0), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn told_to_stop_it_ends_in_order_and_the_next_one_goes_on_at_once() {
+    let mut world = slow_world().await;
+    let id = world.client.link(docs()).await;
+    world.made("sites").await;
+    let ended = world.server.stop().await;
+    assert!(ended.success(), "{ended}");
+    world
+        .sandbox
+        .patch_switches(&json!({"latency_ms": 0}))
+        .expect("a switch");
+    let started = std::time::Instant::now();
+    world.start_again().await;
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    // No lease had to lapse: what was under way had been let go of.
+    let refused = world
+        .sandbox
+        .calls()
+        .into_iter()
+        .filter(|call| call.status == Some(422));
+    assert_eq!(refused.count(), 0, "after {:?}", started.elapsed());
+    assert_one_of_each(&world);
+}

@@ -1,0 +1,130 @@
+//! Networks that fail: whatever gets lost on the way, there is exactly one of everything at the end.
+
+use serde_json::{Value, json};
+
+use crate::world::{World, docs};
+
+/// Links while these faults are set: the link becomes live, and nothing is doubled.
+async fn becomes_live_despite(faults: impl IntoIterator<Item = Value>) {
+    let world = World::usual().await;
+    let faults: Vec<_> = faults.into_iter().collect();
+    for fault in &faults {
+        world.fault(fault.clone());
+    }
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let struck = world
+        .sandbox
+        .calls()
+        .into_iter()
+        .filter(|call| call.fault.is_some());
+    assert_eq!(struck.count(), faults.len(), "each fault has struck");
+    assert_one_of_each(&world);
+
+    let unlinked = world
+        .client
+        .unlink(link["id"].as_str().expect("an id"), "")
+        .await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    for kind in ["deploy_keys", "installed_keys", "webhooks", "sites"] {
+        assert_eq!(world.count(kind), (1, 0), "{kind}");
+    }
+}
+
+pub fn assert_one_of_each(world: &World) {
+    for kind in ["deploy_keys", "installed_keys", "webhooks", "sites"] {
+        assert_eq!(world.count(kind), (1, 1), "{kind}");
+    }
+    let state = world.state();
+    let deploys = state["netlify"]["deploys"].as_array().expect("deploys");
+    let first = deploys.iter().filter(|deploy| deploy["state"] == "ready");
+    assert_eq!(first.count(), 1, "{deploys:#?}");
+}
+
+/// The calls that make a link, as method and path.
+const CALLS: [(&str, &str, &str); 9] = [
+    ("github", "GET", "/repos/acme/docs$"),
+    ("netlify", "POST", "/deploy_keys$"),
+    ("netlify", "POST", "/sites$"),
+    ("github", "POST", "/keys$"),
+    ("github", "POST", "/hooks$"),
+    ("netlify", "PATCH", "/sites/"),
+    ("netlify", "GET", "/deploys/"),
+    ("github", "POST", "/hooks/[0-9]+/tests$"),
+    ("netlify", "POST", "/cancel$"),
+];
+
+fn on((upstream, method, path): (&str, &str, &str), fault: Value) -> Value {
+    json!({"upstream": upstream, "method": method, "path": path, "fault": fault})
+}
+
+#[tokio::test]
+async fn the_answer_with_the_deploy_key_is_lost() {
+    becomes_live_despite([on(CALLS[1], json!("lost_answer"))]).await;
+}
+
+#[tokio::test]
+async fn the_answer_with_the_site_is_lost() {
+    becomes_live_despite([on(CALLS[2], json!("lost_answer"))]).await;
+}
+
+#[tokio::test]
+async fn the_answer_with_the_installed_key_is_lost() {
+    becomes_live_despite([on(CALLS[3], json!("lost_answer"))]).await;
+}
+
+#[tokio::test]
+async fn the_answer_with_the_webhook_is_lost() {
+    becomes_live_despite([on(CALLS[4], json!("lost_answer"))]).await;
+}
+
+#[tokio::test]
+async fn the_answer_to_the_attaching_is_lost() {
+    becomes_live_despite([on(CALLS[5], json!("lost_answer"))]).await;
+}
+
+#[tokio::test]
+async fn the_answer_to_the_replay_and_the_cancel_are_lost() {
+    becomes_live_despite([
+        on(CALLS[7], json!("lost_answer")),
+        on(CALLS[8], json!("lost_answer")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn every_answer_is_garbled_once() {
+    // The reads come again by themselves; the writes had their effect.
+    let garbled = json!({"body": "<html>Bad gateway</html>"});
+    becomes_live_despite(CALLS[..7].iter().map(|call| on(*call, garbled.clone()))).await;
+}
+
+#[tokio::test]
+async fn every_call_fails_once_with_an_error_of_the_upstream() {
+    let error = json!({"status": 500, "body": {"message": "Internal error"}});
+    becomes_live_despite(CALLS.map(|call| on(call, error.clone()))).await;
+}
+
+#[tokio::test]
+async fn every_connection_breaks_once_before_the_effect() {
+    becomes_live_despite(CALLS.map(|call| on(call, json!("reset")))).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_stays_away_fails_the_link_and_retry_heals_it() {
+    let world = World::usual().await;
+    let fault = json!({"status": 503, "body": {"message": "Service unavailable"}});
+    world.fault(json!({"upstream": "netlify", "method": "POST", "path": "/sites$", "times": 99, "fault": fault}));
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "failed", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "upstream_unavailable");
+    assert_eq!(link["diagnosis"]["retryable"], true);
+
+    world.sandbox.world().faults.clear();
+    let healed = world
+        .client
+        .retry(link["id"].as_str().expect("an id"))
+        .await;
+    assert_eq!(healed["status"], "live", "{healed:#}");
+    assert_one_of_each(&world);
+}

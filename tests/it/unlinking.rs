@@ -1,0 +1,115 @@
+//! `DELETE /links/{id}` takes back what the link made, and only that.
+
+use serde_json::{Value, json};
+
+use crate::world::{World, docs, receipts};
+
+#[tokio::test]
+async fn nothing_is_left_behind() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let unlinked = world.client.unlink(&id(&link), "").await;
+
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    for kind in ["deploy_keys", "installed_keys", "webhooks", "sites"] {
+        assert_eq!(world.count(kind), (1, 0), "{kind}");
+    }
+    let kinds = ["deploy_key", "installed_key", "site", "webhook"];
+    assert_eq!(
+        receipts(&unlinked),
+        kinds.map(|kind| (kind.to_owned(), "deleted".to_owned()))
+    );
+    assert!(world.sandbox.violations().is_empty());
+}
+
+#[tokio::test]
+async fn a_site_that_is_to_be_kept_stays_up_without_its_repository() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    let unlinked = world.client.unlink(&id(&link), "?keep_site=true").await;
+
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    assert_eq!(world.count("sites"), (1, 1));
+    for kind in ["deploy_keys", "installed_keys", "webhooks"] {
+        assert_eq!(world.count(kind), (1, 0), "{kind}");
+    }
+    assert!(receipts(&unlinked).contains(&("site".to_owned(), "kept".to_owned())));
+    let settings = &world.state()["netlify"]["sites"][0]["build_settings"];
+    assert!(
+        settings.get("repo_path").is_none_or(Value::is_null),
+        "{settings}"
+    );
+    let page = world.page("acme-docs").await;
+    assert!(page.contains("Hello from the first commit"), "{page}");
+}
+
+#[tokio::test]
+async fn the_same_link_can_be_made_again() {
+    let world = World::usual().await;
+    let first = world.client.link_settled(docs()).await;
+    world.client.unlink(&id(&first), "").await;
+    let second = world.client.link_settled(docs()).await;
+
+    assert_eq!(second["status"], "live", "{second:#}");
+    assert_ne!(first["id"], second["id"]);
+    for kind in ["deploy_keys", "installed_keys", "webhooks", "sites"] {
+        assert_eq!(world.count(kind), (2, 1), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn asking_twice_is_asking_once() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    let path = format!("/links/{}", id(&link));
+    world.client.delete(&path).await.expect(202);
+    world.client.delete(&path).await.expect(202);
+    let unlinked = world.client.settled(&id(&link)).await;
+    assert_eq!(unlinked["status"], "unlinked");
+    let again = world.client.delete(&path).await.expect(202);
+    assert_eq!(again.body["status"], "unlinked");
+    assert_eq!(again.body["version"], unlinked["version"]);
+}
+
+#[tokio::test]
+async fn a_link_that_is_unlinked_while_it_is_set_up_is_canceled_and_leaves_nothing() {
+    let world = World::usual().await;
+    world.fault(json!({"upstream": "netlify", "method": "PATCH", "path": "/sites/", "fault": {"delay_ms": 700}}));
+    let link = world.client.link(docs()).await;
+    world.made("sites").await;
+    let canceled = world.client.unlink(&link, "").await;
+
+    assert_eq!(canceled["status"], "canceled", "{canceled:#}");
+    for kind in ["deploy_keys", "installed_keys", "webhooks", "sites"] {
+        assert_eq!(world.count(kind), (1, 0), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn what_others_removed_already_is_no_obstacle() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    let state = world.state();
+    let repository = &state["github"]["repositories"][0];
+    for (kind, object) in [
+        ("keys", &repository["keys"][0]),
+        ("hooks", &repository["hooks"][0]),
+    ] {
+        let path = format!("/repos/acme/docs/{kind}/{}", object["id"]);
+        world.github(reqwest::Method::DELETE, &path, None).await;
+    }
+    let unlinked = world.client.unlink(&id(&link), "").await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    let receipts = receipts(&unlinked);
+    for kind in ["installed_key", "webhook"] {
+        assert!(
+            receipts.contains(&(kind.to_owned(), "already_gone".to_owned())),
+            "{receipts:?}"
+        );
+    }
+}
+
+fn id(link: &Value) -> String {
+    crate::world::text(&link["id"])
+}
