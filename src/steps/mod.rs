@@ -114,13 +114,11 @@ pub enum Halt {
         fact: Box<Fact>,
     },
     /// The end, until somebody acts.
-    Stop(Failure),
-    /// The end, until somebody acts; something was learned on the way.
-    StopWith {
+    Stop {
         /// What happened.
         failure: Failure,
-        /// What was learned.
-        fact: Box<Fact>,
+        /// What was learned on the way.
+        fact: Option<Box<Fact>>,
     },
 }
 
@@ -134,7 +132,7 @@ impl Halt {
     }
 
     fn stop(code: FailureCode, detail: impl Into<String>) -> Self {
-        Self::Stop(Failure::new(code, detail))
+        Failure::new(code, detail).into()
     }
 }
 
@@ -163,7 +161,16 @@ impl From<UpstreamError> for Halt {
                     uncertain: false,
                 }
             }
-            Class::NotFound | Class::Refused => Self::Stop(error.into()),
+            Class::NotFound | Class::Refused => Failure::from(error).into(),
+        }
+    }
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Stop {
+            failure,
+            fact: None,
         }
     }
 }

@@ -36,7 +36,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         let note = "waits for the replayed push to start a build";
         return Err(Halt::wait(cx.pace.watch_min, note));
     }
-    Err(Halt::Stop(unproven(cx).await?))
+    Err(unproven(cx).await?.into())
 }
 
 /// A look leaves nothing behind.

@@ -28,9 +28,9 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let deploy = deploys::get(cx.netlify, &build.deploy_id).await?;
     match deploys::verdict(&deploy) {
         Verdict::Ready | Verdict::Failed(Ending::Unchanged) => Ok(Fact::Deploy(deploy)),
-        Verdict::Failed(_) => Err(Halt::StopWith {
+        Verdict::Failed(_) => Err(Halt::Stop {
             failure: diagnose(cx, &deploy).await?,
-            fact: Box::new(Fact::Deploy(deploy)),
+            fact: Some(Box::new(Fact::Deploy(deploy))),
         }),
         Verdict::Running | Verdict::InReview => Err(Halt::Wait {
             after: cx.pace.pause(cx.elapsed),

@@ -410,9 +410,10 @@ impl Progress {
             Halt::Retry { failure, uncertain } => {
                 self.failed_try(step, failure, uncertain, failed, retry)
             }
-            Halt::Stop(failure) => self.fail(step, failure, failed),
-            Halt::StopWith { failure, fact } => {
-                self.learn(*fact);
+            Halt::Stop { failure, fact } => {
+                if let Some(fact) = fact {
+                    self.learn(*fact);
+                }
                 self.fail(step, failure, failed);
             }
             Halt::Reopen { .. } => {
