@@ -4,11 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{
-    plan::StepName,
-    status::{StepState, text_enum},
-    step_run::StepRun,
-};
+use super::{plan::StepName, status::StepState, step_run::StepRun, words::text_enum};
 
 text_enum! {
     /// Something that is true of a link, false, or not yet known.

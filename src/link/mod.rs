@@ -9,3 +9,4 @@ pub mod request;
 pub mod resource;
 pub mod status;
 pub mod step_run;
+pub mod words;

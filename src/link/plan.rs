@@ -1,6 +1,9 @@
 //! The plan of a link as a table: which steps there are, what each needs first, when one is skipped.
 
-use super::{request::LinkSpec, request::Verify, status::text_enum};
+use super::{
+    request::{LinkSpec, Verify},
+    words::text_enum,
+};
 
 text_enum! {
     /// A step of a link, in the order in which people think of them.

@@ -1,6 +1,6 @@
 //! The words of the ledger of external objects.
 
-use super::status::text_enum;
+use super::words::text_enum;
 
 text_enum! {
     /// What kind of external object it is.

@@ -39,7 +39,7 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
     /// A word in a row is not one that this version knows.
     #[error("a row holds an {0}")]
-    Word(#[from] crate::link::status::UnknownWord),
+    Word(#[from] crate::link::words::UnknownWord),
     /// The row is leased by another worker by now.
     #[error("the lease was lost to another worker")]
     LeaseLost,
