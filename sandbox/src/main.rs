@@ -4,6 +4,7 @@ mod ask;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -62,11 +63,18 @@ const EXAMPLES: &str = r#"Examples:
 Logs go to stderr; RUST_LOG sets what is logged (default: warn). All of the admin door is described in sandbox/README.md."#;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match arguments.command {
+    let done = match arguments.command {
         Some(Command::Ask(question)) => ask::run(question).await,
         None => run(arguments).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
