@@ -50,13 +50,16 @@ impl Counts {
 
 /// Counts; calls and rounds only of calls with a number above `since`.
 pub fn counts(world: &World, since: u64) -> Counts {
-    let calls = world.recorder.since(since);
+    counts_of(world, &world.recorder.since(since))
+}
+
+fn counts_of(world: &World, calls: &[Call]) -> Counts {
     let mut kinds = netlify::counts(&world.netlify.lock());
     kinds.extend(github::counts(world));
     Counts {
         kinds,
-        calls: per_upstream(&calls),
-        rounds: rounds(&calls),
+        calls: per_upstream(calls),
+        rounds: rounds(calls),
     }
 }
 
@@ -119,6 +122,15 @@ struct Since {
     since: u64,
 }
 
+/// Calls by their numbers.
+#[derive(Deserialize)]
+struct Span {
+    #[serde(default)]
+    since: u64,
+    /// The last one; all when absent.
+    until: Option<u64>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rename {
@@ -178,8 +190,10 @@ async fn show_calls(
     Json(world.recorder.since(query.since))
 }
 
-async fn show_counts(State(world): State<Arc<World>>, Query(query): Query<Since>) -> Json<Counts> {
-    Json(counts(&world, query.since))
+async fn show_counts(State(world): State<Arc<World>>, Query(span): Query<Span>) -> Json<Counts> {
+    let mut calls = world.recorder.since(span.since);
+    calls.retain(|call| span.until.is_none_or(|last| call.number <= last));
+    Json(counts_of(&world, &calls))
 }
 
 async fn show_violations(State(world): State<Arc<World>>) -> Json<Vec<Violation>> {

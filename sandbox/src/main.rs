@@ -1,10 +1,13 @@
-//! Command line of the sandbox: start it, say where it listens, run until Ctrl-C or SIGTERM.
+//! Command line of the sandbox: start it, say where it listens, run until Ctrl-C or SIGTERM; or ask a running one.
+
+mod ask;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use linkbroker_sandbox::{ACCOUNT, GITHUB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Switches};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,8 +18,10 @@ use tracing_subscriber::EnvFilter;
 /// Prints one line of JSON with its addresses when it is ready. Two tokens exist from the start:
 /// `sandbox-netlify-token` (account `sandbox`) and `sandbox-github-token` (administrator of every repository).
 #[derive(Parser)]
-#[command(version, after_long_help = EXAMPLES)]
+#[command(version, after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address of the HTTP door: vendors' APIs, served sites, admin door
     #[arg(long, default_value = "127.0.0.1:9999")]
     listen: SocketAddr,
@@ -37,6 +42,12 @@ struct Arguments {
     ready_file: Option<PathBuf>,
 }
 
+/// What else there is to do.
+#[derive(Subcommand)]
+enum Command {
+    Ask(ask::AskArguments),
+}
+
 const EXAMPLES: &str = r#"Examples:
   linkbroker-sandbox &
   # a private repository with a small site that really builds
@@ -45,14 +56,29 @@ const EXAMPLES: &str = r#"Examples:
   # the vendors' own APIs
   curl -s localhost:9999/netlify/api/v1/user -H 'authorization: Bearer sandbox-netlify-token'
   curl -s localhost:9999/github/repos/acme/docs -H 'authorization: Bearer sandbox-github-token'
-  # what was created and called
-  curl -s localhost:9999/__sandbox/counts
+  # what was created and called; the same without curl and jq
+  curl -s localhost:9999/__sandbox/counts | jq .sites.created
+  linkbroker-sandbox ask GET /__sandbox/counts --field /sites/created
 
 Logs go to stderr; RUST_LOG sets what is logged (default: warn). All of the admin door is described in sandbox/README.md."#;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Some(Command::Ask(question)) => ask::run(question).await,
+        None => run(arguments).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
