@@ -297,7 +297,8 @@ impl Progress {
                 self.end(step, StepState::Done, None);
                 self.link.deaths = 0;
                 self.event("step.done", json!({ "step": step }));
-                if step == StepName::AttachRepository {
+                // A wish to unlink may have come with the save of this try's intent.
+                if step == StepName::AttachRepository && !self.is_undoing() {
                     self.set_status(LinkStatus::Building);
                 }
             }

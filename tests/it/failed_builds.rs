@@ -1,6 +1,7 @@
 //! Links that stand while their build does not: the real cause, with evidence, and the way back.
 
 use linkbroker_sandbox::git::NewCommit;
+use linkbroker_sandbox::github::set_deploy_keys_enabled;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -59,6 +60,29 @@ async fn a_key_that_is_removed_before_the_clone_is_named_and_retry_puts_it_back(
             .await
             .contains("Hello from the first commit")
     );
+}
+
+#[tokio::test]
+async fn a_key_that_is_there_and_does_not_work_is_told_from_one_that_is_missing() {
+    let world = World::usual().await;
+    world.fault(json!({"upstream": "netlify", "method": "PATCH", "path": "/sites/", "fault": {"delay_ms": 1000}}));
+    let id = world.client.link(docs()).await;
+    world.made("installed_keys").await;
+    // GitHub then lets nobody in with a deploy key, and shows the keys as before.
+    let allow = |allowed| set_deploy_keys_enabled(world.sandbox.world(), "acme/docs", allowed);
+    allow(false).expect("a repository");
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "build_failed", "{link:#}");
+    let evidence = evidence(&link);
+    assert!(
+        evidence.contains("Permission denied (publickey)"),
+        "{evidence}"
+    );
+
+    allow(true).expect("a repository");
+    let healed = world.client.retry(&id).await;
+    assert_eq!(healed["status"], "live", "{healed:#}");
+    assert_eq!(world.count("installed_keys"), (1, 1));
 }
 
 fn condition(link: &Value, kind: &str) -> (String, String) {

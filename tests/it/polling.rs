@@ -173,7 +173,7 @@ async fn a_second_link_with_the_same_ref_or_site_is_sent_to_the_first() {
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(
         ids(&world.client.get("/links").await.expect(200).body),
-        [first.clone()]
+        std::slice::from_ref(&first)
     );
 
     // Once it is over, both names are free again.

@@ -87,6 +87,22 @@ async fn a_link_that_is_unlinked_while_it_is_set_up_is_canceled_and_leaves_nothi
 }
 
 #[tokio::test]
+async fn a_link_that_is_unlinked_right_after_it_was_accepted_is_canceled() {
+    let world = World::usual().await;
+    let link = world.client.link(docs()).await;
+    let canceled = world.client.unlink(&link, "").await;
+
+    assert_eq!(canceled["status"], "canceled", "{canceled:#}");
+    for kind in ["installed_keys", "webhooks", "sites"] {
+        assert_eq!(world.count(kind).1, 0, "{kind}");
+    }
+    // A key that nobody was given is no waste: it serves the next link.
+    let next = world.client.link_settled(docs()).await;
+    assert_eq!(next["status"], "live", "{next:#}");
+    assert_eq!(world.count("deploy_keys").1, 1);
+}
+
+#[tokio::test]
 async fn what_others_removed_already_is_no_obstacle() {
     let world = World::usual().await;
     let link = world.client.link_settled(docs()).await;

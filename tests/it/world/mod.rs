@@ -134,6 +134,12 @@ impl World {
             .expect("a path that is a regular expression");
     }
 
+    /// How long each call takes from now on, in milliseconds; half of it passes after the effect.
+    pub fn calls_take(&self, latency: u64) {
+        let patch = json!({"latency_ms": latency});
+        self.sandbox.patch_switches(&patch).expect("a switch");
+    }
+
     /// A call of GitHub's API as the owner of everything would make it.
     pub async fn github(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let url = format!("{}{path}", self.sandbox.github_url());
