@@ -16,13 +16,13 @@ use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-pub use instance::is_trustworthy;
+pub use instance::{is_loopback, is_trustworthy};
 pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use reference::{SettingDoc, env_file, reference};
 pub use settings::{
-    DataArgs, DatabaseArgs, LogArgs, ServeArgs, ServerArgs, TrustArgs, UpstreamArgs, WorkerArgs,
-    path,
+    ClientArgs, DataArgs, DatabaseArgs, GithubTokenArgs, LogArgs, NetlifyTokenArgs, ServeArgs,
+    ServerArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
 };
 
 use instance::{BUILT_IN, api_address, read_providers};
@@ -32,6 +32,8 @@ use problems::{Complaint, Problems};
 use crate::upstream::Instance;
 use crate::vault::KeyRing;
 
+/// Where the commands for people look for the service: where it listens by default.
+pub const SERVICE_URL: &str = "http://127.0.0.1:8080";
 const LISTEN: &str = "127.0.0.1:8080";
 const LOG: &str = "info";
 const WORKERS_IN_FLIGHT: usize = 64;

@@ -58,6 +58,18 @@ impl DevIssuer {
         Ok(Self { key, public })
     }
 
+    /// The issuer of a data folder, if a server in developer mode ever used the folder.
+    ///
+    /// # Errors
+    /// When the key is there and cannot be used.
+    pub fn find(data_dir: &Path) -> anyhow::Result<Option<Self>> {
+        let path = data_dir.join(KEY_FILE);
+        let is_there = path
+            .try_exists()
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        is_there.then(|| Self::open(data_dir)).transpose()
+    }
+
     /// What a server has to trust to accept its tokens.
     pub fn trusted(&self) -> Issuer {
         let keys = vec![self.public.clone()];

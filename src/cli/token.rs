@@ -7,6 +7,7 @@ use clap::Args;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use super::duration::duration;
 use super::{Output, print};
 use crate::api::caller::{Scope, Tenant};
 use crate::config::{DataArgs, data_dir};
@@ -15,17 +16,22 @@ use crate::issuer::DevIssuer;
 /// The longest life of a token: 30 days.
 const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// Whose links a developer works with who names no tenant.
+pub const DEV_TENANT: &str = "dev";
+/// Who a developer is who does not say so.
+pub const DEV_SUBJECT: &str = "developer";
+
 /// Makes an access token for a server in developer mode.
 ///
 /// The token is signed with the key in the data folder, which `linkbroker serve --dev` trusts.
 #[derive(Debug, Args)]
 pub struct TokenArgs {
     /// Whose links the bearer works with.
-    #[arg(long, default_value = "dev")]
+    #[arg(long, default_value = DEV_TENANT)]
     tenant: Tenant,
 
     /// Who the bearer is.
-    #[arg(long, default_value = "developer")]
+    #[arg(long, default_value = DEV_SUBJECT)]
     subject: String,
 
     /// What the bearer may do (links:read, links:write, connections:read, connections:write); repeat it for more. All when not set.
@@ -61,21 +67,9 @@ pub(super) fn run(args: &TokenArgs, output: Output) -> anyhow::Result<ExitCode> 
 }
 
 fn life(text: &str) -> Result<Duration, String> {
-    let seconds = |unit| match unit {
-        's' => Some(1),
-        'm' => Some(60),
-        'h' => Some(60 * 60),
-        'd' => Some(24 * 60 * 60),
-        _ => None,
-    };
-    let parsed = text.chars().last().and_then(|unit| {
-        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        Some(Duration::from_secs(number.checked_mul(seconds(unit)?)?))
-    });
-    match parsed {
-        Some(life) if life <= LONGEST_LIFE && !life.is_zero() => Ok(life),
-        Some(_) => Err("from 1s to 30d".to_owned()),
-        None => Err("write it as 90s, 30m, 1h or 7d".to_owned()),
+    match duration(text)? {
+        life if life <= LONGEST_LIFE && !life.is_zero() => Ok(life),
+        _ => Err("from 1s to 30d".to_owned()),
     }
 }
 
@@ -88,17 +82,7 @@ mod tests {
         assert_eq!(life("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(life("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(life("30d"), Ok(LONGEST_LIFE));
-        for bad in [
-            "",
-            "h",
-            "1",
-            "1w",
-            "-1h",
-            "0s",
-            "31d",
-            "99999999999999999999d",
-            "1é",
-        ] {
+        for bad in ["1", "0s", "31d"] {
             assert!(life(bad).is_err(), "{bad}");
         }
     }

@@ -132,7 +132,7 @@ pub fn is_trustworthy(url: &Url) -> bool {
 }
 
 /// Whether the address can only be this machine.
-fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),

@@ -7,15 +7,19 @@ use clap::{Args, Command};
 use serde::Serialize;
 
 use super::instance::{BUILT_IN, PROVIDERS};
-use super::{Config, Database, FirstBuild, Instance, LogFormat, Role, ServeArgs};
+use super::{
+    ClientArgs, Config, Database, FirstBuild, GithubTokenArgs, LogFormat, NetlifyTokenArgs, Role,
+    ServeArgs,
+};
+use crate::upstream::Instance;
 
 /// A setting, as `--help` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SettingDoc {
     /// Its name in the environment.
     pub name: String,
-    /// Its flag, with the dashes.
-    pub flag: String,
+    /// Its flag, with the dashes; absent for secrets that only the environment may hold.
+    pub flag: Option<String>,
     /// The group that it is in.
     pub group: String,
     /// What it does.
@@ -26,9 +30,23 @@ pub struct SettingDoc {
     pub secret: bool,
 }
 
-/// Every setting that the environment can hold, from the definitions of the flags.
+/// Every setting that the environment can hold, from the definitions of the flags: first those of
+/// the service.
 pub fn reference() -> Vec<SettingDoc> {
-    let command = ServeArgs::augment_args(Command::new("serve"));
+    let mut settings = serve_reference();
+    settings.extend(described_all::<ClientArgs>());
+    settings.extend(described_all::<NetlifyTokenArgs>());
+    settings.extend(described_all::<GithubTokenArgs>());
+    settings
+}
+
+/// The settings of the service.
+pub(super) fn serve_reference() -> Vec<SettingDoc> {
+    described_all::<ServeArgs>()
+}
+
+fn described_all<A: Args>() -> Vec<SettingDoc> {
+    let command = A::augment_args(Command::new("linkbroker"));
     command.get_arguments().filter_map(described).collect()
 }
 
@@ -36,7 +54,10 @@ fn described(arg: &clap::Arg) -> Option<SettingDoc> {
     let default = arg.get_default_values().first();
     Some(SettingDoc {
         name: arg.get_env()?.to_str()?.to_owned(),
-        flag: format!("--{}", arg.get_long()?),
+        flag: arg
+            .get_long()
+            .filter(|_| !arg.is_hide_set())
+            .map(|flag| format!("--{flag}")),
         group: arg.get_help_heading().unwrap_or_default().to_owned(),
         help: sentence(arg),
         default: default.map(|value| value.to_string_lossy().into_owned()),
@@ -54,7 +75,8 @@ fn sentence(arg: &clap::Arg) -> String {
 pub fn env_file(settings: &[SettingDoc]) -> String {
     let mut text = String::from(
         "# Every setting of linkbroker with its default. Uncomment what you change.\n\
-         # Written by `linkbroker config show`; each setting is also a flag of `linkbroker serve`.\n\
+         # Written by `linkbroker config show`. Each setting is also a flag: those of `linkbroker serve` come first, then\n\
+         # those of the commands for people (their tokens are no flags, because shells keep what is typed).\n\
          # The developer mode is a flag alone: `--dev`.\n",
     );
     let mut group = "";
@@ -70,7 +92,7 @@ pub fn env_file(settings: &[SettingDoc]) -> String {
 }
 
 impl Config {
-    /// What each setting came to, by its name in the environment and in the order of [`reference`].
+    /// What each setting came to, by its name in the environment and in the order of `serve_reference`.
     /// Of secrets only whether they are set.
     pub fn effective(&self) -> Vec<(&'static str, String)> {
         let mut settings = vec![

@@ -1,6 +1,7 @@
 //! Every setting as a flag and an environment variable, with its default and its help.
 //!
-//! The values are texts here, so that [`Config::from_args`](super::Config::from_args) can tell all
+//! A flag that is hidden because its value is a secret is for the environment alone: the command line
+//! refuses it. The values are texts here, so that [`Config::from_args`](super::Config::from_args) can tell all
 //! that is wrong at once. An empty text counts as not set.
 
 use std::path::PathBuf;
@@ -188,4 +189,57 @@ pub struct LogArgs {
     /// `human` or `json`. Not set: human on a terminal, else json.
     #[arg(long, env = "LINKBROKER_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
+}
+
+/// How the commands for people reach a service.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Service")]
+pub struct ClientArgs {
+    /// Address of the service that the commands for people talk to.
+    #[arg(long, env = "LINKBROKER_URL", value_name = "URL", default_value = super::SERVICE_URL)]
+    pub url: String,
+
+    /// Access token for the service; read from the environment only, because shells keep what is typed.
+    #[arg(
+        long,
+        env = "LINKBROKER_TOKEN",
+        hide = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub token: Option<SecretString>,
+
+    /// File that holds the access token, in place of LINKBROKER_TOKEN. With neither, a service on this machine and the data folder of its developer mode, a token is made on the spot.
+    #[arg(long, env = "LINKBROKER_TOKEN_FILE", value_name = "FILE", value_parser = path())]
+    pub access_token_file: Option<PathBuf>,
+}
+
+/// The token that `linkbroker connect netlify` takes from the environment.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connect")]
+pub struct NetlifyTokenArgs {
+    /// Token that `linkbroker connect netlify` hands to the service; read from the environment only.
+    #[arg(
+        long,
+        env = "NETLIFY_AUTH_TOKEN",
+        hide = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub netlify_auth_token: Option<SecretString>,
+}
+
+/// The token that `linkbroker connect github` takes from the environment.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connect")]
+pub struct GithubTokenArgs {
+    /// Token that `linkbroker connect github` hands to the service; read from the environment only.
+    #[arg(
+        long,
+        env = "GITHUB_TOKEN",
+        hide = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub github_token: Option<SecretString>,
 }

@@ -366,7 +366,7 @@ fn every_setting_is_in_the_example_with_its_default() {
 fn every_setting_is_told_and_no_other() {
     let told = dev(&[]).unwrap().effective();
     let told: Vec<_> = told.iter().map(|(name, _)| *name).collect();
-    let settings = reference();
+    let settings = reference::serve_reference();
     let known: Vec<_> = settings
         .iter()
         .map(|setting| setting.name.as_str())

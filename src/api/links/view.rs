@@ -155,6 +155,7 @@ pub struct StepView {
     pub attempts: i16,
     /// When it is tried or looked at again.
     #[serde(
+        default,
         with = "time::serde::rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
@@ -167,12 +168,14 @@ pub struct StepView {
     pub failure: Option<Failure>,
     /// When it was begun.
     #[serde(
+        default,
         with = "time::serde::rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
     pub started_at: Option<OffsetDateTime>,
     /// When it ended.
     #[serde(
+        default,
         with = "time::serde::rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]

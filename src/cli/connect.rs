@@ -1,0 +1,247 @@
+//! `linkbroker connect`, `connections`, `disconnect`: the tokens that linkbroker works with, by name.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::access::{AccessArgs, token_file, trimmed};
+use super::client::{Client, NewConnection};
+use super::exit::{Exit, UsageError};
+use super::show::{age, table};
+use super::terminal::{ask_secret, confirm, is_attended, plain};
+use super::{Output, print};
+use crate::api::connections::Connection;
+use crate::api::problem::ProblemCode;
+use crate::config::{GithubTokenArgs, NetlifyTokenArgs, path};
+use crate::upstream::UpstreamKind;
+
+/// Which vendor to connect.
+///
+/// The token is never an argument, because shells keep what is typed: it comes from a file, from
+/// standard input, from the vendor's own environment variable, or from a prompt without echo. The
+/// service keeps it sealed and never shows it again.
+#[derive(Debug, Subcommand)]
+pub enum ConnectCommand {
+    /// Hands linkbroker a Netlify token.
+    ///
+    /// Make a personal access token at https://app.netlify.com/user/applications. Without
+    /// --token-stdin and --token-file it is taken from NETLIFY_AUTH_TOKEN, else asked for.
+    #[command(after_help = "\
+Examples:
+  linkbroker connect netlify
+  linkbroker connect netlify --name acme-netlify --token-file ~/.secrets/netlify
+  pass netlify | linkbroker connect netlify --token-stdin --replace")]
+    Netlify {
+        #[command(flatten)]
+        environment: NetlifyTokenArgs,
+        #[command(flatten)]
+        args: ConnectArgs,
+    },
+    /// Hands linkbroker a GitHub token.
+    ///
+    /// It needs admin rights on the repositories to link: a fine-grained token with `Administration`
+    /// and `Webhooks` (read and write) and `Contents` (read), or a classic one with the scope `repo`.
+    /// Without --token-stdin and --token-file it is taken from GITHUB_TOKEN, else asked for.
+    #[command(after_help = "\
+Examples:
+  linkbroker connect github
+  gh auth token | linkbroker connect github --token-stdin
+  linkbroker connect github --host github.example.com --token-file ./token")]
+    Github {
+        #[command(flatten)]
+        environment: GithubTokenArgs,
+        #[command(flatten)]
+        args: ConnectArgs,
+    },
+}
+
+/// How a connection is made.
+#[derive(Debug, Args)]
+pub struct ConnectArgs {
+    /// Your own name for the connection. Not set: the vendor, or the host when one is named.
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Host of one of the instances that the service knows. Not set: the vendor's public one.
+    #[arg(long)]
+    host: Option<String>,
+
+    /// Read the token from standard input.
+    #[arg(long, conflicts_with = "token_file")]
+    token_stdin: bool,
+
+    /// Read the token from this file.
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    token_file: Option<PathBuf>,
+
+    /// When a connection has this name already, give it the new token.
+    #[arg(long)]
+    replace: bool,
+
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+/// Lists the connections by name.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  linkbroker connections --output json | jq -r '.connections[].name'"
+)]
+pub struct ConnectionsArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+/// Removes a connection and wipes its token; refused while a link uses it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  linkbroker disconnect acme-github")]
+pub struct DisconnectArgs {
+    /// Name of the connection.
+    name: String,
+
+    /// Do not ask. Without a terminal nothing is asked.
+    #[arg(long, short)]
+    yes: bool,
+
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+pub(super) async fn run(command: ConnectCommand, output: Output) -> anyhow::Result<ExitCode> {
+    match command {
+        ConnectCommand::Netlify { environment, args } => {
+            let set = ("NETLIFY_AUTH_TOKEN", environment.netlify_auth_token);
+            connect(UpstreamKind::Netlify, set, args, output).await
+        }
+        ConnectCommand::Github { environment, args } => {
+            let set = ("GITHUB_TOKEN", environment.github_token);
+            connect(UpstreamKind::Github, set, args, output).await
+        }
+    }
+}
+
+async fn connect(
+    kind: UpstreamKind,
+    environment: (&str, Option<SecretString>),
+    args: ConnectArgs,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let client = args.access.client()?;
+    let name = args.name.clone().or(args.host.clone());
+    let new = NewConnection {
+        name: name.unwrap_or_else(|| kind.to_string()).replace(':', "-"),
+        kind,
+        token: token(kind, environment, &args).await?,
+        host: args.host,
+    };
+    let (connection, what) = match client.connect(&new).await {
+        Err(error) if args.replace && error.is_problem(ProblemCode::ConnectionExists) => {
+            (replace(&client, &new).await?, "has a new token")
+        }
+        made => (made?, "is connected"),
+    };
+    let Connection {
+        name, kind, host, ..
+    } = &connection;
+    let text = format!("`{}` {what} ({kind} at {host}).", plain(name));
+    print(output, &text, &connection)?;
+    Ok(Exit::Done.into())
+}
+
+/// Gives a connection another token, but not one for something else.
+async fn replace(client: &Client, new: &NewConnection) -> anyhow::Result<Connection> {
+    let old = client.connection_named(&new.name).await?;
+    let same_host = new
+        .host
+        .as_ref()
+        .is_none_or(|host| host.eq_ignore_ascii_case(&old.host));
+    if old.kind != new.kind.as_str() || !same_host {
+        let (kind, host) = (&old.kind, &old.host);
+        let what = format!(
+            "the connection `{}` is to {kind} at {host}; choose another --name",
+            new.name
+        );
+        return Err(UsageError(what).into());
+    }
+    client.replace_credential(&old.id, &new.token).await?;
+    Ok(client.connection_named(&new.name).await?)
+}
+
+async fn token(
+    kind: UpstreamKind,
+    (variable, set): (&str, Option<SecretString>),
+    args: &ConnectArgs,
+) -> anyhow::Result<SecretString> {
+    if args.token_stdin {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        return trimmed(text.into(), "standard input");
+    }
+    if let Some(file) = args
+        .token_file
+        .as_deref()
+        .filter(|file| !file.as_os_str().is_empty())
+    {
+        return token_file(file);
+    }
+    if let Some(set) = set.filter(|set| !set.expose_secret().trim().is_empty()) {
+        eprintln!("The token is taken from {variable}.");
+        return trimmed(set, variable);
+    }
+    if is_attended() {
+        return trimmed(
+            ask_secret(&format!("Token for {kind}")).await?,
+            "what was typed",
+        );
+    }
+    let what = format!("no token: use --token-stdin or --token-file, or set {variable}");
+    Err(UsageError(what).into())
+}
+
+pub(super) async fn list(args: ConnectionsArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let all = args.access.client()?.connections().await?;
+    let header = ["NAME", "KIND", "HOST", "CREDENTIAL", "MADE"];
+    let text = match all.connections.is_empty() {
+        true => {
+            "There are no connections: `linkbroker connect netlify|github` makes one.".to_owned()
+        }
+        false => table(&header, all.connections.iter().map(row)),
+    };
+    print(output, &text, &all)?;
+    Ok(Exit::Done.into())
+}
+
+fn row(connection: &Connection) -> Vec<String> {
+    vec![
+        connection.name.clone(),
+        connection.kind.clone(),
+        connection.host.clone(),
+        connection.credential_type.clone(),
+        age(connection.created_at),
+    ]
+}
+
+pub(super) async fn disconnect(args: DisconnectArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let client = args.access.client()?;
+    let connection = client.connection_named(&args.name).await?;
+    let Connection {
+        name, kind, host, ..
+    } = &connection;
+    let question = format!(
+        "Remove the connection `{}` ({kind} at {host})?",
+        plain(name)
+    );
+    if !args.yes && is_attended() && !confirm(&question)? {
+        anyhow::bail!("nothing was done");
+    }
+    client.disconnect(&connection.id).await?;
+    print(
+        output,
+        &format!("`{}` is removed.", plain(name)),
+        &connection,
+    )?;
+    Ok(Exit::Done.into())
+}

@@ -1,0 +1,169 @@
+//! `linkbroker link`: asks for a link, and waits for it when told to.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::access::AccessArgs;
+use super::exit::Exit;
+use super::watch::{Ending, WaitArgs, conclude, watch};
+use super::{Output, print};
+use crate::api::links::view::Link;
+use crate::link::request::{BuildSettings, ConnectionNames, LinkRequest, SiteRequest, Verify};
+
+/// Links a repository to a new Netlify site.
+///
+/// linkbroker checks the repository, makes a deploy key and a webhook, creates the site, attaches
+/// the repository, follows the first build and proves that a push starts the next one. It does so
+/// in the background; --wait stays until it is done and says what is wrong when it cannot be.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  linkbroker link https://github.com/acme/docs --wait
+  linkbroker link git@github.com:acme/docs.git --site acme-docs --team acme \\
+      --command 'npm run build' --publish dist --ref team-a/docs --wait --timeout 20m
+  linkbroker link https://github.com/acme/docs --output json | jq -r .id")]
+pub struct LinkArgs {
+    /// Address of the repository, as people paste it.
+    #[arg(value_name = "REPOSITORY")]
+    repository: String,
+
+    /// Name of the site, unique across Netlify. Not set: the repository's name and some random letters.
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
+
+    /// Slug of the Netlify team. Not set: the only team of the connection.
+    #[arg(long, value_name = "SLUG")]
+    team: Option<String>,
+
+    /// Branch to build for production. Not set: the repository's default branch.
+    #[arg(long)]
+    branch: Option<String>,
+
+    /// Command that builds the site. Not set: Netlify decides, as with the next three.
+    #[arg(long)]
+    command: Option<String>,
+
+    /// Folder that the build writes, relative to --base.
+    #[arg(long, value_name = "DIR")]
+    publish: Option<String>,
+
+    /// Folder in which the build runs.
+    #[arg(long, value_name = "DIR")]
+    base: Option<String>,
+
+    /// Folder of the serverless functions.
+    #[arg(long, value_name = "DIR")]
+    functions: Option<String>,
+
+    /// What has to be seen before the link is `live`: that a push starts a build, or the first build alone.
+    #[arg(long, default_value = "push", value_parser = verify())]
+    verify: Verify,
+
+    /// Your own name for the link; the other commands take it in place of the id.
+    #[arg(long = "ref", value_name = "REF")]
+    reference: Option<String>,
+
+    /// A label of your own; repeat it for more.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+
+    /// Connection to Netlify. Not set: the only one that there is.
+    #[arg(long, value_name = "CONNECTION")]
+    netlify: Option<String>,
+
+    /// Connection to the git provider. Not set: the only one to the repository's host.
+    #[arg(long, value_name = "CONNECTION")]
+    provider: Option<String>,
+
+    #[command(flatten)]
+    wait: WaitArgs,
+
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+fn verify() -> impl TypedValueParser<Value = Verify> {
+    PossibleValuesParser::new(["push", "build"]).map(|word| match word.as_str() {
+        "build" => Verify::Build,
+        _ => Verify::Push,
+    })
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl LinkArgs {
+    fn request(&self) -> LinkRequest {
+        LinkRequest {
+            repository: self.repository.clone(),
+            branch: self.branch.clone(),
+            site: SiteRequest {
+                name: self.site.clone(),
+                team: self.team.clone(),
+            },
+            build: BuildSettings {
+                command: self.command.clone(),
+                publish: self.publish.clone(),
+                base: self.base.clone(),
+                functions: self.functions.clone(),
+            },
+            verify: self.verify,
+            connections: ConnectionNames {
+                netlify: self.netlify.clone(),
+                provider: self.provider.clone(),
+            },
+            reference: self.reference.clone(),
+            labels: BTreeMap::from_iter(self.labels.iter().cloned()),
+            ..LinkRequest::default()
+        }
+    }
+}
+
+pub(super) async fn run(args: LinkArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let client = args.access.client()?;
+    let link = client.create_link(&args.request()).await?;
+    if !args.wait.wait {
+        return accepted(&link, output);
+    }
+    if output == Output::Human {
+        eprintln!("Link {} is accepted.", link.summary.id);
+    }
+    let (link, ending) = watch(&client, link, args.wait.timeout, output).await?;
+    to_live(&link, ending, output)
+}
+
+/// Tells that the service has taken a link on and where to look.
+pub(super) fn accepted(link: &Link, output: Output) -> anyhow::Result<ExitCode> {
+    let (id, status) = (&link.summary.id, link.summary.status);
+    print(output, &format!("{id}  {status}"), link)?;
+    if output == Output::Human {
+        eprintln!("Watch it with `linkbroker status {id} --wait`.");
+    }
+    Ok(Exit::Done.into())
+}
+
+/// Tells how a link ended that was to become live: one that somebody took back meanwhile did not.
+pub(super) fn to_live(link: &Link, ending: Ending, output: Output) -> anyhow::Result<ExitCode> {
+    let exit = conclude(link, ending, output)?;
+    match link.summary.status.is_over() {
+        true => Ok(Exit::Error.into()),
+        false => Ok(exit.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_pairs() {
+        assert_eq!(label("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(label("a="), Ok(("a".to_owned(), String::new())));
+        assert!(label("a").is_err());
+    }
+}
