@@ -71,7 +71,7 @@ pub enum ClientError {
     /// Nothing has this name.
     #[error("there is no {what} `{name}`")]
     NoSuch {
-        /// `link with the ref`, `connection`.
+        /// What kind of thing, e.g. `connection`.
         what: &'static str,
         /// As the caller wrote it.
         name: String,

@@ -22,7 +22,7 @@ Examples:
   linkbroker status team-a/docs --wait && echo live
   linkbroker status team-a/docs --output json | jq .conditions")]
 pub struct StatusArgs {
-    /// Id of the link, or your own name for it (--ref).
+    /// Id of the link, your own name for it (--ref), or the name of its site.
     #[arg(value_name = "LINK")]
     link: String,
 
@@ -43,7 +43,7 @@ pub struct StatusArgs {
 Example:
   linkbroker connect github --replace && linkbroker retry team-a/docs --wait")]
 pub struct RetryArgs {
-    /// Id of the link, or your own name for it (--ref).
+    /// Id of the link, your own name for it (--ref), or the name of its site.
     #[arg(value_name = "LINK")]
     link: String,
 
@@ -76,7 +76,7 @@ pub(super) async fn retry(args: RetryArgs, output: Output) -> anyhow::Result<Exi
     to_live(&link, ending, output)
 }
 
-/// The link with this id, or the newest one with this ref: no other with it can be unfinished.
+/// The link with this id, ref or site: the newest one, because no other can be unfinished.
 ///
 /// # Errors
 /// [`ClientError`], also when there is none.
@@ -84,17 +84,23 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Link, ClientErro
     if is_id(name) {
         return client.link(name).await;
     }
-    let filter = LinkFilter {
+    let by_reference = LinkFilter {
         reference: Some(name.to_owned()),
         ..LinkFilter::default()
     };
-    match client.links(&filter, 1, None).await?.links.first() {
-        Some(found) => client.link(&found.id).await,
-        None => Err(ClientError::NoSuch {
-            what: "link with the id or ref",
-            name: name.to_owned(),
-        }),
+    let by_site = LinkFilter {
+        site: Some(name.to_owned()),
+        ..LinkFilter::default()
+    };
+    for filter in [by_reference, by_site] {
+        if let Some(found) = client.links(&filter, 1, None).await?.links.first() {
+            return client.link(&found.id).await;
+        }
     }
+    Err(ClientError::NoSuch {
+        what: "link with the id, ref or site",
+        name: name.to_owned(),
+    })
 }
 
 fn is_id(name: &str) -> bool {

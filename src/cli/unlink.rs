@@ -22,7 +22,7 @@ Examples:
   linkbroker unlink team-a/docs --wait
   linkbroker unlink lnk_019302f0c1b47cc2a1f5d3e8b7a69c01 --keep-site --yes")]
 pub struct UnlinkArgs {
-    /// Id of the link, or your own name for it (--ref).
+    /// Id of the link, your own name for it (--ref), or the name of its site.
     #[arg(value_name = "LINK")]
     link: String,
 
