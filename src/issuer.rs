@@ -58,13 +58,19 @@ impl DevIssuer {
         Ok(Self { key, public })
     }
 
+    /// The public keys that its tokens are checked with.
+    pub fn jwks(&self) -> JwkSet {
+        JwkSet {
+            keys: vec![self.public.clone()],
+        }
+    }
+
     /// What a server has to trust to accept its tokens.
     pub fn trusted(&self) -> Issuer {
-        let keys = vec![self.public.clone()];
         Issuer {
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),
-            keys: KeySource::Known(JwkSet { keys }),
+            keys: KeySource::Known(self.jwks()),
             algorithms: vec![Algorithm::EdDSA],
             tenant_claim: "tenant".to_owned(),
             scope_claim: "scope".to_owned(),
