@@ -58,19 +58,13 @@ impl DevIssuer {
         Ok(Self { key, public })
     }
 
-    /// The public keys that its tokens are checked with.
-    pub fn jwks(&self) -> JwkSet {
-        JwkSet {
-            keys: vec![self.public.clone()],
-        }
-    }
-
     /// What a server has to trust to accept its tokens.
     pub fn trusted(&self) -> Issuer {
+        let keys = vec![self.public.clone()];
         Issuer {
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),
-            keys: KeySource::Known(self.jwks()),
+            keys: KeySource::Known(JwkSet { keys }),
             algorithms: vec![Algorithm::EdDSA],
             tenant_claim: "tenant".to_owned(),
             scope_claim: "scope".to_owned(),
@@ -103,6 +97,12 @@ impl DevIssuer {
         header.kid = self.public.common.key_id.clone();
         let token = jsonwebtoken::encode(&header, &claims, &self.key)?;
         Ok(token.into())
+    }
+
+    /// The public keys that its tokens are checked with.
+    pub fn jwks(&self) -> JwkSet {
+        let keys = vec![self.public.clone()];
+        JwkSet { keys }
     }
 }
 
