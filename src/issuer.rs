@@ -110,6 +110,12 @@ impl DevIssuer {
         let token = jsonwebtoken::encode(&header, &claims, &self.key)?;
         Ok(token.into())
     }
+
+    /// The public keys that its tokens are checked with.
+    pub fn jwks(&self) -> JwkSet {
+        let keys = vec![self.public.clone()];
+        JwkSet { keys }
+    }
 }
 
 /// A new key as PEM (PKCS #8).

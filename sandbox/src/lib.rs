@@ -100,7 +100,7 @@ impl Sandbox {
         let world = Arc::new(World::new(Parts {
             git,
             switches: options.switches,
-            addr: listener.local_addr()?,
+            addr: server::from_here(listener.local_addr()?),
             data_dir,
         })?);
         github::start(&world).await?;

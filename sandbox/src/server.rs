@@ -1,6 +1,7 @@
 //! The HTTP door: an accept loop that can also cut a connection, which `axum::serve` cannot.
 
 use std::future::poll_fn;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,6 +17,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use crate::world::World;
+
+/// The address at which this machine reaches a listener: loopback for one that listens everywhere.
+pub fn from_here(mut listener: SocketAddr) -> SocketAddr {
+    if listener.ip().is_unspecified() {
+        listener.set_ip(match listener {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    listener
+}
 
 /// Put into an answer's extensions: the answer is not sent, the connection ends instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,4 +111,21 @@ fn is_reset(error: &hyper::Error) -> bool {
     std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<WasCut>())
         .is_some_and(|cut| cut.0 == Cut::Reset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::from_here;
+
+    #[test]
+    fn a_listener_everywhere_is_reached_at_loopback() {
+        for (listener, reached) in [
+            ("0.0.0.0:9999", "127.0.0.1:9999"),
+            ("[::]:9999", "[::1]:9999"),
+            ("192.0.2.7:9999", "192.0.2.7:9999"),
+        ] {
+            let listener = listener.parse().expect("an address");
+            assert_eq!(from_here(listener).to_string(), reached);
+        }
+    }
 }

@@ -42,12 +42,21 @@ pub struct TokenArgs {
     #[arg(long, default_value = "1h", value_parser = life)]
     ttl: Duration,
 
+    /// Instead of a token, print the public keys (a JWKS) that it is checked with. With them in LINKBROKER_ISSUERS also a server that is not in developer mode can be tried out.
+    #[arg(long, conflicts_with_all = ["tenant", "subject", "scopes", "ttl"])]
+    jwks: bool,
+
     #[command(flatten)]
     data: DataArgs,
 }
 
 pub(super) fn run(args: &TokenArgs, output: Output) -> anyhow::Result<ExitCode> {
     let issuer = DevIssuer::open(&data_dir(&args.data))?;
+    if args.jwks {
+        let keys = issuer.jwks();
+        print(output, &serde_json::to_string_pretty(&keys)?, &keys)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let scopes = match args.scopes.as_slice() {
         [] => Scope::ALL,
         some => some,

@@ -24,6 +24,7 @@ pub use clone::CloneError;
 pub use keys::{BadKey, KeyPair, PublicKey};
 pub use pushes::RefUpdate;
 
+use crate::server;
 use crate::world::World;
 
 /// All repositories of a sandbox, and the address of the SSH front in front of them.
@@ -51,7 +52,7 @@ impl Host {
         let listener = TcpListener::bind(ssh_listen)
             .await
             .with_context(|| format!("cannot listen on {ssh_listen} for SSH"))?;
-        let ssh_addr = listener.local_addr()?;
+        let ssh_addr = server::from_here(listener.local_addr()?);
         let host_key = keys::host_key()?;
         let known_host = keys::known_hosts_line(ssh_addr, host_key.public_key())?;
         std::fs::write(root.join("known_hosts"), known_host)?;
