@@ -20,7 +20,7 @@ use super::{
     extract::{Json, Path, Query},
     ids::{self, Prefix},
     page::{Cursor, PageQuery},
-    polling::{self, Wait},
+    polling::{self, Known, Wait},
     problem::{
         BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, ProblemDocument,
     },
@@ -176,7 +176,7 @@ async fn settled_in_time(
         false => StatusCode::ACCEPTED,
     };
     let location = [(header::LOCATION, location(&found.link.summary.id))];
-    let answer = polling::answer(&found.link.summary, found.json.clone(), None);
+    let answer = polling::answer(&found.link.summary, found.json.clone(), &Known::default());
     Ok((status, location, wait.applied(), answer).into_response())
 }
 
@@ -232,13 +232,13 @@ async fn get(
     caller.require(Scope::LinksRead)?;
     let id = ids::parse(Prefix::Link, &id)?;
     let tenant = caller.tenant.as_str();
-    let known = polling::known_version(&headers);
+    let known = Known::from(&headers);
     let Some(wait) = Wait::asked(query.wait, &headers)? else {
         let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
         let link = read(&mut tx, tenant, id).await?;
-        return Ok(polling::answer(&link.summary, json_of(&link)?, known));
+        return Ok(polling::answer(&link.summary, json_of(&link)?, &known));
     };
-    let after = query.after.or(known);
+    let after = query.after.or(known.newest());
     let mut link = api.feed.subscribe(tenant, id).await?;
     let found = link
         .wait_for(wait.patience(), |now| match after {
@@ -246,7 +246,7 @@ async fn get(
             None => now.link.summary.is_settled(),
         })
         .await;
-    let answer = polling::answer(&found.link.summary, found.json.clone(), known);
+    let answer = polling::answer(&found.link.summary, found.json.clone(), &known);
     Ok((wait.applied(), answer).into_response())
 }
 

@@ -78,18 +78,47 @@ fn preferred_wait(headers: &HeaderMap) -> Option<u8> {
     seconds.map(|seconds| u8::try_from(seconds).unwrap_or(u8::MAX))
 }
 
-/// The version that the reader knows, from `If-None-Match`.
-pub fn known_version(headers: &HeaderMap) -> Option<i64> {
-    let text = headers.get(header::IF_NONE_MATCH)?.to_str().ok()?;
-    let mut tags = text
-        .split(',')
-        .map(|tag| tag.trim().trim_start_matches("W/"));
-    tags.find_map(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok())
+/// The versions that the reader knows, from `If-None-Match`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    versions: Vec<i64>,
+    any: bool,
+}
+
+impl Known {
+    /// Reads the header; tags that are none of ours are no version of anything.
+    pub fn from(headers: &HeaderMap) -> Self {
+        let text = headers
+            .get(header::IF_NONE_MATCH)
+            .and_then(|value| value.to_str().ok());
+        let tags = text
+            .unwrap_or_default()
+            .split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/"));
+        let mut known = Self::default();
+        for tag in tags {
+            known.any |= tag == "*";
+            let inside = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            known
+                .versions
+                .extend(inside.and_then(|version| version.parse::<i64>().ok()));
+        }
+        known
+    }
+
+    /// The newest one.
+    pub fn newest(&self) -> Option<i64> {
+        self.versions.iter().max().copied()
+    }
+
+    fn contains(&self, version: i64) -> bool {
+        self.any || self.versions.contains(&version)
+    }
 }
 
 /// Answers a link: its JSON, or 304 when the reader knows this version.
-pub fn answer(link: &LinkSummary, json: Bytes, known: Option<i64>) -> Response {
-    if known == Some(link.version) {
+pub fn answer(link: &LinkSummary, json: Bytes, known: &Known) -> Response {
+    if known.contains(link.version) {
         return (StatusCode::NOT_MODIFIED, headers(link)).into_response();
     }
     let media_type = [(
@@ -138,18 +167,21 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read_from_strong_and_weak_tags() {
-        for (value, version) in [
-            ("\"7\"", Some(7)),
-            ("W/\"7\"", Some(7)),
-            ("\"x\", \"8\"", Some(8)),
-            ("*", None),
+    fn any_of_the_tags_may_match() {
+        for (value, matches) in [
+            ("\"7\"", true),
+            ("W/\"7\"", true),
+            ("\"x\", \"6\", \"7\"", true),
+            ("*", true),
+            ("\"8\"", false),
+            ("7", false),
         ] {
-            assert_eq!(
-                known_version(&with(header::IF_NONE_MATCH, value)),
-                version,
-                "{value}"
-            );
+            let known = Known::from(&with(header::IF_NONE_MATCH, value));
+            assert_eq!(known.contains(7), matches, "{value}");
         }
+        assert_eq!(
+            Known::from(&with(header::IF_NONE_MATCH, "\"3\", \"9\"")).newest(),
+            Some(9)
+        );
     }
 }

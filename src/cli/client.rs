@@ -23,6 +23,8 @@ use crate::link::status::LinkStatus;
 use crate::upstream::UpstreamKind;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the service holds a question for news back, in seconds; less than a call may take.
+const NEWS_WAIT_SECONDS: &str = "10";
 /// Longest time for a whole call, body included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pauses between the tries of a read; one try more than pauses.
@@ -178,6 +180,7 @@ impl Client {
     pub async fn link_after(&self, id: &str, version: i64) -> Result<Option<Link>, ClientError> {
         let call = self
             .call(Method::GET, &["links", id])
+            .query(&[("wait", NEWS_WAIT_SECONDS)])
             .header(IF_NONE_MATCH, format!("\"{version}\""));
         let answer = self.read(call).await?;
         match answer.status {

@@ -68,14 +68,20 @@ pub async fn watch(
 async fn follow(client: &Client, link: &mut Link, progress: &mut Progress) -> anyhow::Result<()> {
     let mut heard = Instant::now();
     while let Some(pause) = link.summary.poll_after_ms {
-        tokio::time::sleep(Duration::from_millis(pause.into())).await;
+        let asked = Instant::now();
         let summary = &link.summary;
         match client.link_after(&summary.id, summary.version).await {
             Ok(news) => {
                 heard = Instant::now();
-                if let Some(news) = news {
-                    *link = news;
-                    progress.show(link);
+                let pause = Duration::from_millis(pause.into());
+                match news {
+                    Some(news) => {
+                        *link = news;
+                        progress.show(link);
+                    }
+                    // A service that drains does not let its callers wait.
+                    None if asked.elapsed() < pause => tokio::time::sleep(pause).await,
+                    None => {}
                 }
             }
             Err(error) if error.is_passing() && heard.elapsed() < AWAY_MAX => {
