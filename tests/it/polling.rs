@@ -32,12 +32,7 @@ async fn a_link_is_read_anew_only_when_it_has_changed() {
     let read = world.client.get(&path).await.expect(200);
     assert_eq!(read.header("retry-after"), None);
     let etag = read.header("etag").expect("an ETag").to_owned();
-    for known in [
-        etag.clone(),
-        format!("W/{etag}"),
-        format!("\"1\", {etag}"),
-        "*".to_owned(),
-    ] {
+    for known in [etag.clone(), format!("W/{etag}")] {
         let again = world.client.send(Method::GET, &path, |request| {
             request.header("if-none-match", known)
         });
