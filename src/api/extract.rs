@@ -5,7 +5,7 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
@@ -63,7 +63,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 pub async fn read_body(body: Body) -> Result<Bytes, Problem> {
     match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(why) if why.is::<LengthLimitError>() => Err(Problem::new(ProblemCode::BodyTooLarge)),
+        // The rest of the body is not read, so the connection cannot serve another request: callers
+        // that keep connections have to know.
+        Err(why) if why.is::<LengthLimitError>() => Err(Problem::new(ProblemCode::BodyTooLarge)
+            .header(header::CONNECTION, HeaderValue::from_static("close"))),
         Err(_) => Err(Problem::new(ProblemCode::InvalidBody).detail("the body breaks off")),
     }
 }
