@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # Two images: `linkbroker`, the service (the default), and `sandbox`, a Netlify and a GitHub for trying it out and for CI.
 #   docker build --tag linkbroker .
 #   docker build --tag linkbroker-sandbox --target sandbox .
@@ -45,7 +44,7 @@ RUN apt-get update \
 USER 65532:65532
 COPY --from=build /out/linkbroker-sandbox /usr/local/bin/
 EXPOSE 9999 2222
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --start-interval=1s \
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s \
     CMD ["linkbroker-sandbox", "ask", "GET", "/__sandbox/switches"]
 ENTRYPOINT ["linkbroker-sandbox"]
 CMD ["--listen", "0.0.0.0:9999", "--ssh-listen", "0.0.0.0:2222"]
@@ -59,7 +58,7 @@ ENV LINKBROKER_LISTEN=0.0.0.0:8080 \
     LINKBROKER_DATA_DIR=/var/lib/linkbroker
 EXPOSE 8080
 # Ready: the database answers. bash opens the connection, so that no other tool is needed.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --start-interval=1s \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [[ $status == 200 ]]"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [[ $status == 2* ]]"]
 ENTRYPOINT ["linkbroker"]
 CMD ["serve"]
