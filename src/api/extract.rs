@@ -32,11 +32,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::new(ProblemCode::UnsupportedMediaType));
-        }
-        let bytes = read_body(request.into_body()).await?;
+        let bytes = json_bytes(request).await?;
         from_json(&bytes).map(Self)
+    }
+}
+
+/// The body of a request that says it is JSON.
+pub(super) async fn json_bytes(request: Request) -> Result<Bytes, Problem> {
+    match is_json(request.headers()) {
+        true => read_body(request.into_body()).await,
+        false => Err(Problem::new(ProblemCode::UnsupportedMediaType)),
     }
 }
 
@@ -68,7 +73,8 @@ pub async fn read_body(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON body; what does not fit is pointed at.
+pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::new(ProblemCode::InvalidBody).detail("the body is empty"));
     }

@@ -2,6 +2,8 @@
 
 pub mod view;
 
+use std::collections::BTreeMap;
+
 use axum::{
     body::Bytes,
     extract::State,
@@ -10,7 +12,10 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams, IntoResponses,
+    openapi::{self, RefOr},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -18,11 +23,13 @@ use super::{
     Api,
     caller::{Caller, Scope},
     extract::{Json, Path, Query},
+    idempotency::{KeyHeader, Repeatable, Turn},
     ids::{self, Prefix},
     page::{Cursor, PageQuery},
     polling::{self, Wait},
     problem::{
         BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, ProblemDocument,
+        RepeatableProblems, documented,
     },
 };
 use crate::{
@@ -90,33 +97,50 @@ pub fn router() -> OpenApiRouter<Api> {
         .routes(routes!(retry))
 }
 
+/// Why a link is not accepted.
+struct NotAccepted;
+
+impl IntoResponses for NotAccepted {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        documented(&[ProblemCode::LinkExists, ProblemCode::IdempotencyInProgress])
+    }
+}
+
 /// Link a repository to a site
 ///
 /// Answers at once; the setup goes on in the background. Poll the `Location` until `poll_after_ms`
 /// is absent.
 #[utoipa::path(post, path = "/links", tag = "links", operation_id = "createLink", request_body = LinkRequest,
-    params(("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the link is settled, at the latest after N seconds (cut to 30)")),
+    params(KeyHeader,
+           ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the link is settled, at the latest after N seconds (cut to 30)")),
     responses((status = 201, description = "Accepted, and settled within the time of `Prefer: wait=N`", body = Link,
         headers(("Location" = String, description = "Address of the link"),
                 ("ETag" = String, description = "Version of the link"))),
         (status = 202, description = "Accepted: poll the link", body = Link,
         headers(("Location" = String, description = "Address of the link"),
                 ("ETag" = String, description = "Version of the link"),
-                ("Retry-After" = u32, description = "When to read it, in seconds"))),
-        (status = 409, description = "A link with this ref or site exists; `Location` says where",
-         body = ProblemDocument, content_type = "application/problem+json"),
-        CallerProblems, BodyProblems))]
+                ("Retry-After" = u32, description = "When to read it, in seconds"),
+                ("Idempotency-Replayed" = String, description = "`true` when this is the answer to an earlier request with the same key"))),
+        NotAccepted, CallerProblems, BodyProblems, RepeatableProblems))]
 async fn create(
     State(api): State<Api>,
     caller: Caller,
     headers: HeaderMap,
-    Json(request): Json<LinkRequest>,
+    Repeatable {
+        body: request,
+        request: once,
+    }: Repeatable<LinkRequest>,
 ) -> Result<Response, Problem> {
     caller.require(Scope::LinksWrite)?;
+    let wait = Wait::asked(None, &headers)?;
     let mut spec = request.check().map_err(invalid)?;
     let kind = api.resolve_host(&mut spec)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let keep = match once.begin(&api, &mut tx, tenant).await? {
+        Turn::Earlier(answer) => return Ok(answer),
+        Turn::First(keep) => keep,
+    };
     let names = &request.connections;
     let provider = connection(
         &mut tx,
@@ -151,12 +175,13 @@ async fn create(
         drop(tx);
         return Err(taken(&api, &link, error).await);
     }
-    let view = read(&mut tx, tenant, link.id).await?;
+    let answer = accepted(&read(&mut tx, tenant, link.id).await?);
+    let answer = keep.keep(&mut tx, tenant, answer).await?;
     tx.commit().await?;
     api.bell.due();
-    match Wait::asked(None, &headers)? {
+    match wait {
         Some(wait) => settled_in_time(&api, tenant, link.id, wait).await,
-        None => Ok(accepted(&view)),
+        None => Ok(answer),
     }
 }
 

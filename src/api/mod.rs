@@ -8,6 +8,7 @@ pub mod connections;
 mod events;
 pub mod extract;
 pub mod feed;
+pub mod idempotency;
 mod ids;
 pub mod links;
 mod operations;

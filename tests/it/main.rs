@@ -2,4 +2,5 @@
 //! database of its own, and talks to it over HTTP. `./dev test` brings the Postgres that this needs.
 
 mod linking;
+mod repeated_requests;
 mod world;
