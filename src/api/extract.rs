@@ -152,18 +152,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        let pairs = url::form_urlencoded::parse(query.as_bytes());
-        let values = serde_urlencoded::Deserializer::new(pairs);
-        serde_path_to_error::deserialize(values)
-            .map(Self)
-            .map_err(|why| {
-                let message = why.inner().to_string();
-                let pointer = pointer(why.path(), named_field(&message));
-                let name = pointer.trim_start_matches('/');
-                Problem::new(ProblemCode::InvalidQuery).parameter(name, without_values(&message))
-            })
+        from_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
+}
+
+/// Reads a query string; what does not fit is named.
+pub(super) fn from_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    let values = serde_urlencoded::Deserializer::new(pairs);
+    serde_path_to_error::deserialize(values).map_err(|why| {
+        let message = why.inner().to_string();
+        let pointer = pointer(why.path(), named_field(&message));
+        let name = pointer.trim_start_matches('/');
+        Problem::new(ProblemCode::InvalidQuery).parameter(name, without_values(&message))
+    })
 }
 
 /// The parameters in the path. What cannot be an id is the id of nothing: `not_found`.
