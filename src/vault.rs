@@ -9,7 +9,7 @@ mod key_ring;
 mod secret_file;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::rand;
+use aws_lc_rs::{hmac, rand};
 use secrecy::zeroize::Zeroizing;
 
 pub use key_ring::{KeyRing, KeyRingError, new_master_key};
@@ -107,6 +107,18 @@ impl DataKey {
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let place = place(&[&self.tenant, row, purpose.as_str()]);
         open(&self.key, &sealed.0, &place)
+    }
+
+    /// Equal for equal bytes; without the key it tells nothing about them, so it may be stored for
+    /// bytes that hold a secret.
+    pub fn fingerprint(&self, bytes: &[u8]) -> [u8; KEY_LEN] {
+        // A key of its own: the data key itself only ever seals.
+        let sealing = hmac::Key::new(hmac::HMAC_SHA256, self.key.as_slice());
+        let own = hmac::sign(&sealing, &place(&[&self.tenant, "fingerprint"]));
+        let own = hmac::Key::new(hmac::HMAC_SHA256, own.as_ref());
+        let mut print = [0; KEY_LEN];
+        print.copy_from_slice(hmac::sign(&own, bytes).as_ref());
+        print
     }
 }
 

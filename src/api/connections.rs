@@ -1,5 +1,7 @@
 //! `/connections`: a tenant's named access to its upstreams. Secrets go in and never come out.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State,
     http::{StatusCode, header},
@@ -9,7 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, IntoResponses, ToSchema,
+    openapi::{self, RefOr},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -17,10 +22,12 @@ use super::{
     Api,
     caller::{Caller, Scope},
     extract::{Json, Path, Query},
+    idempotency::{KeyHeader, Repeatable, Turn},
     ids::{self, Prefix},
     page::{Cursor, PageQuery},
     problem::{
-        BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, ProblemDocument,
+        BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, RepeatableProblems,
+        documented,
     },
 };
 use crate::{
@@ -119,22 +126,42 @@ pub fn router() -> OpenApiRouter<Api> {
         .routes(routes!(replace_credential))
 }
 
+/// Why a connection is not made.
+struct NotMade;
+
+impl IntoResponses for NotMade {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        documented(&[
+            ProblemCode::ConnectionExists,
+            ProblemCode::IdempotencyInProgress,
+        ])
+    }
+}
+
 /// Connect an upstream
+///
+/// The secret goes in and never comes out. Nothing is called yet: `POST /connections/{id}/check` finds
+/// out whether the credential is good.
 #[utoipa::path(post, path = "/connections", tag = "connections", operation_id = "createConnection",
+    params(KeyHeader),
     request_body = NewConnection,
     responses((status = 201, description = "Made", body = Connection,
-        headers(("Location" = String, description = "Address of the connection"))),
-        (status = 409, description = "The name is taken", body = ProblemDocument, content_type = "application/problem+json"),
-        CallerProblems, BodyProblems))]
+        headers(("Location" = String, description = "Address of the connection"),
+                ("Idempotency-Replayed" = String, description = "`true` when this is the answer to an earlier request with the same key"))),
+        NotMade, CallerProblems, BodyProblems, RepeatableProblems))]
 async fn create(
     State(api): State<Api>,
     caller: Caller,
-    Json(new): Json<NewConnection>,
+    Repeatable { body: new, request }: Repeatable<NewConnection>,
 ) -> Result<Response, Problem> {
     caller.require(Scope::ConnectionsWrite)?;
     let host = check(&api, &new)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let keep = match request.begin(&api, &mut tx, tenant).await? {
+        Turn::Earlier(answer) => return Ok(answer),
+        Turn::First(keep) => keep,
+    };
     let id = Uuid::now_v7();
     let credential = credential(new.credential)?;
     let row = ConnectionRow {
@@ -153,10 +180,12 @@ async fn create(
         }
         done => done?,
     }
-    tx.commit().await?;
     let view = view(row);
     let location = [(header::LOCATION, format!("/connections/{}", view.id))];
-    Ok((StatusCode::CREATED, location, Json(view)).into_response())
+    let made = (StatusCode::CREATED, location, Json(view)).into_response();
+    let made = keep.keep(&mut tx, tenant, made).await?;
+    tx.commit().await?;
+    Ok(made)
 }
 
 /// List connections
@@ -223,14 +252,22 @@ async fn replace_credential(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Why a connection is not deleted.
+struct InUse;
+
+impl IntoResponses for InUse {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        documented(&[ProblemCode::ConnectionInUse])
+    }
+}
+
 /// Delete a connection
 ///
 /// Refused while a link that is not over uses it. Its secret is wiped.
 #[utoipa::path(delete, path = "/connections/{id}", tag = "connections", operation_id = "deleteConnection",
     params(("id" = String, Path, description = "Id of the connection")),
     responses((status = 204, description = "Deleted"),
-        (status = 409, description = "Links use it", body = ProblemDocument, content_type = "application/problem+json"),
-        CallerProblems, ObjectProblems))]
+        InUse, CallerProblems, ObjectProblems))]
 async fn delete(
     State(api): State<Api>,
     caller: Caller,
@@ -318,8 +355,12 @@ async fn seal(
     Ok(sealed.map_err(Problem::internal)?.0)
 }
 
-/// The tenant's data key, made at its first connection.
-async fn data_key(api: &Api, db: &mut PgConnection, tenant: &str) -> Result<DataKey, Problem> {
+/// The tenant's data key, made when it is needed first.
+pub(super) async fn data_key(
+    api: &Api,
+    db: &mut PgConnection,
+    tenant: &str,
+) -> Result<DataKey, Problem> {
     let row = match data_keys::get(db, tenant).await? {
         Some(row) => row,
         None => {

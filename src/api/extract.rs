@@ -32,11 +32,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::new(ProblemCode::UnsupportedMediaType));
-        }
-        let bytes = read_body(request.into_body()).await?;
+        let bytes = json_bytes(request).await?;
         from_json(&bytes).map(Self)
+    }
+}
+
+/// The body of a request that says it is JSON.
+pub(super) async fn json_bytes(request: Request) -> Result<Bytes, Problem> {
+    match is_json(request.headers()) {
+        true => read_body(request.into_body()).await,
+        false => Err(Problem::new(ProblemCode::UnsupportedMediaType)),
     }
 }
 
@@ -71,7 +76,8 @@ pub async fn read_body(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON body; what does not fit is pointed at.
+pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::new(ProblemCode::InvalidBody).detail("the body is empty"));
     }
@@ -149,18 +155,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        let pairs = url::form_urlencoded::parse(query.as_bytes());
-        let values = serde_urlencoded::Deserializer::new(pairs);
-        serde_path_to_error::deserialize(values)
-            .map(Self)
-            .map_err(|why| {
-                let message = why.inner().to_string();
-                let pointer = pointer(why.path(), named_field(&message));
-                let name = pointer.trim_start_matches('/');
-                Problem::new(ProblemCode::InvalidQuery).parameter(name, without_values(&message))
-            })
+        from_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
+}
+
+/// Reads a query string; what does not fit is named.
+pub(super) fn from_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    let values = serde_urlencoded::Deserializer::new(pairs);
+    serde_path_to_error::deserialize(values).map_err(|why| {
+        let message = why.inner().to_string();
+        let pointer = pointer(why.path(), named_field(&message));
+        let name = pointer.trim_start_matches('/');
+        Problem::new(ProblemCode::InvalidQuery).parameter(name, without_values(&message))
+    })
 }
 
 /// The parameters in the path. What cannot be an id is the id of nothing: `not_found`.

@@ -1,6 +1,11 @@
-//! `/links`: create, list, read, retry and unlink.
+//! `/links`: create, list, read and unlink.
 
+mod actions;
+mod filter;
+mod parts;
 pub mod view;
+
+use std::collections::BTreeMap;
 
 use axum::{
     body::Bytes,
@@ -10,7 +15,10 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams, IntoResponses,
+    openapi::{self, RefOr},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -18,48 +26,30 @@ use super::{
     Api,
     caller::{Caller, Scope},
     extract::{Json, Path, Query},
+    idempotency::{KeyHeader, Repeatable, Turn},
     ids::{self, Prefix},
-    page::{Cursor, PageQuery},
+    page::Cursor,
     polling::{self, Known, Wait},
     problem::{
-        BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, ProblemDocument,
+        BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, RepeatableProblems,
+        documented,
     },
 };
 use crate::{
     link::{
         request::{FieldError, LinkRequest},
-        status::{LinkStatus, Wanted},
-        step_run::{StepRun, prepare_retry},
+        status::{LinkStatus, Verb, Wanted},
     },
     store::{
         Rows, StoreError, begin,
         connections::{self, ConnectionRow},
         events::{self, NewEvent},
         links::{self, Filter, NewLink},
-        step_runs,
     },
     upstream::UpstreamKind,
 };
+use filter::{LabelQuery, ListQuery, ListRequest};
 use view::{Link, LinkPage, read, summary};
-
-/// Which links to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    /// Only in this status.
-    status: Option<LinkStatus>,
-    /// Only with this name of the caller's.
-    #[serde(rename = "ref")]
-    #[param(rename = "ref")]
-    reference: Option<String>,
-    /// Only of the site with this name.
-    site: Option<String>,
-    /// How many at most, 1 to 100. Default: 50.
-    limit: Option<u8>,
-    /// Where the last page ended.
-    cursor: Option<String>,
-}
 
 /// How to read a link.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -87,7 +77,17 @@ pub fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
         .routes(routes!(get, unlink))
-        .routes(routes!(retry))
+        .merge(actions::router())
+        .merge(parts::router())
+}
+
+/// Why a link is not accepted.
+struct NotAccepted;
+
+impl IntoResponses for NotAccepted {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        documented(&[ProblemCode::LinkExists, ProblemCode::IdempotencyInProgress])
+    }
 }
 
 /// Link a repository to a site
@@ -95,28 +95,36 @@ pub fn router() -> OpenApiRouter<Api> {
 /// Answers at once; the setup goes on in the background. Poll the `Location` until `poll_after_ms`
 /// is absent.
 #[utoipa::path(post, path = "/links", tag = "links", operation_id = "createLink", request_body = LinkRequest,
-    params(("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the link is settled, at the latest after N seconds (cut to 30)")),
+    params(KeyHeader,
+           ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the link is settled, at the latest after N seconds (cut to 30)")),
     responses((status = 201, description = "Accepted, and settled within the time of `Prefer: wait=N`", body = Link,
         headers(("Location" = String, description = "Address of the link"),
                 ("ETag" = String, description = "Version of the link"))),
         (status = 202, description = "Accepted: poll the link", body = Link,
         headers(("Location" = String, description = "Address of the link"),
                 ("ETag" = String, description = "Version of the link"),
-                ("Retry-After" = u32, description = "When to read it, in seconds"))),
-        (status = 409, description = "A link with this ref or site exists; `Location` says where",
-         body = ProblemDocument, content_type = "application/problem+json"),
-        CallerProblems, BodyProblems))]
+                ("Retry-After" = u32, description = "When to read it, in seconds"),
+                ("Idempotency-Replayed" = String, description = "`true` when this is the answer to an earlier request with the same key"))),
+        NotAccepted, CallerProblems, BodyProblems, RepeatableProblems))]
 async fn create(
     State(api): State<Api>,
     caller: Caller,
     headers: HeaderMap,
-    Json(request): Json<LinkRequest>,
+    Repeatable {
+        body: request,
+        request: once,
+    }: Repeatable<LinkRequest>,
 ) -> Result<Response, Problem> {
     caller.require(Scope::LinksWrite)?;
+    let wait = Wait::asked(None, &headers)?;
     let mut spec = request.check().map_err(invalid)?;
     let kind = api.resolve_host(&mut spec)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let keep = match once.begin(&api, &mut tx, tenant).await? {
+        Turn::Earlier(answer) => return Ok(answer),
+        Turn::First(keep) => keep,
+    };
     let names = &request.connections;
     let provider = connection(
         &mut tx,
@@ -151,12 +159,13 @@ async fn create(
         drop(tx);
         return Err(taken(&api, &link, error).await);
     }
-    let view = read(&mut tx, tenant, link.id).await?;
+    let answer = accepted(&read(&mut tx, tenant, link.id).await?);
+    let answer = keep.keep(&mut tx, tenant, answer).await?;
     tx.commit().await?;
     api.bell.due();
-    match Wait::asked(None, &headers)? {
+    match wait {
         Some(wait) => settled_in_time(&api, tenant, link.id, wait).await,
-        None => Ok(accepted(&view)),
+        None => Ok(answer),
     }
 }
 
@@ -181,22 +190,18 @@ async fn settled_in_time(
 }
 
 /// List links
-#[utoipa::path(get, path = "/links", tag = "links", operation_id = "listLinks", params(ListQuery),
+///
+/// Newest first. Filters are joined by "and".
+#[utoipa::path(get, path = "/links", tag = "links", operation_id = "listLinks", params(ListQuery, LabelQuery),
     responses((status = 200, description = "A page of links, newest first", body = LinkPage), CallerProblems))]
 async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Query(query): Query<ListQuery>,
+    query: ListRequest,
 ) -> Result<Json<LinkPage>, Problem> {
     caller.require(Scope::LinksRead)?;
-    let page = PageQuery::new(query.limit, query.cursor.as_deref())?;
-    let filter = Filter {
-        before: page.cursor::<Uuid>()?,
-        status: query.status,
-        reference: query.reference,
-        site: query.site,
-        ..Filter::default()
-    };
+    let page = query.page()?;
+    let filter = query.filter(&api, &page)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let rows = links::list(&mut tx, tenant, &filter, page.limit_and_one()).await?;
@@ -268,7 +273,7 @@ async fn unlink(
     let id = ids::parse(Prefix::Link, &id)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
-    let (status, wanted) = links::lock(&mut tx, tenant, id)
+    let standing = links::lock(&mut tx, tenant, id)
         .await?
         .ok_or_else(not_found)?;
     let wish = match query.keep_site {
@@ -276,68 +281,18 @@ async fn unlink(
         false => Wanted::Unlinked,
     };
     // Asking twice is asking once; an undo that cannot finish begins again.
+    let status = standing.status;
     let is_under_way =
-        matches!(status, LinkStatus::Canceling | LinkStatus::Unlinking) && wanted == wish;
-    if !status.is_over() && !is_under_way {
-        links::request_undo(&mut tx, id, status.undoing(), wish).await?;
+        matches!(status, LinkStatus::Canceling | LinkStatus::Unlinking) && standing.wanted == wish;
+    if standing.allows(Verb::Unlink) && !is_under_way {
+        let undoing = status.undoing(standing.was_live);
+        links::request_undo(&mut tx, id, undoing, wish).await?;
         let asked = NewEvent {
             kind: "link.unlink_requested",
             detail: json!({ "by": caller.subject, "keep_site": query.keep_site }),
         };
         events::append(&mut tx, id, tenant, &[asked]).await?;
     }
-    let view = read(&mut tx, tenant, id).await?;
-    tx.commit().await?;
-    api.bell.due();
-    api.bell.changed(id);
-    Ok(accepted(&view))
-}
-
-/// Try again
-///
-/// For a link that stands still in `failed`, `action_required`, `build_failed` or `degraded`: goes
-/// on from the step that failed. After a failed build the key, the webhook and the site's settings
-/// are looked at and mended first, then a new build is started.
-#[utoipa::path(post, path = "/links/{id}/retry", tag = "links", operation_id = "retryLink",
-    params(("id" = String, Path, description = "Id of the link")),
-    responses((status = 202, description = "Accepted: poll the link", body = Link),
-        (status = 409, description = "The link does not stand still",
-         body = ProblemDocument, content_type = "application/problem+json"),
-        CallerProblems, ObjectProblems))]
-async fn retry(
-    State(api): State<Api>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    caller.require(Scope::LinksWrite)?;
-    let id = ids::parse(Prefix::Link, &id)?;
-    let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
-    let (status, wanted) = links::lock(&mut tx, tenant, id)
-        .await?
-        .ok_or_else(not_found)?;
-    if !status.may_retry() {
-        let detail = format!(
-            "The link is `{status}`; retry is for failed, action_required, build_failed and degraded."
-        );
-        return Err(Problem::new(ProblemCode::IllegalTransition).detail(detail));
-    }
-    let mut row = links::get(&mut tx, tenant, id)
-        .await?
-        .ok_or_else(not_found)?;
-    let runs = step_runs::of_links(&mut tx, &[id]).await?;
-    let mut steps: Vec<StepRun> = runs.into_iter().map(|(_, run)| run).collect();
-    prepare_retry(&mut steps, &mut row.facts, status);
-    let next = match wanted {
-        Wanted::Linked => LinkStatus::Linking,
-        Wanted::Unlinked | Wanted::UnlinkedKeepSite => LinkStatus::Unlinking,
-    };
-    links::request_retry(&mut tx, id, tenant, next, &row.facts, &steps).await?;
-    let asked = NewEvent {
-        kind: "link.retry_requested",
-        detail: json!({ "by": caller.subject }),
-    };
-    events::append(&mut tx, id, tenant, &[asked]).await?;
     let view = read(&mut tx, tenant, id).await?;
     tx.commit().await?;
     api.bell.due();

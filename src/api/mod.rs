@@ -9,6 +9,7 @@ pub mod errors;
 mod events;
 pub mod extract;
 pub mod feed;
+pub mod idempotency;
 mod ids;
 pub mod links;
 mod operations;

@@ -8,6 +8,8 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 
+use serde::Serialize;
+
 use super::{
     links::view::LinkSummary,
     problem::{Problem, ProblemCode},
@@ -126,6 +128,19 @@ pub fn answer(link: &LinkSummary, json: Bytes, known: &Known) -> Response {
         HeaderValue::from_static("application/json"),
     )];
     (headers(link), media_type, json).into_response()
+}
+
+/// Answers a part of a link, under the link's version.
+///
+/// # Errors
+/// [`ProblemCode::Internal`] when the part cannot be written as JSON.
+pub fn answer_part(
+    link: &LinkSummary,
+    part: &impl Serialize,
+    asked: &HeaderMap,
+) -> Result<Response, Problem> {
+    let json = serde_json::to_vec(part).map_err(Problem::internal)?;
+    Ok(answer(link, json.into(), &Known::from(asked)))
 }
 
 /// `ETag`, and `Retry-After` while something will change by itself.

@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use crate::link::failure::UpstreamTrace;
 
-pub use documented::{BodyProblems, CallerProblems, ObjectProblems, documented};
+pub use documented::{
+    BodyProblems, CallerProblems, ObjectProblems, RepeatableProblems, documented,
+};
 
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -264,6 +266,9 @@ catalogue! {
     InvalidQuery "invalid_query" BAD_REQUEST
         "The query string is not valid"
         "Correct or remove the parameters named in `errors`.";
+    InvalidHeader "invalid_header" BAD_REQUEST
+        "A header is not valid"
+        "Correct or remove the headers named in `errors`.";
     Unauthorized "unauthorized" UNAUTHORIZED
         "The request carries no valid access token"
         "Send `Authorization: Bearer <token>` with a current token of a configured issuer.";
@@ -288,6 +293,9 @@ catalogue! {
     ConnectionInUse "connection_in_use" CONFLICT
         "The connection is used by links"
         "Unlink them first.";
+    IdempotencyInProgress "idempotency_in_progress" CONFLICT
+        "A request with this idempotency key is being done"
+        "Wait for the seconds in `Retry-After`, then send the same request again.";
     PreconditionFailed "precondition_failed" PRECONDITION_FAILED
         "The link has changed since it was read"
         "Read it again and repeat the request with its new ETag.";
@@ -300,6 +308,9 @@ catalogue! {
     InvalidRequest "invalid_request" UNPROCESSABLE_ENTITY
         "The request is not valid"
         "Correct the places named in `errors`.";
+    IdempotencyConflict "idempotency_conflict" UNPROCESSABLE_ENTITY
+        "The idempotency key belongs to another request"
+        "Use a new key for a new request, or send the first request unchanged.";
     PreconditionRequired "precondition_required" PRECONDITION_REQUIRED
         "The request must say which version of the link it means"
         "Send `If-Match` with the link's ETag.";

@@ -46,20 +46,42 @@ pub struct Condition {
     pub since: Option<OffsetDateTime>,
 }
 
-/// Whether a condition holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ConditionStatus {
-    /// It holds.
-    True,
-    /// It does not hold.
-    False,
-    /// Nobody has seen it yet.
-    Unknown,
+text_enum! {
+    /// Whether a condition holds.
+    ConditionStatus {
+        /// It holds.
+        True "true",
+        /// It does not hold.
+        False "false",
+        /// Nobody has seen it yet.
+        Unknown "unknown",
+    }
+}
+
+impl ConditionStatus {
+    /// What a condition is while the step behind it stands like this.
+    const fn of(state: StepState) -> Self {
+        match state {
+            StepState::Done => Self::True,
+            StepState::Failed | StepState::Undone => Self::False,
+            StepState::Pending
+            | StepState::Running
+            | StepState::Waiting
+            | StepState::Skipped
+            | StepState::UndoFailed => Self::Unknown,
+        }
+    }
+
+    /// Every state of a step that gives a condition this status.
+    pub fn states(self) -> impl Iterator<Item = StepState> {
+        let states = StepState::ALL.iter().copied();
+        states.filter(move |state| Self::of(*state) == self)
+    }
 }
 
 impl ConditionType {
-    const fn step(self) -> StepName {
+    /// The step that it is read off.
+    pub const fn step(self) -> StepName {
         match self {
             Self::RepositoryResolved => StepName::ResolveRepository,
             Self::KeyInstalled => StepName::InstallDeployKey,
@@ -83,22 +105,13 @@ pub fn conditions(steps: &[StepRun]) -> Vec<Condition> {
 }
 
 fn condition(kind: ConditionType, run: &StepRun) -> Condition {
-    let status = match run.state {
-        StepState::Done => ConditionStatus::True,
-        StepState::Failed | StepState::Undone => ConditionStatus::False,
-        StepState::Pending
-        | StepState::Running
-        | StepState::Waiting
-        | StepState::Skipped
-        | StepState::UndoFailed => ConditionStatus::Unknown,
-    };
     let failure = run
         .failure
         .as_ref()
         .filter(|_| run.state != StepState::Done);
     Condition {
         kind,
-        status,
+        status: ConditionStatus::of(run.state),
         reason: failure
             .map_or(run.state.as_str(), |failure| failure.code.as_str())
             .to_owned(),

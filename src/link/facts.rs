@@ -131,8 +131,31 @@ pub struct Proof {
     /// Build that the replayed push started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
+    /// The deploy of that build as it was seen last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<Deploy>,
     /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
     pub level: u8,
+}
+
+/// A build that the link followed once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedBuild {
+    /// The build.
+    pub build: Build,
+    /// Its deploy as it was seen last.
+    pub deploy: Option<Deploy>,
+}
+
+/// A build that the caller asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedBuild {
+    /// Title that no other build has: by it an interrupted try is found again.
+    pub title: String,
+    /// Whether the build begins from nothing.
+    pub clear_cache: bool,
+    /// Netlify's id, once Netlify has started it.
+    pub id: Option<String>,
 }
 
 /// Everything that a link knows about the world.
@@ -155,8 +178,10 @@ pub struct Facts {
     pub attachment: Option<Attachment>,
     /// Set by `find_build`.
     pub build: Option<Build>,
-    /// Build that ended badly before the last retry; an older one is no news.
-    pub ended_build: Option<String>,
+    /// Builds that the link followed before, oldest first; none of them is news.
+    pub ended_builds: Vec<EndedBuild>,
+    /// Set by a rebuild: `find_build` starts this one.
+    pub asked_build: Option<AskedBuild>,
     /// Set by `watch_deploy`, and by `find_build` when it saw the deploy.
     pub deploy: Option<Deploy>,
     /// Set by `replay_push` and `prove_push`.
@@ -192,6 +217,8 @@ pub enum Fact {
     Attachment(Attachment),
     /// The first build is known, and its deploy as far as it was seen.
     Build(Build, Option<Deploy>),
+    /// Netlify has started the build that the caller asked for.
+    AskedBuild(AskedBuild),
     /// The deploy moved on.
     Deploy(Deploy),
     /// The proof moved on.
@@ -200,7 +227,20 @@ pub enum Fact {
     Nothing,
 }
 
+/// Ended builds that a link remembers.
+const ENDED_BUILDS_MAX: usize = 10;
+
 impl Facts {
+    /// Makes room for another build to follow; the one so far becomes history.
+    pub fn end_build(&mut self) {
+        let deploy = self.deploy.take();
+        let ended = self.build.take().map(|build| EndedBuild { build, deploy });
+        self.ended_builds.extend(ended);
+        let surplus = self.ended_builds.len().saturating_sub(ENDED_BUILDS_MAX);
+        self.ended_builds.drain(..surplus);
+        self.asked_build = None;
+    }
+
     /// Takes over what a step learned; tells whether it was news.
     pub fn learn(&mut self, fact: Fact) -> bool {
         let before = self.clone();
@@ -218,6 +258,7 @@ impl Facts {
                 self.build = Some(it);
                 self.deploy = deploy;
             }
+            Fact::AskedBuild(it) => self.asked_build = Some(it),
             Fact::Deploy(it) => self.deploy = Some(it),
             Fact::Proof(it) => self.proof = Some(it),
             Fact::Nothing => {}

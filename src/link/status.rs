@@ -7,7 +7,10 @@
 //!              └→ failed → retry → linking
 //! queued|linking|building|action_required → canceling → canceled
 //! any settled status → unlinking → unlinked   (an undo that cannot finish: action_required)
+//! live|degraded|build_failed → rebuild → building;  live|degraded → verify → building
 //! ```
+//!
+//! A link that was live once is never canceled, only unlinked: canceling takes the site with it.
 
 use super::{failure::Severity, plan::StepName, words::text_enum};
 
@@ -64,9 +67,10 @@ impl LinkStatus {
     }
 
     /// The status while a link in this one is being undone.
-    pub const fn undoing(self) -> Self {
+    pub const fn undoing(self, was_live: bool) -> Self {
         match self {
-            Self::Queued | Self::Linking | Self::Building | Self::Canceling => Self::Canceling,
+            Self::Queued | Self::Linking | Self::Building if !was_live => Self::Canceling,
+            Self::Canceling => Self::Canceling,
             _ => Self::Unlinking,
         }
     }
@@ -87,6 +91,58 @@ impl LinkStatus {
             (_, Severity::NeedsAction) => Self::ActionRequired,
             (_, Severity::Transient | Severity::Permanent) => Self::Failed,
         }
+    }
+}
+
+text_enum! {
+    /// What a caller may ask of a link that is there.
+    Verb {
+        /// Go on from the step that failed.
+        Retry "retry",
+        /// Take back a link that was never live.
+        Cancel "cancel",
+        /// Build once more.
+        Rebuild "rebuild",
+        /// Prove once more that a push builds.
+        Verify "verify",
+        /// Take it back.
+        Unlink "unlink",
+    }
+}
+
+/// What decides which verbs fit a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Where it stands.
+    pub status: LinkStatus,
+    /// What the caller wants it to be.
+    pub wanted: Wanted,
+    /// Whether it was ever live.
+    pub was_live: bool,
+}
+
+impl Standing {
+    /// Whether this may be asked of the link now.
+    pub fn allows(self, verb: Verb) -> bool {
+        use LinkStatus::{ActionRequired, BuildFailed, Building, Degraded, Linking, Live, Queued};
+        let is_wanted = self.wanted == Wanted::Linked;
+        match verb {
+            Verb::Retry => self.status.may_retry(),
+            Verb::Cancel => {
+                let is_under_way =
+                    matches!(self.status, Queued | Linking | Building | ActionRequired);
+                is_under_way && is_wanted && !self.was_live
+            }
+            Verb::Rebuild => is_wanted && matches!(self.status, Live | Degraded | BuildFailed),
+            Verb::Verify => is_wanted && matches!(self.status, Live | Degraded),
+            Verb::Unlink => !self.status.is_over(),
+        }
+    }
+
+    /// Everything that may be asked of the link now.
+    pub fn verbs(self) -> Vec<Verb> {
+        let verbs = Verb::ALL.iter().copied();
+        verbs.filter(|verb| self.allows(*verb)).collect()
     }
 }
 
@@ -121,5 +177,46 @@ text_enum! {
         Unlinked "unlinked",
         /// Taken back, but the site stays.
         UnlinkedKeepSite "unlinked_keep_site",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(status: LinkStatus, wanted: Wanted, was_live: bool) -> Standing {
+        Standing {
+            status,
+            wanted,
+            was_live,
+        }
+    }
+
+    #[test]
+    fn what_was_live_is_unlinked_and_never_canceled() {
+        for status in [
+            LinkStatus::Queued,
+            LinkStatus::Linking,
+            LinkStatus::Building,
+            LinkStatus::ActionRequired,
+        ] {
+            assert!(standing(status, Wanted::Linked, false).allows(Verb::Cancel));
+            assert!(!standing(status, Wanted::Linked, true).allows(Verb::Cancel));
+            assert_eq!(status.undoing(true), LinkStatus::Unlinking);
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_not_wanted_may_only_be_taken_back() {
+        for status in LinkStatus::ALL {
+            let verbs = standing(*status, Wanted::Unlinked, true).verbs();
+            let others = [Verb::Cancel, Verb::Rebuild, Verb::Verify];
+            assert!(!verbs.iter().any(|verb| others.contains(verb)), "{status}");
+        }
+        assert!(
+            standing(LinkStatus::Unlinked, Wanted::Unlinked, true)
+                .verbs()
+                .is_empty()
+        );
     }
 }

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::{
-    facts::Facts,
+    facts::{AskedBuild, Facts},
     failure::Failure,
     plan::StepName,
     status::{LinkStatus, StepState},
@@ -82,8 +82,37 @@ pub fn prepare_retry(steps: &mut [StepRun], facts: &mut Facts, status: LinkStatu
         run.next_attempt_at = None;
     }
     if status == LinkStatus::BuildFailed {
-        facts.ended_build = facts.build.take().map(|build| build.id);
-        facts.deploy = None;
+        facts.end_build();
     }
     facts.proof = facts.proof.take().filter(|_| begun_anew.is_empty());
+}
+
+/// What the wish to build once more makes of a link at rest: the build so far becomes history, the
+/// one that was asked for is found or started, and what had failed begins again too.
+pub fn prepare_rebuild(steps: &mut [StepRun], facts: &mut Facts, asked: AskedBuild) {
+    let is_proof = |run: &StepRun| run.step == StepName::ProvePush && run.state == StepState::Done;
+    if !steps.iter().any(is_proof) {
+        facts.proof = None;
+    }
+    facts.end_build();
+    facts.asked_build = Some(asked);
+    begin_anew(steps, |run| {
+        matches!(run.step, StepName::FindBuild | StepName::WatchDeploy)
+            || (run.step == StepName::ReplayPush && facts.proof.is_none())
+            || run.state == StepState::Failed
+    });
+}
+
+/// What the wish for another proof makes of a link at rest.
+pub fn prepare_verify(steps: &mut [StepRun], facts: &mut Facts) {
+    facts.proof = None;
+    begin_anew(steps, |run| {
+        matches!(run.step, StepName::ReplayPush | StepName::ProvePush)
+    });
+}
+
+fn begin_anew(steps: &mut [StepRun], which: impl Fn(&StepRun) -> bool) {
+    for run in steps.iter_mut().filter(|run| which(run)) {
+        *run = StepRun::pending(run.step);
+    }
 }

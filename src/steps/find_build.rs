@@ -1,10 +1,11 @@
-//! Step `find_build`: the build that Netlify started when the repository was attached, and its deploy.
+//! Step `find_build`: the build that the link follows, and its deploy. The first one is started by Netlify
+//! when the repository is attached; a later one may be asked for by the caller.
 
 use std::time::Duration;
 
 use super::{Halt, StepContext, Undone};
 use crate::{
-    link::facts::{Build, Deploy, Fact},
+    link::facts::{AskedBuild, Build, Deploy, Fact},
     netlify::{
         builds::{self, Cache},
         deploys,
@@ -16,12 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The newest build of the site, unless it is the one that ended badly before a retry.
+/// The newest build of the site, unless the link followed it before. One that the caller asked for is
+/// found by its title.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    if let Some(asked) = &cx.facts.asked_build {
+        return find_asked(cx, asked).await;
+    }
     let mut started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     started.sort_by(|a, b| b.created_at.cmp(&a.created_at));
     let newest = started.into_iter().next();
-    let news = newest.filter(|build| Some(&build.id) != cx.facts.ended_build.as_ref());
+    let ended = &cx.facts.ended_builds;
+    let news = newest.filter(|newest| ended.iter().all(|ended| ended.build.id != newest.id));
     match news {
         None => Ok(None),
         Some(build) => named(build, cx).map(Some),
@@ -31,13 +37,16 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 /// Reads what the answer to the attaching named; without a name, looks for a while and then starts
 /// the build that should have been there.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    if let Some(asked) = &cx.facts.asked_build {
+        return start_asked(cx, asked).await;
+    }
     if let Some(fact) = read_named(cx).await? {
         return Ok(fact);
     }
     if let Some(fact) = observe(cx).await? {
         return Ok(fact);
     }
-    if cx.facts.ended_build.is_none() && cx.elapsed < PATIENCE {
+    if cx.facts.ended_builds.is_empty() && cx.elapsed < PATIENCE {
         return Err(Halt::wait(
             LOOK_AGAIN,
             "waits for Netlify to start the first build",
@@ -53,13 +62,44 @@ pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
     Ok(Vec::new())
 }
 
+async fn find_asked(cx: &StepContext<'_>, asked: &AskedBuild) -> Result<Option<Fact>, Halt> {
+    if let Some(id) = &asked.id {
+        return named(builds::get(cx.netlify, id).await?, cx).map(Some);
+    }
+    let deploys = deploys::list_for_site(cx.netlify, &cx.site()?.id).await?;
+    let mut titled = deploys.into_iter();
+    let titled = titled.find(|deploy| deploy.title.as_ref() == Some(&asked.title));
+    Ok(titled.and_then(of_deploy))
+}
+
+async fn start_asked(cx: &StepContext<'_>, asked: &AskedBuild) -> Result<Fact, Halt> {
+    let cache = match asked.clear_cache {
+        true => Cache::Clear,
+        false => Cache::Keep,
+    };
+    let build = builds::start(cx.netlify, &cx.site()?.id, &asked.title, cache).await?;
+    let started = AskedBuild {
+        id: Some(build.id.clone()),
+        ..asked.clone()
+    };
+    match named(build, cx) {
+        // Its id is what the next look goes by.
+        Err(Halt::Wait { after, note, .. }) => Err(Halt::Wait {
+            after,
+            note,
+            fact: Some(Box::new(Fact::AskedBuild(started))),
+        }),
+        done => done,
+    }
+}
+
 /// One call when the answer named the deploy, which knows its build; one when it named the build.
 async fn read_named(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let Some(attachment) = cx
         .facts
         .attachment
         .as_ref()
-        .filter(|_| cx.facts.ended_build.is_none())
+        .filter(|_| cx.facts.ended_builds.is_empty())
     else {
         return Ok(None);
     };

@@ -62,12 +62,13 @@ async fn proven(cx: &StepContext<'_>, proof: &Proof, new: &[&builds::Build]) -> 
         } else {
             2
         };
-        seen = Some((named, level));
+        seen = Some((named, deploy, level));
     }
-    let (build, level) =
+    let (build, deploy, level) =
         seen.ok_or_else(|| Halt::wait(cx.pace.watch_min, "waits for Netlify to name the deploy"))?;
     Ok(Fact::Proof(Proof {
         build: Some(build),
+        deploy: Some(deploy),
         level,
         ..proof.clone()
     }))

@@ -16,9 +16,11 @@ use super::{
 use crate::link::{
     facts::Facts,
     failure::Failure,
+    plan::StepName,
+    repository_ref::RepositoryRef,
     request::LinkSpec,
     resource::{Receipt, ResourceKind},
-    status::{LinkStatus, Wanted},
+    status::{LinkStatus, Standing, StepState, Wanted},
     step_run::StepRun,
 };
 
@@ -72,6 +74,19 @@ pub struct LinkRow {
     pub created_at: OffsetDateTime,
     /// When it changed last.
     pub updated_at: OffsetDateTime,
+    /// When it first was live.
+    pub live_at: Option<OffsetDateTime>,
+}
+
+impl LinkRow {
+    /// What decides which verbs fit it.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            status: self.status,
+            wanted: self.wanted,
+            was_live: self.live_at.is_some(),
+        }
+    }
 }
 
 /// A link in the hands of a worker.
@@ -87,6 +102,8 @@ pub struct LeasedLink {
     pub status: LinkStatus,
     /// What the caller wanted when it was last read.
     pub wanted: Wanted,
+    /// Whether it was ever live.
+    pub was_live: bool,
     /// What the steps found and made.
     pub facts: Facts,
     /// Why it stands still.
@@ -154,19 +171,48 @@ pub struct Filter {
     pub reference: Option<String>,
     /// Only of the site with this name.
     pub site: Option<String>,
+    /// Only with a connection to this kind of provider.
+    pub provider: Option<&'static str>,
+    /// Only of this repository: host and path, as it was asked for or as it is called now.
+    pub repository: Option<RepositoryRef>,
+    /// Only with all of these labels.
+    pub labels: Option<serde_json::Value>,
+    /// Only when this step is in one of these states.
+    pub step: Option<(StepName, Vec<StepState>)>,
+    /// Only changed after this.
+    pub updated_after: Option<OffsetDateTime>,
     /// Only ones that are not over.
     pub unfinished: bool,
 }
 
 /// The tenant's links that pass the filter, newest first.
+///
+/// All filters but the id look at the tenant's links one by one, newest first, until the page is full:
+/// an index for each would cost every save of every link (the status is in the partial indexes, so no
+/// save of it is a heap-only update).
 pub async fn list(
     db: &mut PgConnection,
     tenant: &str,
     filter: &Filter,
     limit: i64,
 ) -> Result<Vec<LinkRow>, StoreError> {
+    let (repository_host, repository_path) = filter
+        .repository
+        .as_ref()
+        .map(|repository| (repository.host.as_str(), repository.path.as_str()))
+        .unzip();
+    let (step, states) = filter
+        .step
+        .as_ref()
+        .map(|(step, states)| (*step, states))
+        .unzip();
+    let states: Vec<_> = states
+        .into_iter()
+        .flatten()
+        .map(|state| state.as_str().to_owned())
+        .collect();
     let rows = sqlx::query!(
-        r#"select l.id, l.ref, l.spec as "spec: Json<LinkSpec>", l.labels, l.status, l.wanted,
+        r#"select l.id, l.ref, l.spec as "spec: Json<LinkSpec>", l.labels, l.status, l.wanted, l.live_at,
                   l.facts as "facts: Json<Facts>", l.failure as "failure: Json<Failure>", l.version,
                   n.name as netlify_connection, p.name as provider_connection, l.created_at, l.updated_at
            from links l
@@ -179,6 +225,13 @@ pub async fn list(
              and ($5::text is null or l.ref = $5)
              and ($6::text is null or l.spec -> 'site' ->> 'name' = $6)
              and (not $7 or l.status not in ('unlinked', 'canceled'))
+             and ($9::text is null or p.kind = $9)
+             and ($10::text is null or l.spec ->> 'host' = $10 and lower($11) in
+                  (lower(l.spec ->> 'path'), lower(l.facts -> 'repository' ->> 'path')))
+             and ($12::jsonb is null or l.labels @> $12)
+             and ($13::text is null or coalesce(
+                  (select r.state from step_runs r where r.link_id = l.id and r.step = $13), 'pending') = any($14))
+             and ($15::timestamptz is null or l.updated_at > $15)
            order by l.id desc limit $8"#,
         tenant,
         filter.id,
@@ -187,7 +240,14 @@ pub async fn list(
         filter.reference,
         filter.site,
         filter.unfinished,
-        limit
+        limit,
+        filter.provider,
+        repository_host,
+        repository_path,
+        filter.labels,
+        step.map(StepName::as_str),
+        &states,
+        filter.updated_after
     )
     .fetch_all(db)
     .await?;
@@ -207,26 +267,33 @@ pub async fn list(
                 provider_connection: row.provider_connection,
                 created_at: row.created_at,
                 updated_at: row.updated_at,
+                live_at: row.live_at,
             })
         })
         .collect()
 }
 
-/// Locks a link for a caller's change; its status and what is wanted of it.
+/// Locks a link for a caller's change; what decides which verbs fit it.
 pub async fn lock(
     db: &mut PgConnection,
     tenant: &str,
     id: Uuid,
-) -> Result<Option<(LinkStatus, Wanted)>, StoreError> {
+) -> Result<Option<Standing>, StoreError> {
     let row = sqlx::query!(
-        "select status, wanted from links where tenant = $1 and id = $2 for update",
+        r#"select status, wanted, live_at is not null as "was_live!" from links where tenant = $1 and id = $2 for update"#,
         tenant,
         id
     )
     .fetch_optional(db)
     .await?;
-    row.map(|row| Ok((row.status.parse()?, row.wanted.parse()?)))
-        .transpose()
+    row.map(|row| {
+        Ok(Standing {
+            status: row.status.parse()?,
+            wanted: row.wanted.parse()?,
+            was_live: row.was_live,
+        })
+    })
+    .transpose()
 }
 
 /// Asks for the link to be taken back. A worker that holds it sees this at its next save or
@@ -250,8 +317,8 @@ pub async fn request_undo(
     step_runs::forget_tries(db, id).await
 }
 
-/// Makes a link that stands still due again, with its steps and facts as a retry leaves them.
-pub async fn request_retry(
+/// Makes a link that stands still due again, with its steps and facts as the caller's wish leaves them.
+pub async fn request_work(
     db: &mut PgConnection,
     id: Uuid,
     tenant: &str,
@@ -288,7 +355,7 @@ pub async fn claim(
            update links l set lease_owner = $1, lease_until = now() + $2, next_run_at = now() + $2, fence = fence + 1,
                   deaths = case when due.abandoned then deaths + 1 else deaths end
            from due where l.id = due.id
-           returning l.id, l.tenant, l.spec as "spec: Json<LinkSpec>", l.status, l.wanted, l.facts as "facts: Json<Facts>",
+           returning l.id, l.live_at is not null as "was_live!", l.tenant, l.spec as "spec: Json<LinkSpec>", l.status, l.wanted, l.facts as "facts: Json<Facts>",
                      l.failure as "failure: Json<Failure>", l.fence, l.deaths, l.netlify_connection, l.provider_connection,
                      now() as "now!""#,
         owner,
@@ -311,6 +378,7 @@ pub async fn claim(
                 spec: row.spec.0,
                 status: row.status.parse()?,
                 wanted: row.wanted.parse()?,
+                was_live: row.was_live,
                 facts: row.facts.0,
                 failure: row.failure.map(|json| json.0),
                 fence: row.fence,
@@ -409,6 +477,7 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
         "update links set facts = $4::jsonb, deaths = $6, version = version + 1, updated_at = now(),
              status = case when wanted = $9 then $3 else status end,
              failure = case when wanted = $9 then $5::jsonb end,
+             live_at = case when $3 = 'live' then coalesce(live_at, now()) else live_at end,
              next_run_at = case when not $7 and wanted <> $9 then now() else now() + $8 end,
              lease_owner = case when $7 then lease_owner end,
              lease_until = case when $7 then now() + $8 end

@@ -8,6 +8,7 @@ pub mod connections;
 pub mod data_keys;
 pub mod embedded;
 pub mod events;
+pub mod idempotency;
 pub mod links;
 pub mod resources;
 pub mod step_runs;

@@ -165,3 +165,11 @@ fn a_secret_file_is_made_once_and_for_us_alone() {
         1
     );
 }
+
+#[test]
+fn fingerprints_are_equal_for_equal_bytes_under_one_key_alone() {
+    let (one, other) = (data_key("acme"), data_key("acme"));
+    assert_eq!(one.fingerprint(b"body"), one.fingerprint(b"body"));
+    assert_ne!(one.fingerprint(b"body"), one.fingerprint(b"bodies"));
+    assert_ne!(one.fingerprint(b"body"), other.fingerprint(b"body"));
+}

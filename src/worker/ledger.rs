@@ -62,6 +62,7 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
         | Fact::DeployKeyRefused
         | Fact::Attachment(_)
         | Fact::Build(..)
+        | Fact::AskedBuild(_)
         | Fact::Deploy(_)
         | Fact::Proof(_)
         | Fact::Nothing => None,

@@ -158,7 +158,7 @@ impl Progress {
         }
         self.link.wanted = wanted;
         self.link.failure = None;
-        self.set_status(self.link.status.undoing());
+        self.set_status(self.link.status.undoing(self.link.was_live));
         for row in PLAN {
             let run = self.change(row.name);
             run.attempts = 0;

@@ -3,14 +3,18 @@
 
 mod bad_input;
 mod callers;
+mod cancel_rebuild_verify;
 mod crashes;
 mod description;
 mod failed_builds;
 mod linking;
+mod listing;
 mod lost_answers;
+mod parts_of_a_link;
 mod polling;
 mod rate_limits;
 mod refusals;
+mod repeated_requests;
 mod schema;
 mod secrets;
 mod sharing;

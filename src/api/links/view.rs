@@ -14,7 +14,7 @@ use crate::{
         conditions::{Condition, conditions},
         facts::{Build, Deploy, Origin, Repository, Site},
         failure::{Evidence, Failure, FailureCode, Fault, Severity, UpstreamTrace},
-        plan::{PLAN, StepName},
+        plan::{PLAN, PlannedStep, StepName},
         request::{AccessMode, BuildSettings, ConnectionNames, LinkSpec, Verify},
         resource::{Receipt, ResourceKind},
         status::{LinkStatus, StepState},
@@ -51,7 +51,7 @@ pub struct LinkSummary {
     pub repository: Option<Repository>,
     /// The site, once it was made.
     pub site: Option<Site>,
-    /// The first build, in Netlify's own words.
+    /// The build that the link follows: the first one, later the one that was asked for last. Netlify's own ids.
     pub build: Option<Build>,
     /// The deploy that it makes, in Netlify's own words.
     pub deploy: Option<Deploy>,
@@ -65,6 +65,13 @@ pub struct LinkSummary {
     /// When it changed last.
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
+    /// When it first was live; absent when it never was.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub live_at: Option<OffsetDateTime>,
 }
 
 impl LinkSummary {
@@ -216,21 +223,27 @@ pub async fn read(db: &mut sqlx::PgConnection, tenant: &str, id: Uuid) -> Result
     let row = links::get(db, tenant, id)
         .await?
         .ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
-    let runs = step_runs::of_links(db, &[id]).await?;
+    let runs = runs(db, id).await?;
     let resources = resources::of_link(db, tenant, id).await?;
-    let runs: Vec<StepRun> = PLAN
-        .iter()
-        .map(|planned| {
-            let run = runs.iter().find(|(_, run)| run.step == planned.name);
-            run.map_or_else(|| StepRun::pending(planned.name), |(_, run)| run.clone())
-        })
-        .collect();
     Ok(Link {
         conditions: conditions(&runs),
         steps: runs.into_iter().map(step_view).collect(),
         resources: resources.into_iter().map(resource_view).collect(),
         summary: summary(row),
     })
+}
+
+/// A link's steps in the order of the plan; those that were never begun have no row.
+///
+/// # Errors
+/// When the database is away.
+pub async fn runs(db: &mut sqlx::PgConnection, id: Uuid) -> Result<Vec<StepRun>, Problem> {
+    let begun = step_runs::of_links(db, &[id]).await?;
+    let run = |planned: &PlannedStep| {
+        let run = begun.iter().find(|(_, run)| run.step == planned.name);
+        run.map_or_else(|| StepRun::pending(planned.name), |(_, run)| run.clone())
+    };
+    Ok(PLAN.iter().map(run).collect())
 }
 
 /// A link as lists show it.
@@ -255,6 +268,7 @@ pub fn summary(row: LinkRow) -> LinkSummary {
         },
         created_at: row.created_at,
         updated_at: row.updated_at,
+        live_at: row.live_at,
     }
 }
 
@@ -287,7 +301,8 @@ fn request_view(spec: LinkSpec, netlify: String, provider: String) -> RequestVie
     }
 }
 
-fn diagnosis(failure: Failure) -> Diagnosis {
+/// A failure as callers see it.
+pub fn diagnosis(failure: Failure) -> Diagnosis {
     let code = failure.code;
     Diagnosis {
         code,
@@ -301,7 +316,8 @@ fn diagnosis(failure: Failure) -> Diagnosis {
     }
 }
 
-fn step_view(run: StepRun) -> StepView {
+/// A step as callers see it.
+pub fn step_view(run: StepRun) -> StepView {
     StepView {
         name: run.step,
         state: run.state,
@@ -314,7 +330,8 @@ fn step_view(run: StepRun) -> StepView {
     }
 }
 
-fn resource_view(row: ResourceRow) -> ResourceView {
+/// An external object as callers see it.
+pub fn resource_view(row: ResourceRow) -> ResourceView {
     ResourceView {
         kind: row.kind,
         id: row.external_id,

@@ -19,6 +19,10 @@ pub struct ObjectProblems;
 /// What an operation with a JSON body may answer besides [`CallerProblems`].
 pub struct BodyProblems;
 
+/// What an operation with a JSON body and an `Idempotency-Key` may answer besides [`CallerProblems`];
+/// goes after [`BodyProblems`], whose answers it completes.
+pub struct RepeatableProblems;
+
 impl IntoResponses for CallerProblems {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
         use ProblemCode::{
@@ -52,6 +56,21 @@ impl IntoResponses for BodyProblems {
             BodyTooLarge,
             UnsupportedMediaType,
             InvalidRequest,
+        ])
+    }
+}
+
+impl IntoResponses for RepeatableProblems {
+    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
+        use ProblemCode::{
+            IdempotencyConflict, InvalidBody, InvalidHeader, InvalidQuery, InvalidRequest,
+        };
+        documented(&[
+            InvalidBody,
+            InvalidQuery,
+            InvalidHeader,
+            InvalidRequest,
+            IdempotencyConflict,
         ])
     }
 }
