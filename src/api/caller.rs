@@ -74,6 +74,8 @@ pub enum Scope {
     ConnectionsRead,
     /// Make and remove connections.
     ConnectionsWrite,
+    /// Read who changed what.
+    AuditRead,
 }
 
 impl Scope {
@@ -83,6 +85,7 @@ impl Scope {
         Self::LinksWrite,
         Self::ConnectionsRead,
         Self::ConnectionsWrite,
+        Self::AuditRead,
     ];
 
     /// The text form, as in a token.
@@ -92,6 +95,7 @@ impl Scope {
             Self::LinksWrite => "links:write",
             Self::ConnectionsRead => "connections:read",
             Self::ConnectionsWrite => "connections:write",
+            Self::AuditRead => "audit:read",
         }
     }
 }

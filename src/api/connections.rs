@@ -25,7 +25,9 @@ use super::{
 };
 use crate::{
     store::{
-        Rows, begin,
+        Rows, StoreError,
+        audit::{self, NewEntry},
+        begin,
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
     },
@@ -153,6 +155,7 @@ async fn create(
         }
         done => done?,
     }
+    audited(&mut tx, &caller, "create", id).await?;
     tx.commit().await?;
     let view = view(row);
     let location = [(header::LOCATION, format!("/connections/{}", view.id))];
@@ -219,6 +222,7 @@ async fn replace_credential(
     if !connections::replace_credential(&mut tx, tenant, id, credential.kind(), &sealed).await? {
         return Err(not_found());
     }
+    audited(&mut tx, &caller, "replace_credential", id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -246,8 +250,21 @@ async fn delete(
     if !connections::delete(&mut tx, tenant, id).await? {
         return Err(not_found());
     }
+    audited(&mut tx, &caller, "delete", id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Records a caller's write, in the transaction that makes it.
+async fn audited(
+    db: &mut PgConnection,
+    caller: &Caller,
+    verb: &str,
+    connection: Uuid,
+) -> Result<(), StoreError> {
+    let object = ids::show(Prefix::Connection, connection);
+    let entry = NewEntry::by(&caller.subject, verb, object);
+    audit::append(db, caller.tenant.as_str(), &[entry]).await
 }
 
 /// Checks every field; the host of the instance that is meant.

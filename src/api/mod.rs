@@ -3,6 +3,7 @@
 //! Every answer that is no success is a [`problem::Problem`]. Handlers read like the sentence that
 //! describes them: check the caller, look up, change, schedule, answer.
 
+mod audit;
 pub mod caller;
 pub mod connections;
 mod events;
@@ -143,6 +144,7 @@ impl From<StoreError> for Problem {
         description = "Links git repositories to Netlify sites: `POST /links`, then poll."),
     tags((name = "links", description = "Which repository goes to which site, and how far that has come"),
         (name = "connections", description = "A tenant's named access to its upstreams"),
+        (name = "audit", description = "Who changed what, here and at the upstreams"),
         (name = "operations", description = "For the people who run the service")),
     components(schemas(ProblemDocument)),
     security(("bearer" = [])),
@@ -168,6 +170,7 @@ fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .merge(links::router())
         .merge(events::router())
         .merge(connections::router())
+        .merge(audit::router())
         .merge(operations::router())
         .split_for_parts()
 }

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 pub use client::{Answer, Client, text};
 pub use database::Database;
+pub use description::Description;
 pub use server::Server;
 pub use wait::until;
 
