@@ -21,8 +21,8 @@ pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use reference::{SettingDoc, env_file, reference};
 pub use settings::{
-    DataArgs, DatabaseArgs, LogArgs, ServeArgs, ServerArgs, TrustArgs, UpstreamArgs, WorkerArgs,
-    path,
+    DataArgs, DatabaseArgs, KeyRingArgs, LogArgs, ServeArgs, ServerArgs, StoreArgs, TrustArgs,
+    UpstreamArgs, WorkerArgs, path,
 };
 
 use instance::{BUILT_IN, api_address, read_providers};
@@ -170,8 +170,8 @@ impl Config {
             database: database(args.database, &mut problems),
             data_dir: data_dir(&args.data),
             issuers: issuers(&args.trust, dev, role, &mut problems),
-            key_ring: key_ring(&args.trust, dev, &mut problems),
-            key_ring_file: non_empty(args.trust.keyring_file.as_deref()).map(Path::to_owned),
+            key_ring: key_ring(&args.trust.keys, dev, &mut problems),
+            key_ring_file: non_empty(args.trust.keys.keyring_file.as_deref()).map(Path::to_owned),
             instances: instances(&args.upstreams, &mut problems),
             workers: workers(&args.workers, &mut problems),
             log: log(&args.log, &mut problems),
@@ -186,8 +186,41 @@ impl Config {
     pub fn key_ring(&self) -> anyhow::Result<KeyRing> {
         match &self.key_ring {
             Some(ring) => Ok(ring.clone()),
-            None => KeyRing::load_or_create(&self.data_dir.join("dev-keyring")),
+            None => KeyRing::load_or_create(&dev_key_ring(&self.data_dir)),
         }
+    }
+}
+
+/// The file of the developer mode's key ring.
+fn dev_key_ring(data_dir: &Path) -> PathBuf {
+    data_dir.join("dev-keyring")
+}
+
+/// The database that a command is to work on, and the data folder.
+///
+/// # Errors
+/// When the address is none.
+pub fn store(args: StoreArgs) -> Result<(Database, PathBuf), ConfigError> {
+    let mut problems = Problems::default();
+    let database = database(args.database, &mut problems);
+    problems.finish((database, data_dir(&args.data)))
+}
+
+/// The key ring that a command is to work with, and the file that it is in, if it is in one: the settings', else the
+/// developer mode's in the data folder when there is one.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn stored_key_ring(
+    args: &KeyRingArgs,
+    data_dir: &Path,
+) -> anyhow::Result<(KeyRing, Option<PathBuf>)> {
+    let dev = dev_key_ring(data_dir);
+    let mut problems = Problems::default();
+    let ring = key_ring(args, dev.is_file(), &mut problems);
+    match problems.finish(ring)? {
+        Some(ring) => Ok((ring, args.keyring_file.clone())),
+        None => Ok((KeyRing::load(&dev)?, Some(dev))),
     }
 }
 
@@ -302,7 +335,7 @@ fn issuers(args: &TrustArgs, dev: bool, role: Role, problems: &mut Problems) -> 
     }
 }
 
-fn key_ring(args: &TrustArgs, dev: bool, problems: &mut Problems) -> Option<KeyRing> {
+fn key_ring(args: &KeyRingArgs, dev: bool, problems: &mut Problems) -> Option<KeyRing> {
     let keys = args.keyring.as_ref().map(|keys| keys.expose_secret());
     let remedy = "Run `linkbroker keys new` and set LINKBROKER_KEYRING to what it prints.";
     match (

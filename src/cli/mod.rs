@@ -1,6 +1,7 @@
 //! The command line: each command in a file of its own, the way it is run here.
 
 mod config;
+mod database;
 mod keys;
 mod openapi;
 mod postgres;
@@ -42,7 +43,7 @@ pub enum Command {
     /// Checks the configuration, or shows what can be configured.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Makes master keys.
+    /// Makes master keys and moves the service from one to the next.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Makes an access token for a server in developer mode.
@@ -60,7 +61,7 @@ pub async fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Config(command) => config::run(command, cli.output),
-        Command::Keys(command) => keys::run(command, cli.output),
+        Command::Keys(command) => keys::run(command, cli.output).await,
         Command::Token(args) => token::run(&args, cli.output),
         Command::Postgres(args) => postgres::run(&args, cli.output).await,
         Command::Serve(args) => serve::run(*args).await,

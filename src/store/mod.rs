@@ -10,6 +10,7 @@ pub mod data_keys;
 pub mod embedded;
 pub mod events;
 pub mod links;
+pub mod opened;
 pub mod resources;
 pub mod step_runs;
 

@@ -2,5 +2,6 @@
 //! database of its own, and talks to it over HTTP. `./dev test` brings the Postgres that this needs.
 
 mod audit;
+mod keys;
 mod linking;
 mod world;

@@ -1,6 +1,7 @@
 //! Where a test takes place: a sandbox, a database and a server, all its own, and a caller's client.
 
 mod client;
+mod command;
 mod database;
 mod description;
 mod server;
