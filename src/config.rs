@@ -59,8 +59,10 @@ pub struct Config {
     pub database: Database,
     /// Folder for the server's own Postgres and the developer mode's keys; may not exist yet.
     pub data_dir: PathBuf,
-    /// Whose tokens are accepted; empty in developer mode and in a process without the API.
+    /// Whose tokens are accepted; empty in developer mode, in a process without the API, and when API keys are enough.
     pub issuers: Vec<Issuer>,
+    /// Whether API keys are accepted.
+    pub api_keys: bool,
     /// Protects stored credentials; `None` only in developer mode: see [`Config::key_ring`].
     pub key_ring: Option<KeyRing>,
     /// The file that the key ring was read from, if it was.
@@ -170,6 +172,7 @@ impl Config {
             database: database(args.database, &mut problems),
             data_dir: data_dir(&args.data),
             issuers: issuers(&args.trust, dev, role, &mut problems),
+            api_keys: switch("LINKBROKER_API_KEYS", &args.trust.api_keys, &mut problems),
             key_ring: key_ring(&args.trust.keys, dev, &mut problems),
             key_ring_file: non_empty(args.trust.keys.keyring_file.as_deref()).map(Path::to_owned),
             instances: instances(&args.upstreams, &mut problems),
@@ -323,16 +326,32 @@ fn issuers(args: &TrustArgs, dev: bool, role: Role, problems: &mut Problems) -> 
             Vec::new()
         }
         Some(path) => read_issuers(path, problems),
-        None if dev || role == Role::Worker => Vec::new(),
+        None if dev || role == Role::Worker || is_on(&args.api_keys) == Some(true) => Vec::new(),
         None => {
             problems.add(
                 ISSUERS,
                 "not set, so nobody could call the API",
-                "Set it to a TOML file with an [[issuer]] section (issuer = \"https://…\", audience = \"linkbroker\"), or try things out with --dev.",
+                "Set it to a TOML file with an [[issuer]] section (issuer = \"https://…\", audience = \"linkbroker\"), or LINKBROKER_API_KEYS to `on` and make keys with `linkbroker api-keys`, or try things out with --dev.",
             );
             Vec::new()
         }
     }
+}
+
+fn is_on(text: &str) -> Option<bool> {
+    match text {
+        "on" | "1" | "true" | "yes" => Some(true),
+        "" | "off" | "0" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn switch(setting: &str, text: &str, problems: &mut Problems) -> bool {
+    is_on(text).unwrap_or_else(|| {
+        let problem = format!("`{text}` is neither on nor off");
+        problems.add(setting, problem, "Use `on` or `off`.");
+        false
+    })
 }
 
 fn key_ring(args: &KeyRingArgs, dev: bool, problems: &mut Problems) -> Option<KeyRing> {

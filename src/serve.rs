@@ -99,6 +99,10 @@ async fn start_api(
     if config.dev {
         issuers.push(DevIssuer::open(&config.data_dir)?.trusted());
     }
+    let mut authenticator = Authenticator::new(issuers)?;
+    if config.api_keys {
+        authenticator = authenticator.with_api_keys(pool.clone());
+    }
     let feed = Feed::new(pool.clone(), drain.clone());
     let api = Api {
         feed: feed.clone(),
@@ -106,7 +110,7 @@ async fn start_api(
         bell: bell.clone(),
         key_ring: config.key_ring()?,
         instances: instances(config),
-        authenticator: Arc::new(Authenticator::new(issuers)?),
+        authenticator: Arc::new(authenticator),
         drain: drain.clone(),
         metrics,
     };

@@ -1,5 +1,6 @@
-//! Who calls: the tenant, the subject and the scopes, from a verified access token and nothing else.
+//! Who calls: the tenant, the subject and the scopes, from a verified access token or API key and nothing else.
 
+mod api_key;
 mod keys;
 mod token;
 
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemCode};
 
+pub use api_key::NewApiKey;
 pub use keys::KeysError;
 pub use token::Authenticator;
 

@@ -159,6 +159,9 @@ impl Modify for BearerTokens {
         let bearer = Http::builder()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
+            .description(Some(
+                "A JWT of a configured issuer, or an API key (`lbk_…`) where the operator has switched those on.",
+            ))
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));

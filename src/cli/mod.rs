@@ -1,5 +1,6 @@
 //! The command line: each command in a file of its own, the way it is run here.
 
+mod api_keys;
 mod config;
 mod database;
 mod keys;
@@ -46,6 +47,9 @@ pub enum Command {
     /// Makes master keys and moves the service from one to the next.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Makes, lists and revokes the keys of callers without an issuer.
+    #[command(subcommand)]
+    ApiKeys(api_keys::ApiKeysCommand),
     /// Makes an access token for a server in developer mode.
     Token(token::TokenArgs),
     /// Runs linkbroker's own Postgres until it is told to stop, and prints its address: for tests and for a look at the data.
@@ -62,6 +66,7 @@ pub async fn run() -> ExitCode {
     let done = match cli.command {
         Command::Config(command) => config::run(command, cli.output),
         Command::Keys(command) => keys::run(command, cli.output).await,
+        Command::ApiKeys(command) => api_keys::run(command, cli.output).await,
         Command::Token(args) => token::run(&args, cli.output),
         Command::Postgres(args) => postgres::run(&args, cli.output).await,
         Command::Serve(args) => serve::run(*args).await,

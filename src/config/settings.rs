@@ -93,6 +93,15 @@ pub struct TrustArgs {
     #[arg(long, env = "LINKBROKER_ISSUERS", value_name = "FILE", value_parser = path())]
     pub issuers: Option<PathBuf>,
 
+    /// Accept API keys, which `linkbroker api-keys` makes: `on` or `off`. With it, LINKBROKER_ISSUERS may be left out.
+    #[arg(
+        long,
+        env = "LINKBROKER_API_KEYS",
+        value_name = "SWITCH",
+        default_value = "off"
+    )]
+    pub api_keys: String,
+
     #[command(flatten)]
     pub keys: KeyRingArgs,
 }

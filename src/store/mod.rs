@@ -3,6 +3,7 @@
 //! Every function that touches a tenant's rows runs inside a [`begin`]: the transaction names the
 //! tenant, and row level security hides all others even from a query that forgets to ask.
 
+pub mod api_keys;
 pub mod audit;
 pub mod bell;
 pub mod connections;

@@ -64,6 +64,11 @@ impl World {
         output.expect("the program").into()
     }
 
+    /// What commands and servers are told by their environment.
+    pub fn settings(&self) -> &[(&'static str, String)] {
+        &self.settings
+    }
+
     /// Changes a setting for the commands and servers that are started from now on.
     pub fn set(&mut self, name: &'static str, value: String) {
         self.settings.retain(|(known, _)| *known != name);

@@ -1,4 +1,5 @@
--- The audit: every write, by callers to us and by us to upstreams, in a table that only grows.
+-- The audit: every write, by callers to us and by us to upstreams, in a table that only grows; and the
+-- keys of callers that have no issuer.
 
 create table audit (
     id         uuid primary key,
@@ -51,3 +52,35 @@ $$;
 comment on function refuse_change is 'Keeps an append-only table what it is.';
 create trigger audit_only_grows before update or delete or truncate on audit
     for each statement execute function refuse_change();
+
+create table api_keys (
+    id           uuid primary key,
+    tenant       text not null,
+    name         text not null,
+    scopes       text[] not null,
+    secret_hash  bytea not null,
+    created_at   timestamptz not null default now(),
+    last_used_at timestamptz,
+    revoked_at   timestamptz,
+    constraint api_keys_hash_length check (length(secret_hash) = 32)
+);
+create unique index api_keys_name on api_keys (tenant, name) where revoked_at is null;
+comment on table api_keys is 'Keys of callers without an issuer, made and revoked by a command.';
+comment on column api_keys.id is 'Random; the public part of the key.';
+comment on column api_keys.tenant is 'Whose things the bearer works with.';
+comment on column api_keys.name is 'What the operator calls it; the caller''s subject is made of it.';
+comment on column api_keys.scopes is 'What the bearer may do.';
+comment on column api_keys.secret_hash is 'SHA-256 of the secret part: 256 random bits need no slower hash.';
+comment on column api_keys.created_at is 'When it was made.';
+comment on column api_keys.last_used_at is 'When it was last used, to within a minute.';
+comment on column api_keys.revoked_at is 'Since when it is not accepted any more. The row stays, for the audit.';
+alter table api_keys enable row level security;
+alter table api_keys force row level security;
+create policy by_tenant on api_keys using (visible(tenant));
+do $$
+begin
+    if exists (select from pg_roles where rolname = 'linkbroker_app') then
+        grant select, insert, update on api_keys to linkbroker_app;
+    end if;
+end
+$$;
