@@ -21,8 +21,8 @@ pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use reference::{SettingDoc, env_file, reference};
 pub use settings::{
-    ClientArgs, DataArgs, DatabaseArgs, GithubTokenArgs, LogArgs, NetlifyTokenArgs, ServeArgs,
-    ServerArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
+    ClientArgs, DataArgs, DatabaseArgs, GithubTokenArgs, KeyRingArgs, LogArgs, NetlifyTokenArgs,
+    ServeArgs, ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
 };
 
 use instance::{BUILT_IN, api_address, read_providers};
@@ -61,8 +61,10 @@ pub struct Config {
     pub database: Database,
     /// Folder for the server's own Postgres and the developer mode's keys; may not exist yet.
     pub data_dir: PathBuf,
-    /// Whose tokens are accepted; empty in developer mode and in a process without the API.
+    /// Whose tokens are accepted; empty in developer mode, in a process without the API, and when API keys are enough.
     pub issuers: Vec<Issuer>,
+    /// Whether API keys are accepted.
+    pub api_keys: bool,
     /// Protects stored credentials; `None` only in developer mode: see [`Config::key_ring`].
     pub key_ring: Option<KeyRing>,
     /// The file that the key ring was read from, if it was.
@@ -172,8 +174,9 @@ impl Config {
             database: database(args.database, &mut problems),
             data_dir: data_dir(&args.data),
             issuers: issuers(&args.trust, dev, role, &mut problems),
-            key_ring: key_ring(&args.trust, dev, &mut problems),
-            key_ring_file: non_empty(args.trust.keyring_file.as_deref()).map(Path::to_owned),
+            api_keys: switch("LINKBROKER_API_KEYS", &args.trust.api_keys, &mut problems),
+            key_ring: key_ring(&args.trust.keys, dev, &mut problems),
+            key_ring_file: non_empty(args.trust.keys.keyring_file.as_deref()).map(Path::to_owned),
             instances: instances(&args.upstreams, &mut problems),
             workers: workers(&args.workers, &mut problems),
             log: log(&args.log, &mut problems),
@@ -188,8 +191,41 @@ impl Config {
     pub fn key_ring(&self) -> anyhow::Result<KeyRing> {
         match &self.key_ring {
             Some(ring) => Ok(ring.clone()),
-            None => KeyRing::load_or_create(&self.data_dir.join("dev-keyring")),
+            None => KeyRing::load_or_create(&dev_key_ring(&self.data_dir)),
         }
+    }
+}
+
+/// The file of the developer mode's key ring.
+fn dev_key_ring(data_dir: &Path) -> PathBuf {
+    data_dir.join("dev-keyring")
+}
+
+/// The database that a command is to work on, and the data folder.
+///
+/// # Errors
+/// When the address is none.
+pub fn store(args: StoreArgs) -> Result<(Database, PathBuf), ConfigError> {
+    let mut problems = Problems::default();
+    let database = database(args.database, &mut problems);
+    problems.finish((database, data_dir(&args.data)))
+}
+
+/// The key ring that a command is to work with, and the file that it is in, if it is in one: the settings', else the
+/// developer mode's in the data folder when there is one.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn stored_key_ring(
+    args: &KeyRingArgs,
+    data_dir: &Path,
+) -> anyhow::Result<(KeyRing, Option<PathBuf>)> {
+    let dev = dev_key_ring(data_dir);
+    let mut problems = Problems::default();
+    let ring = key_ring(args, dev.is_file(), &mut problems);
+    match problems.finish(ring)? {
+        Some(ring) => Ok((ring, args.keyring_file.clone())),
+        None => Ok((KeyRing::load(&dev)?, Some(dev))),
     }
 }
 
@@ -292,19 +328,35 @@ fn issuers(args: &TrustArgs, dev: bool, role: Role, problems: &mut Problems) -> 
             Vec::new()
         }
         Some(path) => read_issuers(path, problems),
-        None if dev || role == Role::Worker => Vec::new(),
+        None if dev || role == Role::Worker || is_on(&args.api_keys) == Some(true) => Vec::new(),
         None => {
             problems.add(
                 ISSUERS,
                 "not set, so nobody could call the API",
-                "Set it to a TOML file with an [[issuer]] section (issuer = \"https://…\", audience = \"linkbroker\"), or try things out with --dev.",
+                "Set it to a TOML file with an [[issuer]] section (issuer = \"https://…\", audience = \"linkbroker\"), or LINKBROKER_API_KEYS to `on` and make keys with `linkbroker api-keys`, or try things out with --dev.",
             );
             Vec::new()
         }
     }
 }
 
-fn key_ring(args: &TrustArgs, dev: bool, problems: &mut Problems) -> Option<KeyRing> {
+fn is_on(text: &str) -> Option<bool> {
+    match text {
+        "on" | "1" | "true" | "yes" => Some(true),
+        "" | "off" | "0" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn switch(setting: &str, text: &str, problems: &mut Problems) -> bool {
+    is_on(text).unwrap_or_else(|| {
+        let problem = format!("`{text}` is neither on nor off");
+        problems.add(setting, problem, "Use `on` or `off`.");
+        false
+    })
+}
+
+fn key_ring(args: &KeyRingArgs, dev: bool, problems: &mut Problems) -> Option<KeyRing> {
     let keys = args.keyring.as_ref().map(|keys| keys.expose_secret());
     let remedy = "Run `linkbroker keys new` and set LINKBROKER_KEYRING to what it prints.";
     match (

@@ -4,20 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, Api, caller::Authenticator, feed::Feed},
-    config::{Config, Database, Role},
+    config::{Config, Role},
     issuer::DevIssuer,
-    store::{
-        self,
-        bell::Bell,
-        embedded::{Embedded, EmbeddedConfig},
-    },
+    store::{self, bell::Bell, opened::OpenDatabase},
     upstream::{Http, Instance},
     worker::{Doors, Worker},
 };
@@ -33,36 +28,15 @@ const BELL_POOL_SIZE: u32 = 2;
 /// # Errors
 /// When the service cannot start, or did not end in time.
 pub async fn run(config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
-    let embedded = start_database(&config).await?;
-    let url = match (&config.database, &embedded) {
-        (_, Some(embedded)) => embedded.url(),
-        (Database::Url(url), None) => url.expose_secret().to_owned(),
-        (Database::Embedded { .. }, None) => anyhow::bail!("the embedded Postgres did not start"),
-    };
-    let served = with_database(&config, &url, metrics).await;
-    if let Some(embedded) = embedded {
-        embedded
-            .stop()
-            .await
-            .context("stopping the embedded Postgres")?;
-    }
-    served
-}
-
-async fn start_database(config: &Config) -> anyhow::Result<Option<Embedded>> {
-    let Database::Embedded { pg_bin } = &config.database else {
-        return Ok(None);
-    };
-    let settings = EmbeddedConfig {
-        data_dir: config.data_dir.clone(),
-        pg_bin: pg_bin.clone(),
-        durable: true,
-    };
-    let embedded = Embedded::start(&settings)
+    let database = OpenDatabase::open(&config.database, &config.data_dir)
         .await
         .context("starting the embedded Postgres")?;
-    tracing::info!(data_dir = %config.data_dir.display(), "no DATABASE_URL: started a Postgres of our own");
-    Ok(Some(embedded))
+    let served = with_database(&config, database.url(), metrics).await;
+    database
+        .close()
+        .await
+        .context("stopping the embedded Postgres")?;
+    served
 }
 
 async fn with_database(
@@ -125,6 +99,10 @@ async fn start_api(
     if config.dev {
         issuers.push(DevIssuer::open(&config.data_dir)?.trusted());
     }
+    let mut authenticator = Authenticator::new(issuers)?;
+    if config.api_keys {
+        authenticator = authenticator.with_api_keys(pool.clone());
+    }
     let feed = Feed::new(pool.clone(), drain.clone());
     let api = Api {
         feed: feed.clone(),
@@ -132,7 +110,7 @@ async fn start_api(
         bell: bell.clone(),
         key_ring: config.key_ring()?,
         instances: instances(config),
-        authenticator: Arc::new(Authenticator::new(issuers)?),
+        authenticator: Arc::new(authenticator),
         drain: drain.clone(),
         metrics,
     };

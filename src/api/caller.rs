@@ -1,5 +1,6 @@
-//! Who calls: the tenant, the subject and the scopes, from a verified access token and nothing else.
+//! Who calls: the tenant, the subject and the scopes, from a verified access token or API key and nothing else.
 
+mod api_key;
 mod keys;
 mod token;
 
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemCode};
 
+pub use api_key::NewApiKey;
 pub use keys::KeysError;
 pub use token::Authenticator;
 
@@ -74,6 +76,8 @@ pub enum Scope {
     ConnectionsRead,
     /// Make and remove connections.
     ConnectionsWrite,
+    /// Read who changed what.
+    AuditRead,
 }
 
 impl Scope {
@@ -83,6 +87,7 @@ impl Scope {
         Self::LinksWrite,
         Self::ConnectionsRead,
         Self::ConnectionsWrite,
+        Self::AuditRead,
     ];
 
     /// The text form, as in a token.
@@ -92,6 +97,7 @@ impl Scope {
             Self::LinksWrite => "links:write",
             Self::ConnectionsRead => "connections:read",
             Self::ConnectionsWrite => "connections:write",
+            Self::AuditRead => "audit:read",
         }
     }
 }

@@ -32,7 +32,9 @@ use super::{
 };
 use crate::{
     store::{
-        Rows, begin,
+        Rows, StoreError,
+        audit::{self, NewEntry},
+        begin,
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
     },
@@ -180,6 +182,7 @@ async fn create(
         }
         done => done?,
     }
+    audited(&mut tx, &caller, "create", id).await?;
     let view = view(row);
     let location = [(header::LOCATION, format!("/connections/{}", view.id))];
     let made = (StatusCode::CREATED, location, Json(view)).into_response();
@@ -248,6 +251,7 @@ async fn replace_credential(
     if !connections::replace_credential(&mut tx, tenant, id, credential.kind(), &sealed).await? {
         return Err(not_found());
     }
+    audited(&mut tx, &caller, "replace_credential", id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -283,8 +287,21 @@ async fn delete(
     if !connections::delete(&mut tx, tenant, id).await? {
         return Err(not_found());
     }
+    audited(&mut tx, &caller, "delete", id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Records a caller's write, in the transaction that makes it.
+async fn audited(
+    db: &mut PgConnection,
+    caller: &Caller,
+    verb: &str,
+    connection: Uuid,
+) -> Result<(), StoreError> {
+    let object = ids::show(Prefix::Connection, connection);
+    let entry = NewEntry::by(&caller.subject, verb, object);
+    audit::append(db, caller.tenant.as_str(), &[entry]).await
 }
 
 /// Checks every field; the host of the instance that is meant.

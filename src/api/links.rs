@@ -41,7 +41,9 @@ use crate::{
         status::{LinkStatus, Verb, Wanted},
     },
     store::{
-        Rows, StoreError, begin,
+        Rows, StoreError,
+        audit::{self, NewEntry},
+        begin,
         connections::{self, ConnectionRow},
         events::{self, NewEvent},
         links::{self, Filter, NewLink},
@@ -159,6 +161,7 @@ async fn create(
         drop(tx);
         return Err(taken(&api, &link, error).await);
     }
+    audited(&mut tx, &caller, "create", link.id).await?;
     let answer = accepted(&read(&mut tx, tenant, link.id).await?);
     let answer = keep.keep(&mut tx, tenant, answer).await?;
     tx.commit().await?;
@@ -293,11 +296,23 @@ async fn unlink(
         };
         events::append(&mut tx, id, tenant, &[asked]).await?;
     }
+    audited(&mut tx, &caller, "unlink", id).await?;
     let view = read(&mut tx, tenant, id).await?;
     tx.commit().await?;
     api.bell.due();
     api.bell.changed(id);
     Ok(accepted(&view))
+}
+
+/// Records a caller's write, in the transaction that makes it.
+pub(super) async fn audited(
+    db: &mut sqlx::PgConnection,
+    caller: &Caller,
+    verb: &str,
+    link: Uuid,
+) -> Result<(), StoreError> {
+    let entry = NewEntry::by(&caller.subject, verb, ids::show(Prefix::Link, link)).of_link(link);
+    audit::append(db, caller.tenant.as_str(), &[entry]).await
 }
 
 /// The connection that a request means: the named one, else the tenant's only one of that kind.

@@ -3,6 +3,7 @@
 //! Every answer that is no success is a [`problem::Problem`]. Handlers read like the sentence that
 //! describes them: check the caller, look up, change, schedule, answer.
 
+mod audit;
 pub mod caller;
 pub mod connections;
 pub mod errors;
@@ -146,6 +147,7 @@ impl From<StoreError> for Problem {
     tags((name = "links", description = "Which repository goes to which site, and how far that has come"),
         (name = "connections", description = "A tenant's named access to its upstreams"),
         (name = "errors", description = "What every code means"),
+        (name = "audit", description = "Who changed what, here and at the upstreams"),
         (name = "operations", description = "For the people who run the service")),
     components(schemas(ProblemDocument)),
     security(("bearer" = [])),
@@ -160,6 +162,9 @@ impl Modify for BearerTokens {
         let bearer = Http::builder()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
+            .description(Some(
+                "A JWT of a configured issuer, or an API key (`lbk_…`) where the operator has switched those on.",
+            ))
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
@@ -172,6 +177,7 @@ fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .merge(events::router())
         .merge(connections::router())
         .merge(errors::router())
+        .merge(audit::router())
         .merge(operations::router())
         .split_for_parts()
 }

@@ -4,9 +4,11 @@
 //! `access` finds the service, `client` calls it, `watch` waits, `show` and `error_text` tell.
 
 mod access;
+mod api_keys;
 mod client;
 mod config;
 mod connect;
+mod database;
 mod duration;
 mod error_text;
 mod errors;
@@ -83,9 +85,12 @@ pub enum Command {
     /// Checks the configuration, or shows what can be configured.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Makes master keys.
+    /// Makes master keys and moves the service from one to the next.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Makes, lists and revokes the keys of callers without an issuer.
+    #[command(subcommand)]
+    ApiKeys(api_keys::ApiKeysCommand),
     /// Makes an access token for a server in developer mode.
     Token(token::TokenArgs),
     /// Runs linkbroker's own Postgres until it is told to stop, and prints its address: for tests and for a look at the data.
@@ -110,7 +115,8 @@ pub async fn run() -> ExitCode {
         Command::Retry(args) => status::retry(args, output).await,
         Command::Unlink(args) => unlink::run(args, output).await,
         Command::Config(command) => config::run(command, output),
-        Command::Keys(command) => keys::run(command, output),
+        Command::Keys(command) => keys::run(command, output).await,
+        Command::ApiKeys(command) => api_keys::run(command, output).await,
         Command::Token(args) => token::run(&args, output),
         Command::Postgres(args) => postgres::run(&args, output).await,
         Command::Serve(args) => serve::run(*args).await,

@@ -34,7 +34,7 @@ pub struct TokenArgs {
     #[arg(long, default_value = DEV_SUBJECT)]
     subject: String,
 
-    /// What the bearer may do (links:read, links:write, connections:read, connections:write); repeat it for more. All when not set.
+    /// What the bearer may do (links:read, links:write, connections:read, connections:write, audit:read); repeat it for more. All when not set.
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 

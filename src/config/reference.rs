@@ -131,7 +131,7 @@ impl Config {
         ]
     }
 
-    fn trusted(&self) -> [(&'static str, String); 3] {
+    fn trusted(&self) -> [(&'static str, String); 4] {
         let issuers: Vec<_> = self
             .issuers
             .iter()
@@ -148,6 +148,7 @@ impl Config {
         let file = or_not_set(self.key_ring_file.as_ref().map(|file| file.display()));
         [
             ("LINKBROKER_ISSUERS", issuers),
+            ("LINKBROKER_API_KEYS", switch(self.api_keys).to_owned()),
             ("LINKBROKER_KEYRING", key_ring),
             ("LINKBROKER_KEYRING_FILE", file),
         ]
@@ -205,6 +206,10 @@ fn role(role: Role) -> &'static str {
         Role::Worker => "worker",
         Role::All => "all",
     }
+}
+
+fn switch(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
 }
 
 fn seconds(duration: Duration) -> String {

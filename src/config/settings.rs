@@ -68,6 +68,15 @@ pub struct DatabaseArgs {
     pub pg_bin: Option<PathBuf>,
 }
 
+/// The database, for commands that work on it beside the server.
+#[derive(Debug, Clone, Args)]
+pub struct StoreArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
 /// Where the server keeps what is not in a database.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Data")]
@@ -85,6 +94,23 @@ pub struct TrustArgs {
     #[arg(long, env = "LINKBROKER_ISSUERS", value_name = "FILE", value_parser = path())]
     pub issuers: Option<PathBuf>,
 
+    /// Accept API keys, which `linkbroker api-keys` makes: `on` or `off`. With it, LINKBROKER_ISSUERS may be left out.
+    #[arg(
+        long,
+        env = "LINKBROKER_API_KEYS",
+        value_name = "SWITCH",
+        default_value = "off"
+    )]
+    pub api_keys: String,
+
+    #[command(flatten)]
+    pub keys: KeyRingArgs,
+}
+
+/// The master keys, for the server and for the commands that work with them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Trust")]
+pub struct KeyRingArgs {
     /// Master keys that protect stored credentials, `id:base64` separated by commas; the first one is used for new secrets. `linkbroker keys new` makes one.
     #[arg(
         long,

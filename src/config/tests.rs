@@ -394,3 +394,18 @@ fn secrets_are_told_as_set() {
         "{told}"
     );
 }
+
+#[test]
+fn api_keys_stand_in_for_issuers_only_when_it_is_said() {
+    let keys = crate::vault::new_master_key("k").unwrap();
+    let ring = format!("--keyring={}", *keys);
+    assert_eq!(refused(parse(&[&ring])), ["LINKBROKER_ISSUERS"]);
+    assert_eq!(
+        refused(parse(&[&ring, "--api-keys=off"])),
+        ["LINKBROKER_ISSUERS"]
+    );
+    let config = parse(&[&ring, "--api-keys=on"]).unwrap();
+    assert!(config.api_keys && config.issuers.is_empty());
+    assert!(!dev(&[]).unwrap().api_keys);
+    assert_eq!(refused(dev(&["--api-keys=maybe"])), ["LINKBROKER_API_KEYS"]);
+}

@@ -48,3 +48,57 @@ pub async fn get_or_insert(
     .await?;
     Ok(row)
 }
+
+/// How many keys each master key has wrapped. Needs [`super::Rows::OfAll`], as all below.
+pub async fn by_master_key(db: &mut PgConnection) -> Result<Vec<(String, i64)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select key_id, count(*) as "count!" from data_keys group by key_id order by key_id"#
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.key_id, row.count))
+        .collect())
+}
+
+/// The next tenants, by name, whose keys another master key than `active` has wrapped.
+pub async fn not_wrapped_by(
+    db: &mut PgConnection,
+    active: &str,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, DataKeyRow)>, StoreError> {
+    let rows = sqlx::query!(
+        "select tenant, key_id, wrapped from data_keys where key_id <> $1 and tenant > $2 order by tenant limit $3",
+        active,
+        after,
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    let key = |key_id, wrapped| DataKeyRow { key_id, wrapped };
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.tenant, key(row.key_id, row.wrapped)))
+        .collect())
+}
+
+/// Stores another wrapping of a tenant's key; false when it is not the one that was read any more.
+pub async fn replace_wrapping(
+    db: &mut PgConnection,
+    tenant: &str,
+    read: &DataKeyRow,
+    new: &DataKeyRow,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "update data_keys set key_id = $3, wrapped = $4 where tenant = $1 and wrapped = $2",
+        tenant,
+        read.wrapped,
+        new.key_id,
+        new.wrapped
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

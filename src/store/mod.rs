@@ -3,6 +3,8 @@
 //! Every function that touches a tenant's rows runs inside a [`begin`]: the transaction names the
 //! tenant, and row level security hides all others even from a query that forgets to ask.
 
+pub mod api_keys;
+pub mod audit;
 pub mod bell;
 pub mod connections;
 pub mod data_keys;
@@ -10,6 +12,7 @@ pub mod embedded;
 pub mod events;
 pub mod idempotency;
 pub mod links;
+pub mod opened;
 pub mod resources;
 pub mod step_runs;
 

@@ -10,7 +10,9 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 use url::Url;
 
-use super::{Answer, Call, Class, Credential, Http, Instance, UpstreamError, rate::RateState};
+use super::{
+    Answer, Call, Class, Credential, Http, Instance, UpstreamError, journal, rate::RateState,
+};
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
 /// Most redirects of one call.
@@ -140,10 +142,13 @@ impl Access {
         self.may_call()?;
         let started = Instant::now();
         let path = url.path().to_owned();
-        let result = match self.request(call, url)?.send().await {
+        let request = self.request(call, url.clone())?;
+        let write = journal::about_to_send(self.instance.kind, &call.method, &url);
+        let result = match request.send().await {
             Ok(response) => self.read(call, response).await,
             Err(error) => Err(self.no_answer(&call.method, &error)),
         };
+        write.ended(&result);
         self.note(&call.method, &path, &result, started);
         result
     }

@@ -142,7 +142,7 @@ impl Answer {
         }
     }
 
-    fn trace(&self) -> UpstreamTrace {
+    pub(super) fn trace(&self) -> UpstreamTrace {
         UpstreamTrace {
             upstream: self.upstream.as_str().to_owned(),
             status: Some(self.status.as_u16()),

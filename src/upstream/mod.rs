@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod http;
 mod instance;
+mod journal;
 mod rate;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,3 +26,4 @@ pub use credential::Credential;
 pub use error::{Class, UpstreamError};
 pub use http::Http;
 pub use instance::{Instance, UpstreamKind};
+pub use journal::{Journal, SentWrite};

@@ -38,6 +38,7 @@ pub enum KeyRingError {
 #[derive(Clone)]
 pub struct KeyRing(Arc<[MasterKey]>);
 
+#[derive(Clone)]
 struct MasterKey {
     id: String,
     key: KeyBytes,
@@ -87,6 +88,55 @@ impl KeyRing {
     /// The ids of its keys, the active one first.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|key| key.id.as_str())
+    }
+
+    /// The id of the active key.
+    pub fn active(&self) -> &str {
+        // `parse` lets no empty ring come to be, and nothing takes the active key out.
+        &self.0[0].id
+    }
+
+    /// The ring with one more key behind the others: it opens, and does not wrap yet.
+    ///
+    /// # Errors
+    /// When there is a key with this id, or the id cannot be one.
+    pub fn with_new_key(&self, id: &str) -> anyhow::Result<Self> {
+        let entry = new_master_key(id)?;
+        let mut text = self.to_text("\n");
+        text.push('\n');
+        text.push_str(&entry);
+        Ok(Self::parse(&text)?)
+    }
+
+    /// The ring with this key in front: it wraps from now on. `None` when there is no such key.
+    #[must_use]
+    pub fn with_active(&self, id: &str) -> Option<Self> {
+        let (mut keys, others): (Vec<_>, Vec<_>) =
+            self.0.iter().cloned().partition(|key| key.id == id);
+        keys.extend(others);
+        (keys.first()?.id == id).then(|| Self(keys.into()))
+    }
+
+    /// The ring with the active key and those that are `needed`.
+    #[must_use]
+    pub fn without_unneeded(&self, needed: &[String]) -> Self {
+        let keep = |key: &&MasterKey| key.id == self.active() || needed.contains(&key.id);
+        Self(self.0.iter().filter(keep).cloned().collect())
+    }
+
+    /// The ring as [`KeyRing::parse`] reads it. Secret.
+    pub fn to_text(&self, separator: &str) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(self.0.len() * 96));
+        for (index, key) in self.0.iter().enumerate() {
+            if index > 0 {
+                text.push_str(separator);
+            }
+            let encoded = Zeroizing::new(STANDARD.encode(key.key.as_slice()));
+            text.push_str(&key.id);
+            text.push(':');
+            text.push_str(&encoded);
+        }
+        text
     }
 
     /// A new data key for a tenant, with the form in which it is stored.

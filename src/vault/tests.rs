@@ -173,3 +173,32 @@ fn fingerprints_are_equal_for_equal_bytes_under_one_key_alone() {
     assert_ne!(one.fingerprint(b"body"), one.fingerprint(b"bodies"));
     assert_ne!(one.fingerprint(b"body"), other.fingerprint(b"body"));
 }
+
+#[test]
+fn a_ring_goes_through_the_stages_of_a_rotation() {
+    let ids = |ring: &KeyRing| ring.key_ids().map(str::to_owned).collect::<Vec<_>>();
+    let first = ring(&["k1"]);
+    let (key, wrapped) = first.new_data_key("acme").unwrap();
+    let sealed = key.seal(b"s3cret", "row", Purpose::Credential).unwrap();
+
+    let added = first.with_new_key("k2").unwrap();
+    assert_eq!(
+        (ids(&added), added.active()),
+        (vec!["k1".to_owned(), "k2".to_owned()], "k1")
+    );
+    assert!(added.with_new_key("k2").is_err() && added.with_new_key("k 3").is_err());
+    let active = added.with_active("k2").unwrap();
+    assert_eq!(ids(&active), ["k2", "k1"]);
+    assert!(active.with_active("k3").is_none());
+
+    let rewrapped = active
+        .wrap(&active.unwrap("acme", &wrapped).unwrap())
+        .unwrap();
+    let last = active.without_unneeded(std::slice::from_ref(&rewrapped.key_id));
+    assert_eq!(ids(&last), ["k2"]);
+    let key = last.unwrap("acme", &rewrapped).unwrap();
+    let opened = key.open(&sealed, "row", Purpose::Credential).unwrap();
+    assert_eq!(opened.as_slice(), b"s3cret");
+    let again = KeyRing::parse(&active.to_text(",")).unwrap();
+    assert!(again.unwrap("acme", &wrapped).is_ok() && again.unwrap("acme", &rewrapped).is_ok());
+}

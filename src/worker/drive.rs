@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Worker,
+    audited::Audit,
     doors::{OpenError, Opened},
     lease::Lease,
     ledger,
@@ -46,6 +47,15 @@ enum Ended {
     Undone(Result<Undone, Halt>),
 }
 
+impl Ended {
+    fn fact(&self) -> Option<&Fact> {
+        match self {
+            Self::Ensured(Ok((fact, _))) | Self::Settled(Ok(Some((fact, _)))) => Some(fact),
+            _ => None,
+        }
+    }
+}
+
 /// Works on a link until it rests, is due much later, is taken over, or the process drains.
 ///
 /// # Errors
@@ -54,7 +64,22 @@ pub async fn drive(
     worker: &Worker,
     link: LeasedLink,
     lease: &Lease,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<(), StoreError> {
+    let audit = Audit::of(&link);
+    let driven = go_on(worker, link, lease, permit, &audit).await;
+    if driven.is_err() {
+        audit.keep(&worker.pool).await;
+    }
+    driven
+}
+
+async fn go_on(
+    worker: &Worker,
+    link: LeasedLink,
+    lease: &Lease,
     mut permit: Option<OwnedSemaphorePermit>,
+    audit: &Audit,
 ) -> Result<(), StoreError> {
     let mut progress = Progress::new(link);
     let opened = match worker.doors.open(&worker.pool, &progress.link).await {
@@ -62,37 +87,38 @@ pub async fn drive(
         Err(OpenError::Store(error)) => return Err(error),
         Err(OpenError::Failure(failure)) => {
             progress.stop_all(failure);
-            return let_go(worker, &mut progress, None).await;
+            return let_go(worker, &mut progress, audit, None).await;
         }
     };
     loop {
         progress.heed(lease.wanted());
         if worker.drain.is_cancelled() {
-            return let_go(worker, &mut progress, Some(Duration::ZERO)).await;
+            return let_go(worker, &mut progress, audit, Some(Duration::ZERO)).await;
         }
         match progress.what_next() {
             Next::Steps(due) => {
                 if permit.is_none() {
                     permit = worker.slots.clone().acquire_owned().await.ok();
                 }
-                let round = round(worker, &mut progress, &opened, due);
+                let round = round(worker, &mut progress, &opened, due, audit);
                 tokio::select! {
                     done = round => done?,
                     () = lease.lapsed() => return Err(StoreError::LeaseLost),
                 }
             }
             Next::Pause(pause) if pause <= NAP => {
-                if progress.is_dirty() {
-                    save(worker, &mut progress, Then::Hold(worker.settings.lease)).await?;
+                if progress.is_dirty() || !audit.is_empty() {
+                    let hold = Then::Hold(worker.settings.lease);
+                    save(worker, &mut progress, audit, hold).await?;
                     continue;
                 }
                 permit = None;
                 nap(worker, &progress, lease, pause).await?;
             }
-            Next::Pause(pause) => return let_go(worker, &mut progress, Some(pause)).await,
+            Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
             Next::Rest => {
                 progress.settle();
-                return let_go(worker, &mut progress, None).await;
+                return let_go(worker, &mut progress, audit, None).await;
             }
         }
     }
@@ -115,9 +141,10 @@ async fn nap(
 async fn let_go(
     worker: &Worker,
     progress: &mut Progress,
+    audit: &Audit,
     after: Option<Duration>,
 ) -> Result<(), StoreError> {
-    save(worker, progress, Then::LetGo(after)).await.map(drop)
+    save(worker, progress, audit, Then::LetGo(after)).await
 }
 
 /// One round: intents committed, effects at the same time, outcomes taken over.
@@ -126,6 +153,7 @@ async fn round(
     progress: &mut Progress,
     opened: &Opened,
     due: Vec<StepName>,
+    audit: &Audit,
 ) -> Result<(), StoreError> {
     let intents: Vec<_> = due
         .iter()
@@ -133,7 +161,7 @@ async fn round(
         .collect();
     let tasks: Vec<_> = due.iter().map(|step| progress.begin(*step)).collect();
     let supplies = match progress.is_dirty() || progress.is_undoing() {
-        true => save_intents(worker, progress, &due).await?,
+        true => save_intents(worker, progress, &due, audit).await?,
         false => Supplies::default(),
     };
     let pace = Pace {
@@ -165,10 +193,13 @@ async fn round(
                 keep_site: progress.link.wanted == Wanted::UnlinkedKeepSite,
                 pace,
             };
-            perform(*step, *task, cx, &progress.link, opened)
+            audit.during(*step, perform(*step, *task, cx, &progress.link, opened))
         });
     let ended = join_all(running).await;
-    for (step, ended) in due.into_iter().zip(ended) {
+    for ((step, ended), intent_at) in due.into_iter().zip(ended).zip(intents) {
+        if let (Some(intent_at), Some(fact)) = (intent_at, ended.fact()) {
+            audit.found(step, intent_at, fact, supplies.key_at_hand.as_ref());
+        }
         let retry = &worker.settings.retry;
         match ended {
             Ended::Ensured(result) => progress.ensured(step, result, retry),
@@ -209,6 +240,7 @@ async fn save_intents(
     worker: &Worker,
     progress: &mut Progress,
     due: &[StepName],
+    audit: &Audit,
 ) -> Result<Supplies, StoreError> {
     let undoing = progress.is_undoing();
     let tenant = progress.link.tenant.clone();
@@ -223,9 +255,11 @@ async fn save_intents(
     )
     .await?;
     let mut supplies = Supplies::default();
+    let unrecorded = audit.unrecorded();
     if progress.is_dirty() {
         write(&mut tx, progress, Then::Hold(worker.settings.lease)).await?;
     }
+    audit.record(&mut tx, &unrecorded).await?;
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);
     if undoing {
         supplies.rights = resources::rights(&mut tx, id).await?;
@@ -239,15 +273,24 @@ async fn save_intents(
         supplies.known_deploy_keys = resources::known_deploy_keys(&mut tx, connection).await?;
     }
     tx.commit().await?;
+    audit.forget(&unrecorded);
     worker.bell.changed(id);
     Ok(supplies)
 }
 
-async fn save(worker: &Worker, progress: &mut Progress, then: Then) -> Result<(), StoreError> {
+async fn save(
+    worker: &Worker,
+    progress: &mut Progress,
+    audit: &Audit,
+    then: Then,
+) -> Result<(), StoreError> {
     let tenant = progress.link.tenant.clone();
     let mut tx = begin(&worker.pool, Rows::Of(&tenant)).await?;
+    let unrecorded = audit.unrecorded();
     write(&mut tx, progress, then).await?;
+    audit.record(&mut tx, &unrecorded).await?;
     tx.commit().await?;
+    audit.forget(&unrecorded);
     worker.bell.changed(progress.link.id);
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! one statement for all of them, and drives each link in its own task until it rests. Several
 //! processes share the rows without a leader: a lease that ends is simply due again.
 
+mod audited;
 mod doors;
 mod drive;
 mod lease;

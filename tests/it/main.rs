@@ -1,12 +1,15 @@
 //! The service as its users see it: each test runs the real server against a sandbox of its own and a
 //! database of its own, and talks to it over HTTP. `./dev test` brings the Postgres that this needs.
 
+mod api_keys;
+mod audit;
 mod bad_input;
 mod callers;
 mod cancel_rebuild_verify;
 mod crashes;
 mod description;
 mod failed_builds;
+mod keys;
 mod linking;
 mod listing;
 mod lost_answers;

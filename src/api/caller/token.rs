@@ -7,11 +7,14 @@
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
+use sqlx::PgPool;
 
+use super::api_key::{self, ApiKeys};
 use super::keys::{Keys, KeysError};
 use super::{Caller, Scope, Tenant, invalid_token};
 use crate::api::problem::{Problem, ProblemCode};
 use crate::config::Issuer;
+use crate::store::StoreError;
 
 /// Longer tokens are refused unread.
 const TOKEN_LIMIT: usize = 8 * 1024;
@@ -22,7 +25,10 @@ const SUBJECT_LIMIT: usize = 256;
 
 /// Knows whose tokens to accept.
 #[derive(Debug)]
-pub struct Authenticator(Vec<Trusted>);
+pub struct Authenticator {
+    trusted: Vec<Trusted>,
+    api_keys: Option<ApiKeys>,
+}
 
 #[derive(Debug)]
 struct Trusted {
@@ -47,8 +53,12 @@ pub(super) enum Refused {
     Key,
     #[error("the claim `{0}` is absent or not valid")]
     Claim(String),
+    #[error("there is no such API key, or API keys are not accepted")]
+    ApiKey,
     #[error("{0}")]
     Keys(#[from] KeysError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Refused {
@@ -59,6 +69,7 @@ impl Refused {
                 tracing::warn!(%why, "tokens cannot be verified");
                 Problem::new(ProblemCode::Unavailable).retry_after(5)
             }
+            Self::Store(error) => error.into(),
             why => {
                 tracing::debug!(%why, "token refused");
                 invalid_token()
@@ -78,12 +89,26 @@ impl Authenticator {
             keys: Keys::new(issuer.keys.clone(), &issuer.issuer, http.clone()),
             issuer,
         });
-        Ok(Self(trusted.collect()))
+        Ok(Self {
+            trusted: trusted.collect(),
+            api_keys: None,
+        })
+    }
+
+    /// Accepts API keys too; they are looked up in this database.
+    #[must_use]
+    pub fn with_api_keys(mut self, pool: PgPool) -> Self {
+        self.api_keys = Some(ApiKeys(pool));
+        self
     }
 
     pub(super) async fn authenticate(&self, token: &str) -> Result<Caller, Refused> {
         if token.len() > TOKEN_LIMIT {
             return Err(Refused::TooLong);
+        }
+        if token.starts_with(api_key::PREFIX) {
+            let keys = self.api_keys.as_ref().ok_or(Refused::ApiKey)?;
+            return keys.caller(token).await;
         }
         let header = jsonwebtoken::decode_header(token)?;
         // RFC 7515, section 4.1.11: extensions that we do not know must not be ignored.
@@ -102,7 +127,7 @@ impl Authenticator {
         let claims: Claims = jsonwebtoken::dangerous::insecure_decode_claims(token)?;
         let issuer = claims.text("iss")?;
         let found = self
-            .0
+            .trusted
             .iter()
             .find(|trusted| trusted.issuer.issuer == issuer);
         found.ok_or(Refused::Issuer)

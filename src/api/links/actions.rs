@@ -16,7 +16,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    accepted, not_found,
+    accepted, audited, not_found,
     view::{Link, read, runs},
 };
 use crate::{
@@ -173,6 +173,7 @@ async fn act(api: &Api, caller: &Caller, id: &str, wish: Wish) -> Result<Respons
         detail: wish.detail(&caller.subject),
     };
     events::append(&mut tx, id, tenant, &[asked]).await?;
+    audited(&mut tx, caller, wish.verb().as_str(), id).await?;
     let view = read(&mut tx, tenant, id).await?;
     tx.commit().await?;
     api.bell.due();

@@ -1,6 +1,6 @@
 //! `openapi.yaml`, and whether requests and answers are what it says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use jsonschema::Validator;
@@ -52,6 +52,16 @@ impl Description {
             );
         }
         self.check_answer(&operation, answer, &format!("{method} {path}"));
+    }
+
+    /// Operations that change something.
+    pub fn writing_operations(&self) -> BTreeSet<&str> {
+        let paths = self.document["paths"].as_object().into_iter().flatten();
+        let operations = paths.flat_map(|(_, path)| path.as_object().into_iter().flatten());
+        operations
+            .filter(|(method, _)| ["post", "put", "patch", "delete"].contains(&method.as_str()))
+            .filter_map(|(_, operation)| operation["operationId"].as_str())
+            .collect()
     }
 
     fn check_answer(&self, operation: &str, answer: &Answer, what: &str) {

@@ -1,6 +1,7 @@
 //! Where a test takes place: a sandbox, a database and a server, all its own, and a caller's client.
 
 mod client;
+mod command;
 mod database;
 mod description;
 mod server;
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 
 pub use client::{Answer, Client, text};
 pub use database::Database;
+pub use description::Description;
 pub use description::FILE as OPENAPI;
 pub use server::Server;
 pub use wait::until;

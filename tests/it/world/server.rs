@@ -27,10 +27,19 @@ impl Server {
     /// # Panics
     /// When it ends instead, or is not ready in time.
     pub async fn start(settings: &[(&'static str, String)], folder: &Path) -> Self {
+        Self::start_with(&["serve", "--dev"], settings, folder).await
+    }
+
+    /// Starts it with these arguments instead.
+    pub async fn start_with(
+        arguments: &[&str],
+        settings: &[(&'static str, String)],
+        folder: &Path,
+    ) -> Self {
         let log = folder.join(format!("server-{}.log", uuid::Uuid::now_v7()));
         let output = File::create(&log).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_linkbroker"))
-            .args(["serve", "--dev"])
+            .args(arguments)
             .env_clear()
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)

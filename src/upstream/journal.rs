@@ -1,0 +1,158 @@
+//! The writes that were sent to upstreams on one occasion, for the audit.
+//!
+//! A write is noted before it is sent: a lost answer, an abandoned round and a redirect that asks
+//! for it again all leave a note. The notes belong to whoever runs a future inside
+//! [`Journal::during`], so no provider and no step has to hand anything through.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reqwest::Method;
+use url::Url;
+use uuid::Uuid;
+
+use super::{Answer, Class, UpstreamError, UpstreamKind};
+use crate::link::failure::UpstreamTrace;
+
+tokio::task_local! {
+    static OCCASION: (Journal, &'static str);
+}
+
+/// Notes of writes; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Journal(Arc<Mutex<Vec<SentWrite>>>);
+
+/// A write that reached an upstream, or may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentWrite {
+    /// Names it; made before it was sent.
+    pub id: Uuid,
+    /// What it was sent for: the `purpose` of [`Journal::during`].
+    pub purpose: &'static str,
+    /// The request's method.
+    pub method: Method,
+    /// The path at the upstream, without the query.
+    pub path: String,
+    /// Who answered what; the status is absent while there is no answer.
+    pub trace: UpstreamTrace,
+}
+
+impl Journal {
+    /// Runs a future; the writes that it sends are noted here, for this purpose.
+    pub async fn during<F: Future>(&self, purpose: &'static str, future: F) -> F::Output {
+        OCCASION.scope((self.clone(), purpose), future).await
+    }
+
+    /// What was sent so far, in order.
+    pub fn writes(&self) -> Vec<SentWrite> {
+        self.lock().clone()
+    }
+
+    /// Whether nothing was sent.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Forgets these writes: they are recorded.
+    pub fn forget(&self, recorded: &[SentWrite]) {
+        self.lock()
+            .retain(|write| !recorded.iter().any(|known| known.id == write.id));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<SentWrite>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write that is about to be sent; nothing for reads and outside of any journal.
+pub(super) struct Pending(Option<(Journal, Uuid)>);
+
+/// Notes a request that is about to be sent.
+pub(super) fn about_to_send(upstream: UpstreamKind, method: &Method, url: &Url) -> Pending {
+    if method.is_safe() {
+        return Pending(None);
+    }
+    let noted = OCCASION.try_with(|(journal, purpose)| {
+        let write = SentWrite {
+            id: Uuid::now_v7(),
+            purpose,
+            method: method.clone(),
+            path: url.path().to_owned(),
+            trace: UpstreamTrace {
+                upstream: upstream.as_str().to_owned(),
+                status: None,
+                request_id: None,
+            },
+        };
+        let id = write.id;
+        journal.lock().push(write);
+        (journal.clone(), id)
+    });
+    Pending(noted.ok())
+}
+
+impl Pending {
+    /// Notes how it ended; one that never left is forgotten.
+    pub(super) fn ended(self, result: &Result<Answer, UpstreamError>) {
+        let Some((journal, id)) = self.0 else { return };
+        let trace = match result {
+            Ok(answer) => answer.trace(),
+            // Without a connection nothing was sent.
+            Err(error) if error.class == Class::Transient => {
+                return journal.lock().retain(|write| write.id != id);
+            }
+            Err(error) => error.trace.clone(),
+        };
+        if let Some(write) = journal.lock().iter_mut().find(|write| write.id == id) {
+            write.trace = trace;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url() -> Url {
+        Url::parse("https://host/api/repos/a/b/keys?secret=1").unwrap()
+    }
+
+    #[tokio::test]
+    async fn writes_are_noted_before_they_are_answered_and_reads_never() {
+        let journal = Journal::default();
+        journal
+            .during("step", async {
+                about_to_send(UpstreamKind::Github, &Method::GET, &url());
+                about_to_send(UpstreamKind::Github, &Method::POST, &url());
+            })
+            .await;
+        let writes = journal.writes();
+        assert_eq!(writes.len(), 1);
+        assert_eq!(writes[0].path, "/api/repos/a/b/keys");
+        assert_eq!((writes[0].purpose, writes[0].trace.status), ("step", None));
+        journal.forget(&writes);
+        assert!(journal.is_empty());
+    }
+
+    #[tokio::test]
+    async fn occasions_at_the_same_time_keep_their_purposes_apart() {
+        let journal = Journal::default();
+        let write = |purpose| {
+            journal.during(purpose, async {
+                tokio::task::yield_now().await;
+                about_to_send(UpstreamKind::Netlify, &Method::POST, &url());
+            })
+        };
+        futures_util::future::join(write("one"), write("two")).await;
+        let purposes: Vec<_> = journal.writes().iter().map(|write| write.purpose).collect();
+        assert_eq!(purposes, ["one", "two"]);
+    }
+
+    #[test]
+    fn outside_of_any_journal_nothing_is_noted() {
+        assert!(
+            about_to_send(UpstreamKind::Github, &Method::POST, &url())
+                .0
+                .is_none()
+        );
+    }
+}

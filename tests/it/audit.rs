@@ -1,0 +1,265 @@
+//! Who changed what: one row for every write of a caller and for every write to an upstream, for ever.
+
+use std::collections::BTreeSet;
+
+use linkbroker::api::caller::Scope;
+use linkbroker_sandbox::recorder::{Call, Upstream};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::Executor;
+
+use crate::world::{Client, Description, Setup, World, docs, until};
+
+/// The whole audit, page by page, oldest first.
+async fn whole(client: &Client, filter: &str) -> Vec<Value> {
+    let mut entries = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/audit?limit=7{filter}{cursor}");
+        let page = client.get(&path).await.expect(200).body;
+        entries.extend(page["entries"].as_array().expect("entries").clone());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    entries.reverse();
+    entries
+}
+
+/// What the audit says of calls, in a form that the sandbox's record can be brought into too.
+fn audited(entries: &[Value]) -> Vec<String> {
+    let calls = entries
+        .iter()
+        .filter(|entry| entry.get("upstream").is_some());
+    let told = calls.map(|entry| {
+        let upstream = &entry["upstream"];
+        let (status, id) = (&upstream["status"], &upstream["request_id"]);
+        format!("{} {} {status} {id}", entry["verb"], entry["object"])
+    });
+    sorted(told)
+}
+
+fn written(calls: &[Call]) -> Vec<String> {
+    let writes = calls
+        .iter()
+        .filter(|call| call.upstream != Upstream::NetlifyHooks && call.method != "GET");
+    let told = writes.map(|call| {
+        let path = call.path.split('?').next().unwrap_or_default();
+        let (method, status) = (json!(call.method), json!(call.status));
+        format!(
+            "{method} {} {status} {}",
+            json!(path),
+            json!(call.request_id)
+        )
+    });
+    sorted(told)
+}
+
+fn sorted(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn every_write_to_an_upstream_has_one_row_with_the_upstreams_request_id() {
+    let world = World::usual().await;
+    // Refused, lost and repeated calls are writes too.
+    world.fault(
+        json!({"upstream": "github", "method": "POST", "path": "/keys", "fault": "lost_answer"}),
+    );
+    world.fault(json!({"upstream": "netlify", "method": "POST", "path": "/sites", "fault": {"status": 503}}));
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let id = link["id"].as_str().expect("an id");
+    assert_eq!(world.client.unlink(id, "").await["status"], "unlinked");
+
+    let entries = whole(&world.client, "").await;
+    let (audited, written) = (audited(&entries), written(&world.sandbox.calls()));
+    assert_eq!(audited, written);
+    assert!(written.len() >= 10, "{written:#?}");
+    for entry in entries
+        .iter()
+        .filter(|entry| entry.get("upstream").is_some())
+    {
+        assert_eq!(entry["link"], id);
+        assert!(entry["step"].is_string(), "{entry:#}");
+        assert_eq!(entry.get("caller"), None, "{entry:#}");
+    }
+    assert!(!entries.iter().any(|entry| entry["verb"] == "adopt"));
+    assert_eq!(
+        whole(&world.client, &format!("&link={id}")).await.len(),
+        entries.len() - 2
+    );
+}
+
+#[tokio::test]
+async fn an_effect_whose_record_died_with_the_process_is_audited_when_it_is_found() {
+    let switches = json!({"latency_ms": 600});
+    let mut world = World::with(Setup {
+        switches,
+        ..Setup::default()
+    })
+    .await;
+    let id = world.client.link(docs()).await;
+    // The key is there, and its answer is still on the way.
+    until("the key at Netlify", async || {
+        (world.count("deploy_keys").0 == 1).then_some(())
+    })
+    .await;
+    world.server.kill();
+    world
+        .sandbox
+        .patch_switches(&json!({"latency_ms": 0}))
+        .expect("a switch");
+    world.start_again().await;
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_eq!(world.count("deploy_keys"), (1, 1));
+
+    let entries = whole(&world.client, "").await;
+    let adopted: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry["verb"] == "adopt")
+        .collect();
+    assert_eq!(adopted.len(), 1, "{adopted:#?}");
+    assert_eq!(adopted[0]["step"], "reserve_deploy_key");
+    let posts = |entry: &&Value| entry["step"] == "reserve_deploy_key" && entry["verb"] == "POST";
+    assert_eq!(entries.iter().filter(posts).count(), 0);
+}
+
+/// Every operation of the API that writes, with the request that a test can make of it and what the audit then says.
+const WRITES: &[(&str, &str)] = &[
+    ("createConnection", "create"),
+    ("replaceCredential", "replace_credential"),
+    ("deleteConnection", "delete"),
+    ("createLink", "create"),
+    ("retryLink", "retry"),
+    ("deleteLink", "unlink"),
+];
+
+#[tokio::test]
+async fn every_write_of_a_caller_has_one_row() {
+    assert_eq!(
+        Description::get().writing_operations(),
+        WRITES
+            .iter()
+            .map(|(operation, _)| *operation)
+            .collect::<BTreeSet<_>>()
+    );
+    let world = World::usual().await;
+    let client = &world.client;
+    let credential = json!({"type": "token", "token": "another-token"});
+    let connection =
+        json!({"name": "spare", "kind": "github", "host": "github.com", "credential": credential});
+    let spare = client
+        .post("/connections", connection)
+        .await
+        .expect(201)
+        .id();
+    let path = format!("/connections/{spare}/credential");
+    client
+        .send(Method::PUT, &path, |request| request.json(&credential))
+        .await
+        .expect(204);
+    client
+        .delete(&format!("/connections/{spare}"))
+        .await
+        .expect(204);
+    // Refused writes change nothing and are nobody's business.
+    client
+        .delete(&format!("/connections/{spare}"))
+        .await
+        .expect(404);
+    let mut broken = docs();
+    broken["build"]["command"] = json!("exit 1");
+    broken["connections"] = json!({"provider": "github"});
+    let id = client.link_settled(broken).await["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    client.retry(&id).await;
+    client.unlink(&id, "").await;
+
+    let entries = whole(client, "").await;
+    let mut verbs: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry["caller"] == "tester")
+        .map(|entry| format!("{} {}", entry["verb"], entry["object"]))
+        .collect();
+    verbs.drain(..2);
+    assert_eq!(
+        verbs,
+        [
+            format!(r#""create" "{spare}""#),
+            format!(r#""replace_credential" "{spare}""#),
+            format!(r#""delete" "{spare}""#),
+            format!(r#""create" "{id}""#),
+            format!(r#""retry" "{id}""#),
+            format!(r#""unlink" "{id}""#),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn it_is_read_with_its_own_scope_by_its_own_tenant_since_a_time() {
+    let world = World::usual().await;
+    let others: Vec<Scope> = Scope::ALL
+        .iter()
+        .copied()
+        .filter(|scope| *scope != Scope::AuditRead)
+        .collect();
+    let refused = world
+        .client_of("acme", &others)
+        .get("/audit")
+        .await
+        .expect(403);
+    assert!(
+        refused
+            .header("www-authenticate")
+            .is_some_and(|challenge| challenge.contains("audit:read"))
+    );
+    let umbrella = world.client_of("umbrella", &[Scope::AuditRead]);
+    assert_eq!(whole(&umbrella, "").await, Vec::<Value>::new());
+
+    let entries = whole(&world.client, "").await;
+    assert_eq!(entries.len(), 2);
+    let second = entries[1]["at"].as_str().expect("a time");
+    assert_eq!(
+        whole(&world.client, &format!("&since={second}")).await,
+        entries[1..]
+    );
+    for query in ["link=con_1", "since=yesterday", "cursor=x", "limit=0"] {
+        let answer = world
+            .client
+            .get(&format!("/audit?{query}"))
+            .await
+            .expect(400);
+        assert_eq!(answer.code(), "invalid_query", "{query}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_changes_what_is_recorded() {
+    let world = World::usual().await;
+    let mut service = world.database.connection_of("acme").await;
+    let mut owner = world.database.connection().await;
+    for statement in [
+        "update audit set caller = 'nobody'",
+        "delete from audit",
+        "truncate audit",
+    ] {
+        for connection in [&mut service, &mut owner] {
+            let refused = connection.execute(statement).await.expect_err("a refusal");
+            let code = refused
+                .as_database_error()
+                .and_then(|error| error.code().map(|code| code.into_owned()));
+            assert_eq!(code.as_deref(), Some("42501"), "{statement}: {refused}");
+        }
+    }
+    // Nor writes into another tenant's audit.
+    let foreign = "insert into audit (id, tenant, verb, object) values (gen_random_uuid(), 'umbrella', 'create', 'x')";
+    service.execute(foreign).await.expect_err("a refusal");
+    assert_eq!(whole(&world.client, "").await.len(), 2);
+}
