@@ -56,6 +56,7 @@ pub struct ListQuery {
     /// Only of the site with this name.
     site: Option<String>,
     /// How many at most, 1 to 100. Default: 50.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u8>,
     /// Where the last page ended.
     cursor: Option<String>,
@@ -67,6 +68,7 @@ pub struct ListQuery {
 #[serde(deny_unknown_fields)]
 pub struct ReadQuery {
     /// Seconds to wait for news, 0 to 30.
+    #[param(maximum = 30)]
     wait: Option<u8>,
     /// Version that is known.
     after: Option<i64>,
@@ -104,7 +106,8 @@ pub fn router() -> OpenApiRouter<Api> {
                 ("ETag" = String, description = "Version of the link"),
                 ("Retry-After" = u32, description = "When to read it, in seconds"))),
         (status = 409, description = "A link with this ref or site exists; `Location` says where",
-         body = ProblemDocument, content_type = "application/problem+json"),
+         body = ProblemDocument, content_type = "application/problem+json",
+         example = json!(ProblemDocument::new(ProblemCode::LinkExists))),
         CallerProblems, BodyProblems))]
 async fn create(
     State(api): State<Api>,
@@ -181,6 +184,8 @@ async fn settled_in_time(
 }
 
 /// List links
+///
+/// Newest first, in pages: `next_cursor` of one page is the `cursor` of the next.
 #[utoipa::path(get, path = "/links", tag = "links", operation_id = "listLinks", params(ListQuery),
     responses((status = 200, description = "A page of links, newest first", body = LinkPage), CallerProblems))]
 async fn list(
@@ -302,7 +307,8 @@ async fn unlink(
     params(("id" = String, Path, description = "Id of the link")),
     responses((status = 202, description = "Accepted: poll the link", body = Link),
         (status = 409, description = "The link does not stand still",
-         body = ProblemDocument, content_type = "application/problem+json"),
+         body = ProblemDocument, content_type = "application/problem+json",
+         example = json!(ProblemDocument::new(ProblemCode::IllegalTransition))),
         CallerProblems, ObjectProblems))]
 async fn retry(
     State(api): State<Api>,

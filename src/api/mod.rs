@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod connections;
+mod description;
 pub mod errors;
 mod events;
 pub mod extract;
@@ -23,10 +24,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
-};
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
@@ -38,7 +36,7 @@ use crate::{
 };
 use caller::Authenticator;
 use feed::Feed;
-use problem::{Problem, ProblemCode, ProblemDocument};
+use problem::{Problem, ProblemCode};
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -138,41 +136,16 @@ impl From<StoreError> for Problem {
     }
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "linkbroker", license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
-        description = "Links git repositories to Netlify sites: `POST /links`, then poll."),
-    tags((name = "links", description = "Which repository goes to which site, and how far that has come"),
-        (name = "connections", description = "A tenant's named access to its upstreams"),
-        (name = "errors", description = "What every code means"),
-        (name = "operations", description = "For the people who run the service")),
-    components(schemas(ProblemDocument)),
-    security(("bearer" = [])),
-    modifiers(&BearerTokens)
-)]
-struct Document;
-
-struct BearerTokens;
-
-impl Modify for BearerTokens {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let bearer = Http::builder()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-    }
-}
-
 fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let (router, mut document) = OpenApiRouter::with_openapi(description::Base::openapi())
         .merge(links::router())
         .merge(events::router())
         .merge(connections::router())
         .merge(errors::router())
         .merge(operations::router())
-        .split_for_parts()
+        .split_for_parts();
+    description::complete(&mut document);
+    (router, document)
 }
 
 /// The description of the API, as `openapi.yaml` holds it.
