@@ -13,7 +13,7 @@ use utoipa::{
     openapi::{
         Content, OpenApi as Document, PathItem, Ref, RefOr, Response, Schema,
         path::{Operation, Parameter, ParameterIn},
-        schema::AdditionalProperties,
+        schema::{AdditionalProperties, SchemaType, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -104,6 +104,7 @@ fn complete_operation(path: &str, operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter {
             describe_id(path, parameter);
+            forget_null(parameter);
         }
     }
     if let Some(RefOr::T(body)) = &mut operation.request_body {
@@ -148,6 +149,18 @@ fn describe_id(path: &str, parameter: &mut Parameter) {
     {
         schema.pattern = Some(owner.pattern());
         schema.example = Some(format!("{}019302f0c1b47cc2a1f5d3e8b7a69c01", owner.as_str()).into());
+    }
+}
+
+/// A parameter may be absent, but there is no `null` in queries and headers.
+fn forget_null(parameter: &mut Parameter) {
+    if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
+        && let SchemaType::Array(types) = &mut schema.schema_type
+    {
+        types.retain(|kind| *kind != Type::Null);
+        if let [only] = types.as_slice() {
+            schema.schema_type = SchemaType::Type(only.clone());
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod caller;
 pub mod connections;
 mod description;
+mod docs;
 pub mod errors;
 mod events;
 pub mod extract;
@@ -160,6 +161,7 @@ pub fn document() -> Result<String, anyhow::Error> {
 pub fn router(api: Api) -> Router {
     routes()
         .0
+        .merge(docs::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))
