@@ -31,6 +31,7 @@ use super::{
     },
 };
 use crate::{
+    link::request::{CONNECTION_NAME_RULE, is_connection_name},
     store::{
         Rows, StoreError,
         audit::{self, NewEntry},
@@ -42,15 +43,16 @@ use crate::{
     vault::{DataKey, Purpose, WrappedDataKey, connection_row},
 };
 
-const NAME_MAX: usize = 100;
+const USER_MAX: usize = 320;
 const SECRET_MAX: usize = 4096;
 
 /// A connection to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"name": "acme-github", "kind": "github", "credential": {"type": "token", "token": "github_pat_…"}}))]
+#[schema(example = json!({"name": "acme-github", "kind": "github", "credential": {"type": "token", "token": "github_pat_11ABCDEFG0example"}}))]
 pub struct NewConnection {
     /// The tenant's own name for it: letters, digits, '.', '_' and '-'.
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,100}$")]
     name: String,
     /// Which vendor's API it speaks.
     kind: UpstreamKind,
@@ -67,15 +69,16 @@ pub enum NewCredential {
     /// A personal, project or installation access token.
     Token {
         /// The token.
-        #[schema(value_type = String, write_only)]
+        #[schema(value_type = String, write_only, pattern = "^[!-~]{1,4096}$")]
         token: SecretString,
     },
     /// A user name and a token or password (Bitbucket, Azure DevOps).
     Basic {
         /// User name or e-mail address; may be empty.
+        #[schema(max_length = 320, pattern = r"^[^:\x00-\x1f\x7f-\x9f]*$")]
         user: String,
         /// Token or password.
-        #[schema(value_type = String, write_only)]
+        #[schema(value_type = String, write_only, pattern = "^[!-~]{1,4096}$")]
         secret: SecretString,
     },
 }
@@ -89,6 +92,7 @@ pub struct Connection {
     /// The tenant's own name for it.
     pub name: String,
     /// Which vendor's API it speaks.
+    #[schema(value_type = UpstreamKind)]
     pub kind: String,
     /// Host of the instance.
     pub host: String,
@@ -115,6 +119,7 @@ pub struct ConnectionPage {
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// How many at most, 1 to 100. Default: 50.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u8>,
     /// Where the last page ended.
     cursor: Option<String>,
@@ -142,7 +147,8 @@ impl IntoResponses for NotMade {
 
 /// Connect an upstream
 ///
-/// The secret goes in and never comes out. Nothing is called yet: `POST /connections/{id}/check` finds
+/// Links use it to call Netlify or a git provider. Its secret is sealed and never shown again.
+/// Nothing is called yet: `POST /connections/{id}/check` finds
 /// out whether the credential is good.
 #[utoipa::path(post, path = "/connections", tag = "connections", operation_id = "createConnection",
     params(KeyHeader),
@@ -165,7 +171,7 @@ async fn create(
         Turn::First(keep) => keep,
     };
     let id = Uuid::now_v7();
-    let credential = credential(new.credential)?;
+    let credential = credential(new.credential);
     let row = ConnectionRow {
         id,
         tenant: tenant.to_owned(),
@@ -192,6 +198,8 @@ async fn create(
 }
 
 /// List connections
+///
+/// By name, in pages: `next_cursor` of one page is the `cursor` of the next.
 #[utoipa::path(get, path = "/connections", tag = "connections", operation_id = "listConnections", params(ListQuery),
     responses((status = 200, description = "A page of connections, by name", body = ConnectionPage), CallerProblems))]
 async fn list(
@@ -213,6 +221,8 @@ async fn list(
 }
 
 /// Read a connection
+///
+/// What it opens, not its secret.
 #[utoipa::path(get, path = "/connections/{id}", tag = "connections", operation_id = "getConnection",
     params(("id" = String, Path, description = "Id of the connection")),
     responses((status = 200, description = "The connection", body = Connection), CallerProblems, ObjectProblems))]
@@ -244,7 +254,7 @@ async fn replace_credential(
     caller.require(Scope::ConnectionsWrite)?;
     let id = ids::parse(Prefix::Connection, &id)?;
     check_secret(&new, "")?;
-    let credential = credential(new)?;
+    let credential = credential(new);
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let sealed = seal(&api, &mut tx, tenant, id, &credential).await?;
@@ -306,14 +316,9 @@ async fn audited(
 
 /// Checks every field; the host of the instance that is meant.
 fn check(api: &Api, new: &NewConnection) -> Result<String, Problem> {
-    let good_name = (1..=NAME_MAX).contains(&new.name.len())
-        && new
-            .name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    if !good_name {
-        let detail = "use 1 to 100 letters, digits, '.', '_' and '-'";
-        return Err(Problem::new(ProblemCode::InvalidRequest).error("/name", detail));
+    if !is_connection_name(&new.name) {
+        let problem = Problem::new(ProblemCode::InvalidRequest);
+        return Err(problem.error("/name", CONNECTION_NAME_RULE));
     }
     check_secret(&new.credential, "/credential")?;
     let mut of_kind = api.instances.iter().filter(|known| known.kind == new.kind);
@@ -335,6 +340,9 @@ fn check_secret(new: &NewCredential, pointer: &str) -> Result<(), Problem> {
         NewCredential::Token { token } => ("token", token),
         NewCredential::Basic { secret, .. } => ("secret", secret),
     };
+    if let NewCredential::Basic { user, .. } = new {
+        check_user(user, pointer)?;
+    }
     let text = secret.expose_secret();
     if (1..=SECRET_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
@@ -343,16 +351,18 @@ fn check_secret(new: &NewCredential, pointer: &str) -> Result<(), Problem> {
     Err(Problem::new(ProblemCode::InvalidRequest).error(format!("{pointer}/{field}"), detail))
 }
 
-fn credential(new: NewCredential) -> Result<Credential, Problem> {
+fn check_user(user: &str, pointer: &str) -> Result<(), Problem> {
+    if user.len() <= USER_MAX && !user.contains(|c: char| c.is_control() || c == ':') {
+        return Ok(());
+    }
+    let detail = "use a user name of at most 320 bytes without ':' and control characters";
+    Err(Problem::new(ProblemCode::InvalidRequest).error(format!("{pointer}/user"), detail))
+}
+
+fn credential(new: NewCredential) -> Credential {
     match new {
-        NewCredential::Token { token } => Ok(Credential::Token(token)),
-        NewCredential::Basic { user, .. }
-            if user.contains(|c: char| c.is_control() || c == ':') =>
-        {
-            let detail = "use a user name without ':' and control characters";
-            Err(Problem::new(ProblemCode::InvalidRequest).error("/credential/user", detail))
-        }
-        NewCredential::Basic { user, secret } => Ok(Credential::Basic { user, secret }),
+        NewCredential::Token { token } => Credential::Token(token),
+        NewCredential::Basic { user, secret } => Credential::Basic { user, secret },
     }
 }
 

@@ -47,6 +47,8 @@ pub fn router() -> OpenApiRouter<Api> {
 }
 
 /// List every error
+///
+/// Problems, which the API answers, and failures, which happen to a link in the background.
 #[utoipa::path(get, path = "/errors", tag = "errors", operation_id = "listErrors", security(()),
     responses((status = 200, description = "Every code, problems first", body = Vec<ErrorEntry>)))]
 async fn list() -> Json<Vec<ErrorEntry>> {

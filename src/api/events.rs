@@ -38,6 +38,7 @@ pub struct Event {
     #[serde(rename = "type")]
     pub kind: String,
     /// What belongs to it.
+    #[schema(value_type = Object)]
     pub detail: serde_json::Value,
 }
 
@@ -56,6 +57,7 @@ pub struct EventPage {
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// How many at most, 1 to 100. Default: 50.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u8>,
     /// Where the last page ended.
     cursor: Option<String>,
@@ -79,7 +81,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     params(("id" = String, Path, description = "Id of the link"), EventsQuery,
            ("Last-Event-ID" = Option<String>, Header, description = "Cursor of the last event that was seen, sent by browsers")),
     responses((status = 200, description = "A page of events, oldest first; or the stream",
-            content((EventPage = "application/json"), (String = "text/event-stream"))),
+            content((EventPage = "application/json"), (String = "text/event-stream", example = "id: Mg\nevent: step.done\ndata: {\"at\":\"2026-11-22T11:09:26.848752Z\",\"detail\":{\"step\":\"resolve_repository\"}}\n\n"))),
         CallerProblems, ObjectProblems))]
 async fn list(
     State(api): State<Api>,

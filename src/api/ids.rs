@@ -14,11 +14,28 @@ pub enum Prefix {
 }
 
 impl Prefix {
-    const fn as_str(self) -> &'static str {
+    /// Every prefix.
+    pub const ALL: &[Self] = &[Self::Link, Self::Connection];
+
+    /// The prefix itself.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Link => "lnk_",
             Self::Connection => "con_",
         }
+    }
+
+    /// Where such things are, the first part of their path.
+    pub const fn collection(self) -> &'static str {
+        match self {
+            Self::Link => "links",
+            Self::Connection => "connections",
+        }
+    }
+
+    /// What [`parse`] accepts, as a regular expression.
+    pub fn pattern(self) -> String {
+        format!("^{}[0-9a-f]{{32}}$", self.as_str())
     }
 }
 
@@ -34,7 +51,7 @@ pub fn show(prefix: Prefix, id: Uuid) -> String {
 pub fn parse(prefix: Prefix, text: &str) -> Result<Uuid, Problem> {
     let digits = text
         .strip_prefix(prefix.as_str())
-        .filter(|digits| digits.len() == 32);
+        .filter(|digits| digits.len() == 32 && !digits.contains(|c: char| c.is_ascii_uppercase()));
     digits
         .and_then(|digits| Uuid::try_parse(digits).ok())
         .ok_or_else(|| Problem::new(ProblemCode::NotFound))

@@ -59,6 +59,7 @@ use view::{Link, LinkPage, read, summary};
 #[serde(deny_unknown_fields)]
 pub struct ReadQuery {
     /// Seconds to wait for news, 0 to 30.
+    #[param(maximum = 30)]
     wait: Option<u8>,
     /// Version that is known.
     after: Option<i64>,
@@ -194,7 +195,7 @@ async fn settled_in_time(
 
 /// List links
 ///
-/// Newest first. Filters are joined by "and".
+/// Newest first, in pages: `next_cursor` of one page is the `cursor` of the next. Filters are joined by "and".
 #[utoipa::path(get, path = "/links", tag = "links", operation_id = "listLinks", params(ListQuery, LabelQuery),
     responses((status = 200, description = "A page of links, newest first", body = LinkPage), CallerProblems))]
 async fn list(

@@ -6,6 +6,8 @@
 mod audit;
 pub mod caller;
 pub mod connections;
+mod description;
+mod docs;
 pub mod errors;
 mod events;
 pub mod extract;
@@ -25,10 +27,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
-};
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
@@ -40,7 +39,7 @@ use crate::{
 };
 use caller::Authenticator;
 use feed::Feed;
-use problem::{Problem, ProblemCode, ProblemDocument};
+use problem::{Problem, ProblemCode};
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -140,46 +139,17 @@ impl From<StoreError> for Problem {
     }
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "linkbroker", license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
-        description = "Links git repositories to Netlify sites: `POST /links`, then poll."),
-    tags((name = "links", description = "Which repository goes to which site, and how far that has come"),
-        (name = "connections", description = "A tenant's named access to its upstreams"),
-        (name = "errors", description = "What every code means"),
-        (name = "audit", description = "Who changed what, here and at the upstreams"),
-        (name = "operations", description = "For the people who run the service")),
-    components(schemas(ProblemDocument)),
-    security(("bearer" = [])),
-    modifiers(&BearerTokens)
-)]
-struct Document;
-
-struct BearerTokens;
-
-impl Modify for BearerTokens {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let bearer = Http::builder()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .description(Some(
-                "A JWT of a configured issuer, or an API key (`lbk_…`) where the operator has switched those on.",
-            ))
-            .build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-    }
-}
-
 fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let (router, mut document) = OpenApiRouter::with_openapi(description::Base::openapi())
         .merge(links::router())
         .merge(events::router())
         .merge(connections::router())
         .merge(errors::router())
         .merge(audit::router())
         .merge(operations::router())
-        .split_for_parts()
+        .split_for_parts();
+    description::complete(&mut document);
+    (router, document)
 }
 
 /// The description of the API, as `openapi.yaml` holds it.
@@ -194,6 +164,7 @@ pub fn document() -> Result<String, anyhow::Error> {
 pub fn router(api: Api) -> Router {
     routes()
         .0
+        .merge(docs::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))

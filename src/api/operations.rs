@@ -22,6 +22,8 @@ pub fn router() -> OpenApiRouter<Api> {
 }
 
 /// Is the process alive?
+///
+/// Answers as long as the process can answer at all; for restarts.
 #[utoipa::path(get, path = "/livez", tag = "operations", operation_id = "livez", security(()),
     responses((status = 204, description = "It is")))]
 async fn livez() -> StatusCode {
@@ -29,10 +31,13 @@ async fn livez() -> StatusCode {
 }
 
 /// Can it take requests?
+///
+/// Whether the database answers and the process is not draining; for load balancers.
 #[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz", security(()),
     responses((status = 204, description = "It can"),
         (status = 503, description = "The database is away, or the process is draining",
-         body = ProblemDocument, content_type = "application/problem+json")))]
+         body = ProblemDocument, content_type = "application/problem+json",
+         example = json!(ProblemDocument::new(ProblemCode::Unavailable)))))]
 async fn readyz(State(api): State<Api>) -> Result<StatusCode, Problem> {
     if api.drain.is_cancelled() {
         return Err(Problem::new(ProblemCode::Unavailable)
@@ -44,6 +49,8 @@ async fn readyz(State(api): State<Api>) -> Result<StatusCode, Problem> {
 }
 
 /// Metrics in Prometheus's text form
+///
+/// Counts and times of the process; nothing of any tenant.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics", security(()),
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain")))]
 async fn metrics(State(api): State<Api>) -> Response {
@@ -52,6 +59,8 @@ async fn metrics(State(api): State<Api>) -> Response {
 }
 
 /// This description
+///
+/// OpenAPI 3.1, the same as `openapi.yaml` in the source. People read it better at `/docs`.
 #[utoipa::path(get, path = "/openapi.yaml", tag = "operations", operation_id = "openapi", security(()),
     responses((status = 200, description = "The API's description", body = String, content_type = "application/yaml")))]
 async fn openapi() -> Result<Response, Problem> {

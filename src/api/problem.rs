@@ -150,7 +150,8 @@ impl Problem {
 }
 
 impl ProblemDocument {
-    fn new(code: ProblemCode) -> Self {
+    /// The document of a problem of this kind, without anything that depends on the request.
+    pub fn new(code: ProblemCode) -> Self {
         Self {
             kind: format!("/errors/{code}"),
             title: code.title().to_owned(),

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{Object, ObjectBuilder, schema::Type},
+};
 
 use super::repository_ref::RepositoryRef;
 
@@ -36,6 +39,7 @@ pub struct LinkRequest {
     pub repository: String,
     /// Branch to build for production. Default: the repository's own default branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 255)]
     pub branch: Option<String>,
     /// The site to make.
     #[serde(default)]
@@ -51,16 +55,39 @@ pub struct LinkRequest {
     pub verify: Verify,
     /// Branches that Netlify deploys; an empty list means every branch. Default: the production branch alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
     pub allowed_branches: Option<Vec<String>>,
     /// Names of the connections to use. Default: the tenant's only one of that kind.
     #[serde(default)]
     pub connections: ConnectionNames,
     /// The caller's own name for the link, unique among the tenant's links that are not over.
     #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     pub reference: Option<String>,
     /// The caller's own labels.
     #[serde(default)]
+    #[schema(schema_with = labels_schema)]
     pub labels: BTreeMap<String, String>,
+}
+
+/// The limits of [`LinkRequest::check_names`], which attributes cannot say.
+fn labels_schema() -> Object {
+    let text = || {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .max_length(Some(LABEL_MAX))
+            .pattern(Some(r"^[^\x00-\x1f\x7f-\x9f]*$"))
+    };
+    ObjectBuilder::new()
+        .description(Some("The caller's own labels."))
+        .max_properties(Some(LABELS_MAX))
+        .property_names(Some(text().min_length(Some(1)).build()))
+        .additional_properties(Some(text()))
+        .build()
 }
 
 /// The site to make.
@@ -69,9 +96,11 @@ pub struct LinkRequest {
 pub struct SiteRequest {
     /// Name, unique across Netlify. Default: the repository's name and 13 random characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     pub name: Option<String>,
     /// Slug of the Netlify team. Default: the credential's only team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,100}$")]
     pub team: Option<String>,
 }
 
@@ -81,15 +110,19 @@ pub struct SiteRequest {
 pub struct BuildSettings {
     /// Command that builds the site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub command: Option<String>,
     /// Folder that the build writes, relative to `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub publish: Option<String>,
     /// Folder in which the build runs, relative to the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub base: Option<String>,
     /// Folder of the serverless functions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub functions: Option<String>,
 }
 
@@ -119,9 +152,11 @@ pub enum Verify {
 pub struct ConnectionNames {
     /// Connection to Netlify.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,100}$")]
     pub netlify: Option<String>,
     /// Connection to the git provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,100}$")]
     pub provider: Option<String>,
 }
 
@@ -194,6 +229,7 @@ impl LinkRequest {
         self.check_build(&mut check);
         self.check_allowed_branches(&mut check);
         self.check_names(&mut check);
+        self.check_connections(&mut check);
         if !check.0.is_empty() {
             return Err(check.0);
         }
@@ -293,6 +329,17 @@ impl LinkRequest {
         }
     }
 
+    fn check_connections(&self, check: &mut Check) {
+        let names = &self.connections;
+        for (pointer, name) in [
+            ("/connections/netlify", &names.netlify),
+            ("/connections/provider", &names.provider),
+        ] {
+            let good = name.as_deref().is_none_or(is_connection_name);
+            check.that(good, pointer, CONNECTION_NAME_RULE);
+        }
+    }
+
     fn check_names(&self, check: &mut Check) {
         if let Some(reference) = &self.reference {
             check.that(
@@ -316,6 +363,17 @@ impl LinkRequest {
             );
         }
     }
+}
+
+/// What [`is_connection_name`] asks for.
+pub const CONNECTION_NAME_RULE: &str = "use 1 to 100 letters, digits, '.', '_' and '-'";
+
+/// Whether a connection can have this name.
+pub fn is_connection_name(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
 const BRANCH_RULE: &str = "use a git branch name of at most 255 bytes, without blanks, '..', '~', '^', ':', '?', '*', '[' or '\\', not starting with '-' or '/', not ending in '/', '.' or '.lock'";

@@ -37,6 +37,7 @@ pub struct LinkSummary {
     #[serde(rename = "ref")]
     pub reference: Option<String>,
     /// The caller's own labels.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: serde_json::Value,
     /// Where it stands.
     pub status: LinkStatus,

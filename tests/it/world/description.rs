@@ -70,6 +70,15 @@ impl Description {
         let described = self.document.pointer(&place);
         let described = described
             .unwrap_or_else(|| panic!("{what}: {status} is not described: {}", answer.text));
+        // Answers that many operations have are described once.
+        let (place, described) = match described["$ref"].as_str() {
+            Some(shared) => {
+                let place = shared.trim_start_matches('#').to_owned();
+                let described = self.document.pointer(&place);
+                (place, described.expect("a reference leads somewhere"))
+            }
+            None => (place, described),
+        };
         let Some(content) = described.get("content") else {
             assert!(answer.text.is_empty(), "{what}: {status} has a body");
             return;
