@@ -26,7 +26,7 @@ impl Done {
     /// # Panics
     /// When it ended with another.
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{self:#?}");
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
         self
     }
 }
