@@ -5,5 +5,7 @@ mod cancel_rebuild_verify;
 mod linking;
 mod listing;
 mod parts_of_a_link;
+mod planning;
+mod putting_by_ref;
 mod repeated_requests;
 mod world;
