@@ -4,6 +4,7 @@
 //! tenant, and row level security hides all others even from a query that forgets to ask.
 
 pub mod bell;
+pub mod checks;
 pub mod connections;
 pub mod data_keys;
 pub mod embedded;

@@ -4,6 +4,7 @@
 //! one statement for all of them, and drives each link in its own task until it rests. Several
 //! processes share the rows without a leader: a lease that ends is simply due again.
 
+mod checks;
 mod doors;
 mod drive;
 mod lease;
@@ -44,6 +45,7 @@ pub struct Worker {
     settings: Workers,
     bell: Bell,
     slots: Arc<Semaphore>,
+    check_slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -63,6 +65,7 @@ impl Worker {
             pool,
             doors,
             slots: Arc::new(Semaphore::new(settings.in_flight)),
+            check_slots: Arc::new(Semaphore::new(checks::AT_ONCE)),
             settings,
             bell,
             held: Mutex::default(),
@@ -85,6 +88,9 @@ impl Worker {
                     IDLE_PAUSE
                 }
             };
+            if let Err(error) = self.take_checks().await {
+                tracing::error!(%error, "cannot claim checks of connections");
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = woken => self.heed_callers().await,

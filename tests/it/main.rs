@@ -2,6 +2,7 @@
 //! database of its own, and talks to it over HTTP. `./dev test` brings the Postgres that this needs.
 
 mod cancel_rebuild_verify;
+mod checking_connections;
 mod linking;
 mod listing;
 mod parts_of_a_link;
