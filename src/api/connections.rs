@@ -1,5 +1,7 @@
 //! `/connections`: a tenant's named access to its upstreams. Secrets go in and never come out.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use axum::{
@@ -36,12 +38,15 @@ use crate::{
         Rows, StoreError,
         audit::{self, NewEntry},
         begin,
+        checks::{self, CheckRow},
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
     },
     upstream::{Credential, UpstreamKind},
     vault::{DataKey, Purpose, WrappedDataKey, connection_row},
 };
+
+pub use check::{Check, CheckState};
 
 const USER_MAX: usize = 320;
 const SECRET_MAX: usize = 4096;
@@ -101,6 +106,9 @@ pub struct Connection {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// Its last check; absent when it was never checked since it got its secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
 }
 
 /// A page of connections, by name.
@@ -131,6 +139,7 @@ pub fn router() -> OpenApiRouter<Api> {
         .routes(routes!(create, list))
         .routes(routes!(get, delete))
         .routes(routes!(replace_credential))
+        .merge(check::router())
 }
 
 /// Why a connection is not made.
@@ -163,7 +172,7 @@ async fn create(
     Repeatable { body: new, request }: Repeatable<NewConnection>,
 ) -> Result<Response, Problem> {
     caller.require(Scope::ConnectionsWrite)?;
-    let host = check(&api, &new)?;
+    let host = host_of(&api, &new)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let keep = match request.begin(&api, &mut tx, tenant).await? {
@@ -189,7 +198,7 @@ async fn create(
         done => done?,
     }
     audited(&mut tx, &caller, "create", id).await?;
-    let view = view(row);
+    let view = view(row, None);
     let location = [(header::LOCATION, format!("/connections/{}", view.id))];
     let made = (StatusCode::CREATED, location, Json(view)).into_response();
     let made = keep.keep(&mut tx, tenant, made).await?;
@@ -214,34 +223,51 @@ async fn list(
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let rows = connections::list(&mut tx, tenant, after.as_deref(), page.limit_and_one()).await?;
     let (rows, next_cursor) = page.cut(rows, |row| Cursor::of(&row.name));
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    let mut checks = checks::of_connections(&mut tx, tenant, &ids).await?;
+    let mut with_check = |row: ConnectionRow| {
+        let check = checks
+            .iter()
+            .position(|check| check.connection_id == row.id);
+        view(row, check.map(|at| checks.swap_remove(at)))
+    };
     Ok(Json(ConnectionPage {
-        connections: rows.into_iter().map(view).collect(),
+        connections: rows.into_iter().map(&mut with_check).collect(),
         next_cursor,
     }))
 }
 
 /// Read a connection
 ///
-/// What it opens, not its secret.
+/// With the outcome of its last check. While one is under way `check.poll_after_ms` says when to read again.
 #[utoipa::path(get, path = "/connections/{id}", tag = "connections", operation_id = "getConnection",
     params(("id" = String, Path, description = "Id of the connection")),
-    responses((status = 200, description = "The connection", body = Connection), CallerProblems, ObjectProblems))]
+    responses((status = 200, description = "The connection", body = Connection,
+        headers(("Retry-After" = u32, description = "When to read it again, in seconds; only while a check is under way"))),
+        CallerProblems, ObjectProblems))]
 async fn get(
     State(api): State<Api>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Connection>, Problem> {
+) -> Result<Response, Problem> {
     caller.require(Scope::ConnectionsRead)?;
     let id = ids::parse(Prefix::Connection, &id)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
-    let row = connections::get(&mut tx, tenant, id).await?;
-    Ok(Json(view(row.ok_or_else(not_found)?)))
+    let connection = read(&mut tx, tenant, id).await?;
+    Ok((check::retry_after(&connection), Json(connection)).into_response())
+}
+
+async fn read(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<Connection, Problem> {
+    let row = connections::get(db, tenant, id).await?;
+    let check = checks::of_connections(db, tenant, &[id]).await?.pop();
+    Ok(view(row.ok_or_else(not_found)?, check))
 }
 
 /// Replace the secret of a connection
 ///
-/// Links that wait because the old one was refused go on with `POST /links/{id}/retry`.
+/// Links that wait because the old one was refused go on with `POST /links/{id}/retry`. The outcome of the last
+/// check is forgotten with the old secret.
 #[utoipa::path(put, path = "/connections/{id}/credential", tag = "connections", operation_id = "replaceCredential",
     params(("id" = String, Path, description = "Id of the connection")), request_body = NewCredential,
     responses((status = 204, description = "Replaced"), CallerProblems, ObjectProblems, BodyProblems))]
@@ -262,6 +288,7 @@ async fn replace_credential(
         return Err(not_found());
     }
     audited(&mut tx, &caller, "replace_credential", id).await?;
+    checks::forget(&mut tx, tenant, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -298,6 +325,7 @@ async fn delete(
         return Err(not_found());
     }
     audited(&mut tx, &caller, "delete", id).await?;
+    checks::forget(&mut tx, tenant, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -315,7 +343,7 @@ async fn audited(
 }
 
 /// Checks every field; the host of the instance that is meant.
-fn check(api: &Api, new: &NewConnection) -> Result<String, Problem> {
+fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
     if !is_connection_name(&new.name) {
         let problem = Problem::new(ProblemCode::InvalidRequest);
         return Err(problem.error("/name", CONNECTION_NAME_RULE));
@@ -411,7 +439,7 @@ pub(super) async fn data_key(
         .map_err(Problem::internal)
 }
 
-fn view(row: ConnectionRow) -> Connection {
+fn view(row: ConnectionRow, check: Option<CheckRow>) -> Connection {
     Connection {
         id: ids::show(Prefix::Connection, row.id),
         name: row.name,
@@ -419,6 +447,7 @@ fn view(row: ConnectionRow) -> Connection {
         host: row.host,
         credential_type: row.credential_type,
         created_at: row.created_at,
+        check: check.map(Into::into),
     }
 }
 

@@ -1,24 +1,21 @@
-//! `/links`: create, list, read and unlink.
+//! `/links`: list, read and unlink; creating, the verbs and the parts have files of their own.
 
 mod actions;
+mod create;
 mod filter;
 mod parts;
+mod plan;
 pub mod view;
-
-use std::collections::BTreeMap;
 
 use axum::{
     body::Bytes,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 use serde_json::json;
-use utoipa::{
-    IntoParams, IntoResponses,
-    openapi::{self, RefOr},
-};
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -26,29 +23,23 @@ use super::{
     Api,
     caller::{Caller, Scope},
     extract::{Json, Path, Query},
-    idempotency::{KeyHeader, Repeatable, Turn},
     ids::{self, Prefix},
     page::Cursor,
     polling::{self, Known, Wait},
-    problem::{
-        BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode, RepeatableProblems,
-        documented,
-    },
+    problem::{CallerProblems, ObjectProblems, Problem, ProblemCode},
 };
 use crate::{
     link::{
-        request::{FieldError, LinkRequest},
+        request::FieldError,
         status::{LinkStatus, Verb, Wanted},
     },
     store::{
         Rows, StoreError,
         audit::{self, NewEntry},
         begin,
-        connections::{self, ConnectionRow},
         events::{self, NewEvent},
-        links::{self, Filter, NewLink},
+        links,
     },
-    upstream::UpstreamKind,
 };
 use filter::{LabelQuery, ListQuery, ListRequest};
 use view::{Link, LinkPage, read, summary};
@@ -78,119 +69,11 @@ pub struct UnlinkQuery {
 /// The routes of `/links`.
 pub fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(routes!(create, list))
+        .routes(routes!(list))
+        .merge(create::router())
         .routes(routes!(get, unlink))
         .merge(actions::router())
         .merge(parts::router())
-}
-
-/// Why a link is not accepted.
-struct NotAccepted;
-
-impl IntoResponses for NotAccepted {
-    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
-        documented(&[ProblemCode::LinkExists, ProblemCode::IdempotencyInProgress])
-    }
-}
-
-/// Link a repository to a site
-///
-/// Answers at once; the setup goes on in the background. Poll the `Location` until `poll_after_ms`
-/// is absent.
-#[utoipa::path(post, path = "/links", tag = "links", operation_id = "createLink", request_body = LinkRequest,
-    params(KeyHeader,
-           ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the link is settled, at the latest after N seconds (cut to 30)")),
-    responses((status = 201, description = "Accepted, and settled within the time of `Prefer: wait=N`", body = Link,
-        headers(("Location" = String, description = "Address of the link"),
-                ("ETag" = String, description = "Version of the link"))),
-        (status = 202, description = "Accepted: poll the link", body = Link,
-        headers(("Location" = String, description = "Address of the link"),
-                ("ETag" = String, description = "Version of the link"),
-                ("Retry-After" = u32, description = "When to read it, in seconds"),
-                ("Idempotency-Replayed" = String, description = "`true` when this is the answer to an earlier request with the same key"))),
-        NotAccepted, CallerProblems, BodyProblems, RepeatableProblems))]
-async fn create(
-    State(api): State<Api>,
-    caller: Caller,
-    headers: HeaderMap,
-    Repeatable {
-        body: request,
-        request: once,
-    }: Repeatable<LinkRequest>,
-) -> Result<Response, Problem> {
-    caller.require(Scope::LinksWrite)?;
-    let wait = Wait::asked(None, &headers)?;
-    let mut spec = request.check().map_err(invalid)?;
-    let kind = api.resolve_host(&mut spec)?;
-    let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
-    let keep = match once.begin(&api, &mut tx, tenant).await? {
-        Turn::Earlier(answer) => return Ok(answer),
-        Turn::First(keep) => keep,
-    };
-    let names = &request.connections;
-    let provider = connection(
-        &mut tx,
-        tenant,
-        kind,
-        &spec.host,
-        names.provider.as_deref(),
-        "/connections/provider",
-    )
-    .await?;
-    let netlify = api.netlify()?;
-    let netlify = connection(
-        &mut tx,
-        tenant,
-        netlify.kind,
-        &netlify.host,
-        names.netlify.as_deref(),
-        "/connections/netlify",
-    )
-    .await?;
-    let link = NewLink {
-        id: Uuid::now_v7(),
-        tenant: tenant.to_owned(),
-        reference: request.reference.clone(),
-        spec,
-        labels: json!(request.labels),
-        netlify_connection: netlify.id,
-        provider_connection: provider.id,
-        created_by: caller.subject.clone(),
-    };
-    if let Err(error) = links::insert(&mut tx, &link).await {
-        drop(tx);
-        return Err(taken(&api, &link, error).await);
-    }
-    audited(&mut tx, &caller, "create", link.id).await?;
-    let answer = accepted(&read(&mut tx, tenant, link.id).await?);
-    let answer = keep.keep(&mut tx, tenant, answer).await?;
-    tx.commit().await?;
-    api.bell.due();
-    match wait {
-        Some(wait) => settled_in_time(&api, tenant, link.id, wait).await,
-        None => Ok(answer),
-    }
-}
-
-/// 201 for a link that came to rest in time, else 202 with what is known by then.
-async fn settled_in_time(
-    api: &Api,
-    tenant: &str,
-    id: Uuid,
-    wait: Wait,
-) -> Result<Response, Problem> {
-    let mut link = api.feed.subscribe(tenant, id).await?;
-    let found = link
-        .wait_for(wait.patience(), |now| now.link.summary.is_settled())
-        .await;
-    let status = match found.link.summary.is_settled() {
-        true => StatusCode::CREATED,
-        false => StatusCode::ACCEPTED,
-    };
-    let location = [(header::LOCATION, location(&found.link.summary.id))];
-    let answer = polling::answer(&found.link.summary, found.json.clone(), &Known::default());
-    Ok((status, location, wait.applied(), answer).into_response())
 }
 
 /// List links
@@ -306,7 +189,7 @@ async fn unlink(
 }
 
 /// Records a caller's write, in the transaction that makes it.
-pub(super) async fn audited(
+async fn audited(
     db: &mut sqlx::PgConnection,
     caller: &Caller,
     verb: &str,
@@ -314,66 +197,6 @@ pub(super) async fn audited(
 ) -> Result<(), StoreError> {
     let entry = NewEntry::by(&caller.subject, verb, ids::show(Prefix::Link, link)).of_link(link);
     audit::append(db, caller.tenant.as_str(), &[entry]).await
-}
-
-/// The connection that a request means: the named one, else the tenant's only one of that kind.
-async fn connection(
-    db: &mut sqlx::PgConnection,
-    tenant: &str,
-    kind: UpstreamKind,
-    host: &str,
-    name: Option<&str>,
-    pointer: &str,
-) -> Result<ConnectionRow, Problem> {
-    let mut found = connections::candidates(db, tenant, kind.as_str(), host, name).await?;
-    let detail = match (found.len(), name) {
-        (1, _) => return Ok(found.remove(0)),
-        (0, None) => format!(
-            "there is no connection to {kind} at {host} yet; make one with POST /connections"
-        ),
-        (0, Some(name)) => format!("there is no connection `{name}` to {kind} at {host}"),
-        (_, _) => format!("there are several connections to {kind} at {host}; name one"),
-    };
-    Err(Problem::new(ProblemCode::InvalidRequest).error(pointer, detail))
-}
-
-/// What a refused insert means: another link has the ref or the site.
-async fn taken(api: &Api, link: &NewLink, error: StoreError) -> Problem {
-    let (filter, what) = match error.constraint() {
-        Some("links_ref") => (
-            Filter {
-                reference: link.reference.clone(),
-                unfinished: true,
-                ..Filter::default()
-            },
-            "ref",
-        ),
-        Some("links_site") => (
-            Filter {
-                site: Some(link.spec.site.name.clone()),
-                unfinished: true,
-                ..Filter::default()
-            },
-            "site",
-        ),
-        _ => return error.into(),
-    };
-    let existing = async {
-        let mut tx = begin(&api.pool, Rows::Of(&link.tenant)).await?;
-        links::list(&mut tx, &link.tenant, &filter, 1).await
-    };
-    let problem =
-        Problem::new(ProblemCode::LinkExists).detail(format!("Another link has this {what}."));
-    match existing.await {
-        Ok(rows) => match rows
-            .first()
-            .map(|row| HeaderValue::try_from(location(&ids::show(Prefix::Link, row.id))))
-        {
-            Some(Ok(location)) => problem.header(header::LOCATION, location),
-            _ => problem,
-        },
-        Err(error) => error.into(),
-    }
 }
 
 fn accepted(link: &Link) -> Response {

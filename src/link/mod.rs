@@ -1,9 +1,11 @@
 //! The domain: what a link is, what it wants, what it knows and how it fails. No I/O, no async.
 
 pub mod conditions;
+pub mod difference;
 pub mod facts;
 pub mod failure;
 pub mod plan;
+pub mod preview;
 pub mod repository_ref;
 pub mod request;
 pub mod resource;

@@ -70,6 +70,8 @@ pub struct LinkRow {
     pub netlify_connection: String,
     /// Name of the connection to the provider.
     pub provider_connection: String,
+    /// Which provider: `github`, …
+    pub provider: String,
     /// When it was accepted.
     pub created_at: OffsetDateTime,
     /// When it changed last.
@@ -214,7 +216,7 @@ pub async fn list(
     let rows = sqlx::query!(
         r#"select l.id, l.ref, l.spec as "spec: Json<LinkSpec>", l.labels, l.status, l.wanted, l.live_at,
                   l.facts as "facts: Json<Facts>", l.failure as "failure: Json<Failure>", l.version,
-                  n.name as netlify_connection, p.name as provider_connection, l.created_at, l.updated_at
+                  n.name as netlify_connection, p.name as provider_connection, p.kind as provider, l.created_at, l.updated_at
            from links l
            join connections n on n.id = l.netlify_connection
            join connections p on p.id = l.provider_connection
@@ -265,12 +267,31 @@ pub async fn list(
                 version: row.version,
                 netlify_connection: row.netlify_connection,
                 provider_connection: row.provider_connection,
+                provider: row.provider,
                 created_at: row.created_at,
                 updated_at: row.updated_at,
                 live_at: row.live_at,
             })
         })
         .collect()
+}
+
+/// Gives the link other labels.
+pub async fn set_labels(
+    db: &mut PgConnection,
+    tenant: &str,
+    id: Uuid,
+    labels: &serde_json::Value,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update links set labels = $3, version = version + 1, updated_at = now() where tenant = $1 and id = $2",
+        tenant,
+        id,
+        labels
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Locks a link for a caller's change; what decides which verbs fit it.

@@ -6,6 +6,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod bell;
+pub mod checks;
 pub mod connections;
 pub mod data_keys;
 pub mod embedded;

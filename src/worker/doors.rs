@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::{
     link::failure::{Failure, FailureCode},
@@ -11,7 +12,7 @@ use crate::{
     store::{
         Rows, StoreError, begin,
         connections::{self, ConnectionRow},
-        data_keys,
+        data_keys::{self, DataKeyRow},
         links::LeasedLink,
     },
     upstream::{Access, Credential, Http, Instance, UpstreamKind},
@@ -33,6 +34,14 @@ pub struct Opened {
     pub provider: Box<dyn Provider>,
     /// Which one it is.
     pub provider_kind: UpstreamKind,
+}
+
+/// The upstream of one connection.
+pub enum Door {
+    /// Netlify.
+    Netlify(Access),
+    /// A git provider.
+    Provider(Box<dyn Provider>),
 }
 
 /// Why an upstream cannot be opened.
@@ -66,15 +75,7 @@ impl Doors {
         let netlify = connections::get(&mut tx, &link.tenant, link.netlify_connection).await?;
         let provider = connections::get(&mut tx, &link.tenant, link.provider_connection).await?;
         drop(tx);
-        let wrapped = wrapped.ok_or_else(|| closed("the tenant has no data key"))?;
-        let wrapped = WrappedDataKey {
-            key_id: wrapped.key_id,
-            bytes: wrapped.wrapped,
-        };
-        let key = self
-            .key_ring
-            .unwrap(&link.tenant, &wrapped)
-            .map_err(closed)?;
+        let key = self.data_key(&link.tenant, wrapped)?;
         let (netlify, credential) = self.unseal(&key, netlify)?;
         let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
         let (instance, credential) = self.unseal(&key, provider)?;
@@ -89,12 +90,48 @@ impl Doors {
         })
     }
 
+    /// The upstream of one connection.
+    ///
+    /// # Errors
+    /// When the connection is gone, its credential does not open, or its instance is no longer configured.
+    pub async fn open_one(
+        &self,
+        pool: &PgPool,
+        tenant: &str,
+        connection: Uuid,
+    ) -> Result<Door, OpenError> {
+        let mut tx = begin(pool, Rows::Of(tenant)).await?;
+        let wrapped = data_keys::get(&mut tx, tenant).await?;
+        let row = connections::get(&mut tx, tenant, connection).await?;
+        drop(tx);
+        let key = self.data_key(tenant, wrapped)?;
+        let (instance, credential) = self.unseal(&key, row)?;
+        let kind = instance.kind;
+        if kind == UpstreamKind::Netlify {
+            let access = netlify::access(&self.http, instance, credential);
+            return Ok(Door::Netlify(access.map_err(Failure::from)?));
+        }
+        let provider =
+            providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
+        let provider = provider.ok_or_else(|| closed(format!("{kind} is not built yet")))?;
+        Ok(Door::Provider(provider))
+    }
+
+    fn data_key(&self, tenant: &str, wrapped: Option<DataKeyRow>) -> Result<DataKey, Failure> {
+        let wrapped = wrapped.ok_or_else(|| closed("the tenant has no data key"))?;
+        let wrapped = WrappedDataKey {
+            key_id: wrapped.key_id,
+            bytes: wrapped.wrapped,
+        };
+        self.key_ring.unwrap(tenant, &wrapped).map_err(closed)
+    }
+
     fn unseal(
         &self,
         key: &DataKey,
         row: Option<ConnectionRow>,
     ) -> Result<(Arc<Instance>, Credential), Failure> {
-        let row = row.ok_or_else(|| closed("the link's connection was deleted"))?;
+        let row = row.ok_or_else(|| closed("the connection was deleted"))?;
         let instance = self
             .instances
             .iter()

@@ -5,6 +5,7 @@
 //! processes share the rows without a leader: a lease that ends is simply due again.
 
 mod audited;
+mod checks;
 mod doors;
 mod drive;
 mod lease;
@@ -45,6 +46,7 @@ pub struct Worker {
     settings: Workers,
     bell: Bell,
     slots: Arc<Semaphore>,
+    check_slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -64,6 +66,7 @@ impl Worker {
             pool,
             doors,
             slots: Arc::new(Semaphore::new(settings.in_flight)),
+            check_slots: Arc::new(Semaphore::new(checks::AT_ONCE)),
             settings,
             bell,
             held: Mutex::default(),
@@ -86,6 +89,9 @@ impl Worker {
                     IDLE_PAUSE
                 }
             };
+            if let Err(error) = self.take_checks().await {
+                tracing::error!(%error, "cannot claim checks of connections");
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = woken => self.heed_callers().await,

@@ -1,0 +1,179 @@
+//! Table `connection_checks`: the last check of each connection, first as a job, then with its outcome.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, types::Json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::link::failure::Failure;
+
+/// A check as readers see it.
+#[derive(Debug, Clone)]
+pub struct CheckRow {
+    /// The connection.
+    pub connection_id: Uuid,
+    /// `queued`, `running`, `passed` or `failed`.
+    pub state: String,
+    /// When the outcome was known.
+    pub checked_at: Option<OffsetDateTime>,
+    /// Whom the credential belongs to.
+    pub identity: Option<String>,
+    /// Slugs of the Netlify teams that it belongs to.
+    pub teams: Option<Vec<String>>,
+    /// What the credential may do, where the upstream says.
+    pub scopes: Option<Vec<String>>,
+    /// When the credential stops working, where the upstream says.
+    pub expires_at: Option<OffsetDateTime>,
+    /// Why it is not good.
+    pub failure: Option<Json<Failure>>,
+}
+
+/// A check in the hands of a worker.
+#[derive(Debug, Clone)]
+pub struct ClaimedCheck {
+    /// The connection.
+    pub connection_id: Uuid,
+    /// Who owns it.
+    pub tenant: String,
+    /// Names this claim.
+    pub lease: Uuid,
+    /// Claims since the check was asked for, with this one.
+    pub claims: i16,
+}
+
+/// What a check found out of a credential that is good.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Whom it belongs to.
+    pub identity: String,
+    /// Slugs of its Netlify teams.
+    pub teams: Option<Vec<String>>,
+    /// What it may do, where the upstream says.
+    pub scopes: Option<Vec<String>>,
+    /// When it stops working, where the upstream says.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// Asks for a check; one that is under way already is the one that is asked for.
+pub async fn request(
+    db: &mut PgConnection,
+    tenant: &str,
+    connection: Uuid,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into connection_checks (connection_id, tenant, state) values ($1, $2, 'queued')
+         on conflict (connection_id) do update
+             set state = 'queued', requested_at = now(), due_at = now(), claims = 0
+             where connection_checks.state in ('passed', 'failed')",
+        connection,
+        tenant
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The last checks of these connections, in no order; a connection that was never checked has none.
+pub async fn of_connections(
+    db: &mut PgConnection,
+    tenant: &str,
+    connections: &[Uuid],
+) -> Result<Vec<CheckRow>, StoreError> {
+    let rows = sqlx::query_as!(
+        CheckRow,
+        r#"select connection_id, state, checked_at, identity, teams, scopes, expires_at,
+                  failure as "failure: Json<Failure>"
+           from connection_checks where tenant = $1 and connection_id = any($2)"#,
+        tenant,
+        connections
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// Forgets the check of a connection: its credential is another one, or gone.
+pub async fn forget(
+    db: &mut PgConnection,
+    tenant: &str,
+    connection: Uuid,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "delete from connection_checks where tenant = $1 and connection_id = $2",
+        tenant,
+        connection
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Leases up to `limit` due checks; an expired lease is simply due. Needs [`super::Rows::OfAll`].
+pub async fn claim(
+    db: &mut PgConnection,
+    lease: Duration,
+    limit: i64,
+) -> Result<Vec<ClaimedCheck>, StoreError> {
+    let claimed = sqlx::query_as!(
+        ClaimedCheck,
+        r#"with due as (
+               select connection_id from connection_checks
+               where due_at <= now() order by due_at limit $2 for update skip locked
+           )
+           update connection_checks c
+           set state = 'running', lease = gen_random_uuid(), claims = claims + 1,
+               due_at = now() + make_interval(secs => $1)
+           from due where c.connection_id = due.connection_id
+           returning c.connection_id, c.tenant, c.lease as "lease!", c.claims"#,
+        lease.as_secs_f64(),
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(claimed)
+}
+
+/// Writes the outcome, unless the check was claimed again or forgotten in the meantime.
+pub async fn finish(
+    db: &mut PgConnection,
+    check: &ClaimedCheck,
+    outcome: Result<&Found, &Failure>,
+) -> Result<(), StoreError> {
+    let state = match outcome {
+        Ok(_) => "passed",
+        Err(_) => "failed",
+    };
+    let found = outcome.ok();
+    sqlx::query!(
+        "update connection_checks
+         set state = $3, lease = null, due_at = null, checked_at = now(),
+             identity = $4, teams = $5, scopes = $6, expires_at = $7, failure = $8
+         where connection_id = $1 and lease = $2",
+        check.connection_id,
+        check.lease,
+        state,
+        found.map(|found| found.identity.as_str()),
+        found.and_then(|found| found.teams.as_deref()),
+        found.and_then(|found| found.scopes.as_deref()),
+        found.and_then(|found| found.expires_at),
+        outcome.err().map(Json) as _
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Lets go of a check that was not finished: it is due at once.
+pub async fn let_go(db: &mut PgConnection, check: &ClaimedCheck) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update connection_checks set state = 'queued', lease = null, due_at = now(), claims = claims - 1
+         where connection_id = $1 and lease = $2",
+        check.connection_id,
+        check.lease
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
