@@ -3,6 +3,8 @@
 
 mod api_keys;
 mod audit;
+mod browsers;
 mod keys;
 mod linking;
+mod status_tokens;
 mod world;
