@@ -57,6 +57,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where Netlify reaches us, without a slash at the end of its path.
     pub public_url: Option<Url>,
+    /// Web pages that may call from a browser, by their exact origin.
+    pub cors_origins: Vec<String>,
     /// Which Postgres is used.
     pub database: Database,
     /// Folder for the server's own Postgres and the developer mode's keys; may not exist yet.
@@ -171,6 +173,7 @@ impl Config {
             dev,
             listen: listen(&args.server, &mut problems),
             public_url: public_url(&args.server, &mut problems),
+            cors_origins: cors_origins(&args.server, &mut problems),
             database: database(args.database, &mut problems),
             data_dir: data_dir(&args.data),
             issuers: issuers(&args.trust, dev, role, &mut problems),
@@ -291,6 +294,29 @@ fn listen(args: &ServerArgs, problems: &mut Problems) -> SocketAddr {
 fn public_url(args: &ServerArgs, problems: &mut Problems) -> Option<Url> {
     let text = non_empty(args.public_url.as_deref())?;
     problems.keep("LINKBROKER_PUBLIC_URL", api_address(text))
+}
+
+fn cors_origins(args: &ServerArgs, problems: &mut Problems) -> Vec<String> {
+    let listed = args.cors_origins.as_deref().unwrap_or_default().split(',');
+    let listed = listed.map(str::trim).filter(|origin| !origin.is_empty());
+    let checked = listed.filter_map(|text| {
+        let origin = origin(text).ok_or_else(|| {
+            Complaint::new(
+                format!("`{text}` is not an origin"),
+                "Write scheme, host and port alone, as browsers send it, e.g. https://portal.example.com. There is no wildcard.",
+            )
+        });
+        problems.keep("LINKBROKER_CORS_ORIGINS", origin)
+    });
+    checked.collect()
+}
+
+/// The origin, if the text is nothing else.
+fn origin(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let is_web = matches!(url.scheme(), "http" | "https");
+    let origin = url.origin().ascii_serialization();
+    (is_web && origin == text).then_some(origin)
 }
 
 fn database(args: DatabaseArgs, problems: &mut Problems) -> Database {

@@ -111,6 +111,11 @@ async fn start_api(
         key_ring: config.key_ring()?,
         instances: instances(config),
         authenticator: Arc::new(authenticator),
+        cors_origins: config
+            .cors_origins
+            .iter()
+            .map(|origin| origin.parse())
+            .collect::<Result<_, _>>()?,
         drain: drain.clone(),
         metrics,
     };

@@ -7,6 +7,7 @@
 
 mod key_ring;
 mod secret_file;
+mod signing;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hmac, rand};
@@ -14,6 +15,7 @@ use secrecy::zeroize::Zeroizing;
 
 pub use key_ring::{KeyRing, KeyRingError, new_master_key};
 pub use secret_file::secret_file;
+pub use signing::SignedPurpose;
 
 /// Bytes of an AES-256 key.
 const KEY_LEN: usize = 32;

@@ -2,6 +2,7 @@
 
 mod api_key;
 mod keys;
+mod status_token;
 mod token;
 
 use std::str::FromStr;
@@ -18,6 +19,7 @@ use super::problem::{Problem, ProblemCode};
 
 pub use api_key::NewApiKey;
 pub use keys::KeysError;
+pub use status_token::{LinkReader, StatusToken};
 pub use token::Authenticator;
 
 /// The longest tenant name, in bytes.

@@ -69,6 +69,12 @@ impl Modify for BearerTokens {
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let status_token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(
+                "A status token (`lbs_…`): reading one link, for 15 minutes.",
+            ));
+        components.add_security_scheme("status_token", SecurityScheme::Http(status_token.build()));
     }
 }
 

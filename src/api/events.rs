@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, header},
     response::{IntoResponse, Response},
 };
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::{IntoParams, ToSchema};
@@ -15,9 +16,8 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    caller::{Caller, Scope},
-    extract::{Json, Path, Query},
-    ids::{self, Prefix},
+    caller::LinkReader,
+    extract::{Json, Query},
     page::{Cursor, PageQuery},
     problem::{CallerProblems, ObjectProblems, Problem, ProblemCode},
 };
@@ -61,6 +61,13 @@ pub struct EventsQuery {
     limit: Option<u8>,
     /// Where the last page ended.
     cursor: Option<String>,
+    /// A status token, for streams only: browsers' `EventSource` sends no headers. `LinkReader` reads it.
+    #[expect(
+        dead_code,
+        reason = "a parameter that is allowed here and read elsewhere"
+    )]
+    #[param(value_type = Option<String>)]
+    token: Option<SecretString>,
 }
 
 /// The routes of `/links/{id}/events`.
@@ -78,6 +85,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// With `Accept: text/event-stream` the answer is a stream: every event after the cursor (or after
 /// `Last-Event-ID`), then each new one as it happens, and at last `event: end` when the link is settled.
 #[utoipa::path(get, path = "/links/{id}/events", tag = "links", operation_id = "listEvents",
+    security(("bearer" = []), ("status_token" = [])),
     params(("id" = String, Path, description = "Id of the link"), EventsQuery,
            ("Last-Event-ID" = Option<String>, Header, description = "Cursor of the last event that was seen, sent by browsers")),
     responses((status = 200, description = "A page of events, oldest first; or the stream",
@@ -85,28 +93,26 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
         CallerProblems, ObjectProblems))]
 async fn list(
     State(api): State<Api>,
-    caller: Caller,
-    Path(id): Path<String>,
+    reader: LinkReader,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    caller.require(Scope::LinksRead)?;
-    let id = ids::parse(Prefix::Link, &id)?;
-    let tenant = caller.tenant.as_str();
+    let (tenant, id) = (reader.tenant.as_str(), reader.link);
     let seen = headers
         .get(LAST_EVENT_ID)
         .and_then(|value| value.to_str().ok());
     let page = PageQuery::new(query.limit, seen.or(query.cursor.as_deref()))?;
     let after = page.cursor::<i64>()?.unwrap_or(0);
     match wants_stream(&headers) {
-        true => follow(&api, tenant, id, after).await,
+        true => follow(&api, &reader, after).await,
         false => read_page(&api, tenant, id, &page, after)
             .await
             .map(IntoResponse::into_response),
     }
 }
 
-fn wants_stream(headers: &HeaderMap) -> bool {
+/// Whether the reader wants `text/event-stream`.
+pub fn wants_stream(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
@@ -132,11 +138,12 @@ async fn read_page(
     }))
 }
 
-async fn follow(api: &Api, tenant: &str, id: Uuid, after: i64) -> Result<Response, Problem> {
+async fn follow(api: &Api, reader: &LinkReader, after: i64) -> Result<Response, Problem> {
+    let (tenant, id) = (reader.tenant.as_str(), reader.link);
     let link = api.feed.subscribe(tenant, id).await?;
     let oldest_held = link.now().events.first().map_or(0, |(id, _)| *id);
     let missed = read_before(api, tenant, id, after, oldest_held).await?;
-    Ok(stream::respond(link, after, missed))
+    Ok(stream::respond(link, after, missed, reader.until))
 }
 
 /// The events after a cursor that the feed no longer holds; usually none.

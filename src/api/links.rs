@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    caller::{Caller, Scope},
+    caller::{Caller, LinkReader, Scope},
     extract::{Json, Path, Query},
     ids::{self, Prefix},
     page::Cursor,
@@ -105,6 +105,7 @@ async fn list(
 /// the answer comes when the version is newer than `after` (or than the one in `If-None-Match`; without
 /// either, when the link is settled), at the latest after that many seconds.
 #[utoipa::path(get, path = "/links/{id}", tag = "links", operation_id = "getLink",
+    security(("bearer" = []), ("status_token" = [])),
     params(("id" = String, Path, description = "Id of the link"), ReadQuery,
            ("If-None-Match" = Option<String>, Header, description = "ETag of the version that is known"),
            ("Prefer" = Option<String>, Header, description = "`wait=N`: the same as the query's `wait`, cut to 30")),
@@ -116,14 +117,11 @@ async fn list(
         CallerProblems, ObjectProblems))]
 async fn get(
     State(api): State<Api>,
-    caller: Caller,
-    Path(id): Path<String>,
+    reader: LinkReader,
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    caller.require(Scope::LinksRead)?;
-    let id = ids::parse(Prefix::Link, &id)?;
-    let tenant = caller.tenant.as_str();
+    let (tenant, id) = (reader.tenant.as_str(), reader.link);
     let known = Known::from(&headers);
     let Some(wait) = Wait::asked(query.wait, &headers)? else {
         let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;

@@ -6,6 +6,7 @@
 mod audit;
 pub mod caller;
 pub mod connections;
+mod cors;
 mod description;
 mod docs;
 pub mod errors;
@@ -19,10 +20,11 @@ mod operations;
 mod page;
 mod polling;
 pub mod problem;
+mod status_tokens;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::FromRef, middleware};
+use axum::{Router, extract::FromRef, http::HeaderValue, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +58,8 @@ pub struct Api {
     pub instances: Vec<Arc<Instance>>,
     /// Knows the callers.
     pub authenticator: Arc<Authenticator>,
+    /// Web pages that may call from a browser.
+    pub cors_origins: Vec<HeaderValue>,
     /// Cancelled when the process begins to drain.
     pub drain: CancellationToken,
     /// Renders the metrics.
@@ -145,6 +149,7 @@ fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .merge(events::router())
         .merge(connections::router())
         .merge(errors::router())
+        .merge(status_tokens::router())
         .merge(audit::router())
         .merge(operations::router())
         .split_for_parts();
@@ -162,18 +167,19 @@ pub fn document() -> Result<String, anyhow::Error> {
 
 /// The whole API as a service.
 pub fn router(api: Api) -> Router {
-    routes()
+    let router = routes()
         .0
         .merge(docs::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(CatchPanicLayer::custom(problem::panicked));
+    cors::allow(router, &api.cors_origins)
         .layer(middleware::from_fn(problem::identify))
         .layer(TraceLayer::new_for_http().make_span_with(request_span))
         .with_state(api)
 }
 
-/// Names the request without its query, which may one day carry a status token.
+/// Names the request without its query, which may carry a status token.
 fn request_span(request: &axum::extract::Request) -> tracing::Span {
     tracing::info_span!("request", method = %request.method(), path = request.uri().path())
 }

@@ -101,6 +101,10 @@ impl Config {
                 "LINKBROKER_PUBLIC_URL",
                 or_not_set(self.public_url.as_ref()),
             ),
+            ("LINKBROKER_CORS_ORIGINS", {
+                let origins = self.cors_origins.join(",");
+                or_not_set((!origins.is_empty()).then_some(origins))
+            }),
             ("LINKBROKER_ROLE", role(self.role).to_owned()),
         ];
         settings.extend(self.kept());

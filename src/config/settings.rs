@@ -46,6 +46,10 @@ pub struct ServerArgs {
     #[arg(long, env = "LINKBROKER_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
 
+    /// Origins of web pages that may call from a browser, e.g. https://portal.example.com; separated by commas. None when not set.
+    #[arg(long, env = "LINKBROKER_CORS_ORIGINS", value_name = "ORIGINS")]
+    pub cors_origins: Option<String>,
+
     /// Which parts run in this process: `api`, `worker` or `all`.
     #[arg(long, env = "LINKBROKER_ROLE", default_value = "all")]
     pub role: String,

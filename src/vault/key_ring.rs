@@ -96,6 +96,16 @@ impl KeyRing {
         &self.0[0].id
     }
 
+    /// The bytes of a master key, to derive others from.
+    pub(super) fn master(&self, id: &str) -> Result<&[u8], VaultError> {
+        Ok(self.find(id)?.key.as_slice())
+    }
+
+    fn find(&self, id: &str) -> Result<&MasterKey, VaultError> {
+        let found = self.0.iter().find(|key| key.id == id);
+        found.ok_or_else(|| VaultError::UnknownKey(id.to_owned()))
+    }
+
     /// The ring with one more key behind the others: it opens, and does not wrap yet.
     ///
     /// # Errors
@@ -171,8 +181,7 @@ impl KeyRing {
     /// # Errors
     /// [`VaultError::UnknownKey`] when its master key has left the ring, else when it does not open.
     pub fn unwrap(&self, tenant: &str, wrapped: &WrappedDataKey) -> Result<DataKey, VaultError> {
-        let master = self.0.iter().find(|key| key.id == wrapped.key_id);
-        let master = master.ok_or_else(|| VaultError::UnknownKey(wrapped.key_id.clone()))?;
+        let master = self.find(&wrapped.key_id)?;
         let place = wrapping_place(tenant, &master.id);
         let opened = open(&master.key, &wrapped.bytes, &place)?;
         Ok(DataKey {

@@ -202,3 +202,28 @@ fn a_ring_goes_through_the_stages_of_a_rotation() {
     let again = KeyRing::parse(&active.to_text(",")).unwrap();
     assert!(again.unwrap("acme", &wrapped).is_ok() && again.unwrap("acme", &rewrapped).is_ok());
 }
+
+#[test]
+fn a_signature_is_its_rings_and_its_messages_alone() {
+    let (ring, other) = (ring(&["k1"]), ring(&["k1"]));
+    let purpose = SignedPurpose::StatusToken;
+    let signature = ring.sign(purpose, b"message").unwrap();
+    assert!(ring.verify("k1", purpose, b"message", &signature).is_ok());
+    for (by, key_id, message, signature) in [
+        (&other, "k1", &b"message"[..], &signature[..]),
+        (&ring, "k2", b"message", &signature),
+        (&ring, "k1", b"massage", &signature),
+        (&ring, "k1", b"message", &signature[..31]),
+        (&ring, "k1", b"message", b""),
+    ] {
+        assert!(by.verify(key_id, purpose, message, signature).is_err());
+    }
+    // A ring in rotation knows what it signed before.
+    let rotated = ring.with_new_key("k2").unwrap().with_active("k2").unwrap();
+    assert!(
+        rotated
+            .verify("k1", purpose, b"message", &signature)
+            .is_ok()
+    );
+    assert_ne!(rotated.sign(purpose, b"message").unwrap(), signature);
+}

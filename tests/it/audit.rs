@@ -137,6 +137,7 @@ const WRITES: &[(&str, &str)] = &[
     ("createLink", "create"),
     ("retryLink", "retry"),
     ("deleteLink", "unlink"),
+    ("createStatusToken", "create_status_token"),
 ];
 
 #[tokio::test]
@@ -180,6 +181,11 @@ async fn every_write_of_a_caller_has_one_row() {
         .expect("an id")
         .to_owned();
     client.retry(&id).await;
+    let tokens = format!("/links/{id}/status-tokens");
+    client
+        .send(Method::POST, &tokens, |request| request)
+        .await
+        .expect(201);
     client.unlink(&id, "").await;
 
     let entries = whole(client, "").await;
@@ -197,6 +203,7 @@ async fn every_write_of_a_caller_has_one_row() {
             format!(r#""delete" "{spare}""#),
             format!(r#""create" "{id}""#),
             format!(r#""retry" "{id}""#),
+            format!(r#""create_status_token" "{id}""#),
             format!(r#""unlink" "{id}""#),
         ]
     );

@@ -175,7 +175,8 @@ async fn a_ring_without_the_key_is_a_named_failure_until_it_is_put_back() {
     let failed = world.run(&["keys", "rewrap"]).await.expect(1).json();
     assert_eq!(failed["failed"][0]["tenant"], "acme", "{failed:#}");
     assert_eq!(failed["failed"][0]["key_id"], "old");
-    world.run(&["keys", "rotate", "retire"]).await.expect(1);
+    let refused = world.run(&["keys", "rotate", "retire"]).await.expect(1);
+    assert!(refused.stderr.contains("`old`"), "{refused:?}");
 
     std::fs::write(&file, format!("{other}\n{old}\n")).expect("a file");
     world.restart().await;

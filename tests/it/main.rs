@@ -4,6 +4,7 @@
 mod api_keys;
 mod audit;
 mod bad_input;
+mod browsers;
 mod callers;
 mod cancel_rebuild_verify;
 mod checking_connections;
@@ -24,5 +25,6 @@ mod repeated_requests;
 mod schema;
 mod secrets;
 mod sharing;
+mod status_tokens;
 mod unlinking;
 mod world;

@@ -9,8 +9,9 @@ use axum::{
         sse::{self, KeepAlive},
     },
 };
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, future::pending, stream};
 use serde_json::json;
+use tokio::time::{Instant, sleep_until};
 
 use super::Event;
 use crate::api::{
@@ -32,8 +33,13 @@ struct Reader {
 }
 
 /// Every event after `last`, then each new one, until the link is settled or the process drains.
-/// `missed` are events that the subscription no longer holds.
-pub fn respond(link: Subscription, last: i64, missed: Vec<(i64, Event)>) -> Response {
+/// `missed` are events that the subscription no longer holds; after `until`, if any, the reader is not one any more.
+pub fn respond(
+    link: Subscription,
+    last: i64,
+    missed: Vec<(i64, Event)>,
+    until: Option<Instant>,
+) -> Response {
     let headers = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         // Some proxies hold answers back until they are long enough.
@@ -42,8 +48,14 @@ pub fn respond(link: Subscription, last: i64, missed: Vec<(i64, Event)>) -> Resp
             HeaderValue::from_static("no"),
         ),
     ];
-    let stream =
-        Sse::new(events(link, last, missed)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+    let expiry = async move {
+        match until {
+            Some(until) => sleep_until(until).await,
+            None => pending().await,
+        }
+    };
+    let events = events(link, last, missed).take_until(expiry);
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     (headers, stream).into_response()
 }
 
