@@ -138,7 +138,7 @@ fn without_values(message: &str) -> String {
     }
 }
 
-/// The query string.
+/// The query string. A NUL is refused, because Postgres has no text with one.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -148,6 +148,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = url::form_urlencoded::parse(query.as_bytes());
+        if let Some((name, _)) = pairs.clone().find(|(_, value)| value.contains('\0')) {
+            let problem = Problem::new(ProblemCode::InvalidQuery);
+            return Err(problem.parameter(name, "the character NUL is not allowed"));
+        }
         let values = serde_urlencoded::Deserializer::new(pairs);
         serde_path_to_error::deserialize(values)
             .map(Self)
