@@ -72,12 +72,14 @@ pub struct NewConnection {
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum NewCredential {
     /// A personal, project or installation access token.
+    #[schema(title = "TokenCredential")]
     Token {
         /// The token.
         #[schema(value_type = String, write_only, pattern = "^[!-~]{1,4096}$")]
         token: SecretString,
     },
     /// A user name and a token or password (Bitbucket, Azure DevOps).
+    #[schema(title = "BasicCredential")]
     Basic {
         /// User name or e-mail address; may be empty.
         #[schema(max_length = 320, pattern = r"^[^:\x00-\x1f\x7f-\x9f]*$")]

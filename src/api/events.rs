@@ -38,7 +38,7 @@ pub struct Event {
     #[serde(rename = "type")]
     pub kind: String,
     /// What belongs to it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Object, additional_properties = true)]
     pub detail: serde_json::Value,
 }
 

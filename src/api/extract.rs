@@ -147,7 +147,7 @@ fn without_values(message: &str) -> String {
     }
 }
 
-/// The query string.
+/// The query string. A NUL is refused, because Postgres has no text with one.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -162,6 +162,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 /// Reads a query string; what does not fit is named.
 pub(super) fn from_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let pairs = url::form_urlencoded::parse(query.as_bytes());
+    // Postgres has no text with this character.
+    if let Some((name, _)) = pairs.clone().find(|(_, value)| value.contains('\0')) {
+        let problem = Problem::new(ProblemCode::InvalidQuery);
+        return Err(problem.parameter(name, "the character NUL is not allowed"));
+    }
     let values = serde_urlencoded::Deserializer::new(pairs);
     serde_path_to_error::deserialize(values).map_err(|why| {
         let message = why.inner().to_string();

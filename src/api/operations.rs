@@ -62,7 +62,7 @@ async fn metrics(State(api): State<Api>) -> Response {
 ///
 /// OpenAPI 3.1, the same as `openapi.yaml` in the source. People read it better at `/docs`.
 #[utoipa::path(get, path = "/openapi.yaml", tag = "operations", operation_id = "openapi", security(()),
-    responses((status = 200, description = "The API's description", body = String, content_type = "application/yaml")))]
+    responses((status = 200, description = "The API's description", body = serde_json::Value, content_type = "application/yaml")))]
 async fn openapi() -> Result<Response, Problem> {
     let text = [(header::CONTENT_TYPE, "application/yaml")];
     Ok((text, super::document().map_err(Problem::internal)?).into_response())

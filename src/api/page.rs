@@ -54,7 +54,8 @@ impl<'a> PageQuery<'a> {
         let text = BASE64_URL_SAFE_NO_PAD
             .decode(cursor)
             .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .filter(|text| !text.contains('\0'));
         match text.and_then(|text| text.parse().ok()) {
             Some(item) => Ok(Some(item)),
             None => Err(Problem::new(ProblemCode::InvalidQuery).parameter(
@@ -87,5 +88,25 @@ impl<'a> PageQuery<'a> {
             .filter(|_| more)
             .map(|last| cursor(last).into_text());
         (rows, next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_that_no_page_has_made_are_refused() {
+        let made = Cursor::of("acme-github").into_text();
+        let page = PageQuery::new(None, Some(&made)).expect("a limit");
+        assert_eq!(
+            page.cursor::<String>().ok(),
+            Some(Some("acme-github".to_owned()))
+        );
+        let with_nul = Cursor::of("a\0b").into_text();
+        for forged in ["ö", "a", "_w", &with_nul] {
+            let page = PageQuery::new(None, Some(forged)).expect("a limit");
+            assert!(page.cursor::<String>().is_err(), "{forged}");
+        }
     }
 }

@@ -295,6 +295,7 @@ async fn queries_are_checked() {
     for (query, place, text) in [
         ("limit=many", "limit", "invalid digit"),
         ("limit=300", "limit", "too large"),
+        ("limit=%00", "limit", "NUL"),
         ("limti=5", "limti", "unknown field"),
         ("limit=1&limit=2", "limit", "duplicate"),
     ] {
