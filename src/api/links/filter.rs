@@ -119,6 +119,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ListRequest {
                 others.append_pair(&name, &value);
                 continue;
             };
+            if name.contains('\0') || value.contains('\0') {
+                return Err(refused("label", "the character NUL is not allowed"));
+            }
             if labels.insert(key.to_owned(), value.into_owned()).is_some() {
                 return Err(refused(
                     &name,

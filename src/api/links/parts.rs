@@ -126,6 +126,8 @@ pub fn router() -> OpenApiRouter<Api> {
 }
 
 /// Read a link's steps
+///
+/// In the order of the plan, under the link's version.
 #[utoipa::path(get, path = "/links/{id}/steps", tag = "links", operation_id = "listSteps",
     params(("id" = String, Path, description = "Id of the link"),
            ("If-None-Match" = Option<String>, Header, description = "ETag of the version that is known")),
