@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Executor;
 
-use crate::world::{Client, Description, Setup, World, docs, until};
+use crate::world::{Client, Description, Setup, World, docs, text, until};
 
 /// The whole audit, page by page, oldest first.
 async fn whole(client: &Client, filter: &str) -> Vec<Value> {
@@ -129,84 +129,129 @@ async fn an_effect_whose_record_died_with_the_process_is_audited_when_it_is_foun
     assert_eq!(entries.iter().filter(posts).count(), 0);
 }
 
-/// Every operation of the API that writes, with the request that a test can make of it and what the audit then says.
-const WRITES: &[(&str, &str)] = &[
-    ("createConnection", "create"),
-    ("replaceCredential", "replace_credential"),
-    ("deleteConnection", "delete"),
-    ("createLink", "create"),
-    ("retryLink", "retry"),
-    ("deleteLink", "unlink"),
-    ("createStatusToken", "create_status_token"),
+/// Every operation of the API that writes.
+const WRITES: [&str; 12] = [
+    "cancelLink",
+    "checkConnection",
+    "createConnection",
+    "createLink",
+    "createStatusToken",
+    "deleteConnection",
+    "deleteLink",
+    "putLinkByRef",
+    "rebuildLink",
+    "replaceCredential",
+    "retryLink",
+    "verifyLink",
 ];
 
 #[tokio::test]
 async fn every_write_of_a_caller_has_one_row() {
     assert_eq!(
         Description::get().writing_operations(),
-        WRITES
-            .iter()
-            .map(|(operation, _)| *operation)
-            .collect::<BTreeSet<_>>()
+        BTreeSet::from(WRITES)
     );
     let world = World::usual().await;
-    let client = &world.client;
-    let credential = json!({"type": "token", "token": "another-token"});
-    let connection =
-        json!({"name": "spare", "kind": "github", "host": "github.com", "credential": credential});
-    let spare = client
-        .post("/connections", connection)
-        .await
-        .expect(201)
-        .id();
-    let path = format!("/connections/{spare}/credential");
-    client
-        .send(Method::PUT, &path, |request| request.json(&credential))
-        .await
-        .expect(204);
-    client
-        .delete(&format!("/connections/{spare}"))
-        .await
-        .expect(204);
-    // Refused writes change nothing and are nobody's business.
-    client
-        .delete(&format!("/connections/{spare}"))
-        .await
-        .expect(404);
-    let mut broken = docs();
-    broken["build"]["command"] = json!("exit 1");
-    broken["connections"] = json!({"provider": "github"});
-    let id = client.link_settled(broken).await["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
-    client.retry(&id).await;
-    let tokens = format!("/links/{id}/status-tokens");
-    client
-        .send(Method::POST, &tokens, |request| request)
-        .await
-        .expect(201);
-    client.unlink(&id, "").await;
+    let spare = write_a_connection(&world.client).await;
+    let broken = write_a_link_that_fails(&world.client).await;
+    let named = write_a_link_by_ref(&world.client).await;
+    let canceled = write_a_link_that_is_canceled(&world).await;
 
-    let entries = whole(client, "").await;
+    let entries = whole(&world.client, "").await;
     let mut verbs: Vec<_> = entries
         .iter()
         .filter(|entry| entry["caller"] == "tester")
-        .map(|entry| format!("{} {}", entry["verb"], entry["object"]))
+        .map(|entry| (text(&entry["verb"]), text(&entry["object"])))
         .collect();
+    // The connections of every world.
     verbs.drain(..2);
-    assert_eq!(
-        verbs,
-        [
-            format!(r#""create" "{spare}""#),
-            format!(r#""replace_credential" "{spare}""#),
-            format!(r#""delete" "{spare}""#),
-            format!(r#""create" "{id}""#),
-            format!(r#""retry" "{id}""#),
-            format!(r#""create_status_token" "{id}""#),
-            format!(r#""unlink" "{id}""#),
-        ]
-    );
+    let expected = [
+        ("create", &spare),
+        ("replace_credential", &spare),
+        ("check", &spare),
+        ("delete", &spare),
+        ("create", &broken),
+        ("retry", &broken),
+        ("create_status_token", &broken),
+        ("unlink", &broken),
+        ("create", &named),
+        ("set_labels", &named),
+        ("verify", &named),
+        ("rebuild", &named),
+        ("unlink", &named),
+        ("create", &canceled),
+        ("cancel", &canceled),
+    ];
+    let expected = expected.map(|(verb, object)| (verb.to_owned(), object.clone()));
+    assert_eq!(verbs, expected);
+}
+
+async fn write_a_connection(client: &Client) -> String {
+    let credential = json!({"type": "token", "token": "another-token"});
+    let connection =
+        json!({"name": "spare", "kind": "github", "host": "github.com", "credential": credential});
+    let made = client.post("/connections", connection).await.expect(201);
+    let path = format!("/connections/{}", made.id());
+    let credential_of = format!("{path}/credential");
+    let replaced = client.send(Method::PUT, &credential_of, |request| {
+        request.json(&credential)
+    });
+    replaced.await.expect(204);
+    act(client, &format!("{path}/check"), 202).await;
+    client.delete(&path).await.expect(204);
+    // Refused writes change nothing and are nobody's business.
+    client.delete(&path).await.expect(404);
+    made.id()
+}
+
+async fn write_a_link_that_fails(client: &Client) -> String {
+    let mut broken = docs();
+    broken["build"]["command"] = json!("exit 1");
+    broken["connections"] = json!({"provider": "github"});
+    let id = text(&client.link_settled(broken).await["id"]);
+    client.retry(&id).await;
+    act(client, &format!("/links/{id}/status-tokens"), 201).await;
+    client.unlink(&id, "").await;
+    id
+}
+
+async fn write_a_link_by_ref(client: &Client) -> String {
+    let put = async |labels: Value, status| {
+        let mut request = docs();
+        request["connections"] = json!({"provider": "github"});
+        request["labels"] = labels;
+        let put = client.send(Method::PUT, "/links/by-ref/team-a", |call| {
+            call.json(&request)
+        });
+        put.await.expect(status)
+    };
+    let id = put(json!({}), 202).await.id();
+    client.settled(&id).await;
+    put(json!({"portal": "backstage"}), 200).await;
+    // Equal to what is there: no write.
+    put(json!({"portal": "backstage"}), 200).await;
+    for verb in ["verify", "rebuild"] {
+        act(client, &format!("/links/{id}/{verb}"), 202).await;
+        assert_eq!(client.settled(&id).await["status"], "live");
+    }
+    client.unlink(&id, "").await;
+    id
+}
+
+async fn write_a_link_that_is_canceled(world: &World) -> String {
+    let slow = world.sandbox.patch_switches(&json!({"latency_ms": 300}));
+    slow.expect("a switch");
+    let mut request = docs();
+    request["connections"] = json!({"provider": "github"});
+    let id = world.client.link(request).await;
+    act(&world.client, &format!("/links/{id}/cancel"), 202).await;
+    assert_eq!(world.client.settled(&id).await["status"], "canceled");
+    id
+}
+
+async fn act(client: &Client, path: &str, status: u16) {
+    let asked = client.send(Method::POST, path, |request| request);
+    asked.await.expect(status);
 }
 
 #[tokio::test]

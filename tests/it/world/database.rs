@@ -72,11 +72,6 @@ impl Database {
             let query = format!("select coalesce(jsonb_agg(to_jsonb(t)), '[]') from {table} t");
             let rows = sqlx::query_scalar(AssertSqlSafe(query));
             let rows: Value = rows.fetch_one(&mut connection).await.expect("the rows");
-            assert_ne!(
-                rows,
-                serde_json::json!([]),
-                "{table} is empty: there is nothing to see"
-            );
             dump.insert(table, rows);
         }
         dump
