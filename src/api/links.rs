@@ -117,8 +117,10 @@ async fn create(
     caller.require(Scope::LinksWrite)?;
     let mut spec = request.check().map_err(invalid)?;
     let kind = api.resolve_host(&mut spec)?;
+    api.quotas.link(&caller.tenant)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    api.quotas.in_flight(&mut tx, tenant).await?;
     let names = &request.connections;
     let provider = connection(
         &mut tx,
@@ -158,7 +160,7 @@ async fn create(
     tx.commit().await?;
     api.bell.due();
     match Wait::asked(None, &headers)? {
-        Some(wait) => settled_in_time(&api, tenant, link.id, wait).await,
+        Some(wait) => settled_in_time(&api, tenant, &view, link.id, wait).await,
         None => Ok(accepted(&view)),
     }
 }
@@ -167,10 +169,18 @@ async fn create(
 async fn settled_in_time(
     api: &Api,
     tenant: &str,
+    accepted_as: &Link,
     id: Uuid,
     wait: Wait,
 ) -> Result<Response, Problem> {
-    let mut link = api.feed.subscribe(tenant, id).await?;
+    let mut link = match api.feed.subscribe(tenant, id).await {
+        Ok(link) => link,
+        // The link is accepted; only waiting for it is too much.
+        Err(problem) if problem.code() == ProblemCode::RateLimited => {
+            return Ok(accepted(accepted_as));
+        }
+        Err(problem) => return Err(problem),
+    };
     let found = link
         .wait_for(wait.patience(), |now| now.link.summary.is_settled())
         .await;

@@ -4,7 +4,9 @@
 mod api_keys;
 mod audit;
 mod browsers;
+mod fairness;
 mod keys;
 mod linking;
+mod quotas;
 mod status_tokens;
 mod world;
