@@ -8,6 +8,7 @@ mod settings;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub use problems::{ConfigError, ConfigProblem};
 pub use reference::{SettingDoc, env_file, reference};
 pub use settings::{
     ClientArgs, DataArgs, DatabaseArgs, GithubTokenArgs, KeyRingArgs, LogArgs, NetlifyTokenArgs,
-    ServeArgs, ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
+    QuotaArgs, ServeArgs, ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
 };
 
 use instance::{BUILT_IN, api_address, read_providers};
@@ -36,6 +37,10 @@ use crate::vault::KeyRing;
 pub const SERVICE_URL: &str = "http://127.0.0.1:8080";
 const LISTEN: &str = "127.0.0.1:8080";
 const LOG: &str = "info";
+const QUOTA_REQUESTS_PER_MINUTE: u32 = 12_000;
+const QUOTA_LINKS_PER_MINUTE: u32 = 1_000;
+const QUOTA_LINKS_IN_FLIGHT: u32 = 5_000;
+const QUOTA_WAITING_READERS: u32 = 10_000;
 const WORKERS_IN_FLIGHT: usize = 64;
 const LEASE_SECONDS: u64 = 15;
 const WATCH_MIN_MS: u64 = 2_000;
@@ -71,6 +76,8 @@ pub struct Config {
     pub key_ring: Option<KeyRing>,
     /// The file that the key ring was read from, if it was.
     pub key_ring_file: Option<PathBuf>,
+    /// How much one tenant may do.
+    pub quotas: QuotaLimits,
     /// Netlify first, then the git providers. Hosts are unique.
     pub instances: Vec<Instance>,
     /// How the workers work.
@@ -100,6 +107,19 @@ pub enum Database {
         /// Folder of `initdb` and `postgres`.
         pg_bin: Option<PathBuf>,
     },
+}
+
+/// How much one tenant may do; `None`: as much as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaLimits {
+    /// Requests a minute, per process.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// New links a minute, per process.
+    pub links_per_minute: Option<NonZeroU32>,
+    /// Links under way at the same time, over all processes.
+    pub links_in_flight: Option<NonZeroU32>,
+    /// Readers that wait at the same time, per process.
+    pub waiting_readers: Option<NonZeroU32>,
 }
 
 /// How the workers work.
@@ -180,6 +200,7 @@ impl Config {
             api_keys: switch("LINKBROKER_API_KEYS", &args.trust.api_keys, &mut problems),
             key_ring: key_ring(&args.trust.keys, dev, &mut problems),
             key_ring_file: non_empty(args.trust.keys.keyring_file.as_deref()).map(Path::to_owned),
+            quotas: quotas(&args.quotas, &mut problems),
             instances: instances(&args.upstreams, &mut problems),
             workers: workers(&args.workers, &mut problems),
             log: log(&args.log, &mut problems),
@@ -434,6 +455,34 @@ fn instances(args: &UpstreamArgs, problems: &mut Problems) -> Vec<Instance> {
         read_providers(path, &mut instances, problems);
     }
     instances
+}
+
+fn quotas(args: &QuotaArgs, problems: &mut Problems) -> QuotaLimits {
+    let mut limit = |setting: &str, text: &str, default: u32| {
+        NonZeroU32::new(problems.number(setting, text, default, 0..=10_000_000))
+    };
+    QuotaLimits {
+        requests_per_minute: limit(
+            "LINKBROKER_QUOTA_REQUESTS_PER_MINUTE",
+            &args.quota_requests_per_minute,
+            QUOTA_REQUESTS_PER_MINUTE,
+        ),
+        links_per_minute: limit(
+            "LINKBROKER_QUOTA_LINKS_PER_MINUTE",
+            &args.quota_links_per_minute,
+            QUOTA_LINKS_PER_MINUTE,
+        ),
+        links_in_flight: limit(
+            "LINKBROKER_QUOTA_LINKS_IN_FLIGHT",
+            &args.quota_links_in_flight,
+            QUOTA_LINKS_IN_FLIGHT,
+        ),
+        waiting_readers: limit(
+            "LINKBROKER_QUOTA_WAITING_READERS",
+            &args.quota_waiting_readers,
+            QUOTA_WAITING_READERS,
+        ),
+    }
 }
 
 fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {

@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, Api, caller::Authenticator, feed::Feed},
+    api::{self, Api, caller::Authenticator, feed::Feed, quotas::Quotas},
     config::{Config, Role},
     issuer::DevIssuer,
     store::{self, bell::Bell, opened::OpenDatabase},
@@ -99,13 +99,16 @@ async fn start_api(
     if config.dev {
         issuers.push(DevIssuer::open(&config.data_dir)?.trusted());
     }
-    let mut authenticator = Authenticator::new(issuers)?;
+    let quotas = Arc::new(Quotas::new(config.quotas));
+    tokio::spawn(quotas.clone().forget_idle());
+    let mut authenticator = Authenticator::new(issuers)?.with_quotas(quotas.clone());
     if config.api_keys {
         authenticator = authenticator.with_api_keys(pool.clone());
     }
-    let feed = Feed::new(pool.clone(), drain.clone());
+    let feed = Feed::new(pool.clone(), drain.clone(), quotas.clone());
     let api = Api {
         feed: feed.clone(),
+        quotas,
         pool,
         bell: bell.clone(),
         key_ring: config.key_ring()?,

@@ -157,10 +157,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let token = bearer(&parts.headers)?;
         let authenticator = Arc::<Authenticator>::from_ref(state);
-        authenticator
-            .authenticate(token)
-            .await
-            .map_err(|why| why.into_problem())
+        authenticator.admit(token).await
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     events::Event,
     links::view::{Link, read},
     problem::{Problem, ProblemCode},
+    quotas::{Quotas, Seat},
 };
 use crate::store::{
     Rows, begin,
@@ -48,6 +49,7 @@ pub struct Snapshot {
 pub struct Feed {
     pool: PgPool,
     drain: CancellationToken,
+    quotas: Arc<Quotas>,
     topics: Mutex<HashMap<Uuid, Weak<Topic>>>,
 }
 
@@ -60,16 +62,19 @@ struct Topic {
 pub struct Subscription {
     /// Keeps the topic, and with it the sender, alive.
     _topic: Arc<Topic>,
+    /// Counts among the tenant's waiting readers.
+    _seat: Seat,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     drain: CancellationToken,
 }
 
 impl Feed {
     /// A feed that nobody reads yet. [`Feed::follow`] keeps it up to date.
-    pub fn new(pool: PgPool, drain: CancellationToken) -> Arc<Self> {
+    pub fn new(pool: PgPool, drain: CancellationToken, quotas: Arc<Quotas>) -> Arc<Self> {
         Arc::new(Self {
             pool,
             drain,
+            quotas,
             topics: Mutex::default(),
         })
     }
@@ -77,8 +82,10 @@ impl Feed {
     /// Follows a tenant's link.
     ///
     /// # Errors
-    /// [`ProblemCode::NotFound`] for absent and foreign links alike.
+    /// [`ProblemCode::NotFound`] for absent and foreign links alike; [`ProblemCode::RateLimited`] when too many of
+    /// the tenant wait already.
     pub async fn subscribe(&self, tenant: &str, id: Uuid) -> Result<Subscription, Problem> {
+        let seat = self.quotas.seat(tenant)?;
         let known = self.topics.lock().await.get(&id).and_then(Weak::upgrade);
         let topic = match known {
             Some(topic) if topic.tenant == tenant => topic,
@@ -88,6 +95,7 @@ impl Feed {
         Ok(Subscription {
             snapshots: topic.snapshot.subscribe(),
             _topic: topic,
+            _seat: seat,
             drain: self.drain.clone(),
         })
     }

@@ -20,6 +20,7 @@ mod operations;
 mod page;
 mod polling;
 pub mod problem;
+pub mod quotas;
 mod status_tokens;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::{
 use caller::Authenticator;
 use feed::Feed;
 use problem::{Problem, ProblemCode};
+use quotas::Quotas;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -56,6 +58,8 @@ pub struct Api {
     pub key_ring: KeyRing,
     /// The upstreams that the operator configured.
     pub instances: Vec<Arc<Instance>>,
+    /// How much each tenant may do.
+    pub quotas: Arc<Quotas>,
     /// Knows the callers.
     pub authenticator: Arc<Authenticator>,
     /// Web pages that may call from a browser.

@@ -94,6 +94,11 @@ impl Problem {
         Self::new(ProblemCode::Internal)
     }
 
+    /// What kind of problem it is.
+    pub fn code(&self) -> ProblemCode {
+        self.document.code
+    }
+
     /// Says what is wrong with this request.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -317,7 +322,7 @@ catalogue! {
         "Send `If-Match` with the link's ETag.";
     RateLimited "rate_limited" TOO_MANY_REQUESTS
         "Too many requests"
-        "Wait for the seconds in `Retry-After`.";
+        "Wait for the seconds in `Retry-After`; `RateLimit-Policy` names the quota that is used up.";
     Internal "internal" INTERNAL_SERVER_ERROR
         "linkbroker failed"
         "Try again; if it stays so, report the request's id to the operator.";

@@ -1,6 +1,7 @@
 //! Tells the settings to people: what there is, and what a configuration came to.
 
 use std::fmt::Display;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Args, Command};
@@ -109,6 +110,7 @@ impl Config {
         ];
         settings.extend(self.kept());
         settings.extend(self.trusted());
+        settings.extend(self.rationed());
         settings.extend(self.upstreams());
         settings.extend(self.worked());
         let format = match self.log.format {
@@ -155,6 +157,29 @@ impl Config {
             ("LINKBROKER_API_KEYS", switch(self.api_keys).to_owned()),
             ("LINKBROKER_KEYRING", key_ring),
             ("LINKBROKER_KEYRING_FILE", file),
+        ]
+    }
+
+    fn rationed(&self) -> [(&'static str, String); 4] {
+        let shown = |limit: Option<NonZeroU32>| limit.map_or(0, NonZeroU32::get).to_string();
+        let quotas = &self.quotas;
+        [
+            (
+                "LINKBROKER_QUOTA_REQUESTS_PER_MINUTE",
+                shown(quotas.requests_per_minute),
+            ),
+            (
+                "LINKBROKER_QUOTA_LINKS_PER_MINUTE",
+                shown(quotas.links_per_minute),
+            ),
+            (
+                "LINKBROKER_QUOTA_LINKS_IN_FLIGHT",
+                shown(quotas.links_in_flight),
+            ),
+            (
+                "LINKBROKER_QUOTA_WAITING_READERS",
+                shown(quotas.waiting_readers),
+            ),
         ]
     }
 

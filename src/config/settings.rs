@@ -27,6 +27,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub trust: TrustArgs,
     #[command(flatten)]
+    pub quotas: QuotaArgs,
+    #[command(flatten)]
     pub upstreams: UpstreamArgs,
     #[command(flatten)]
     pub workers: WorkerArgs,
@@ -127,6 +129,27 @@ pub struct KeyRingArgs {
     /// File that holds the master keys instead, one in a line.
     #[arg(long, env = "LINKBROKER_KEYRING_FILE", value_name = "FILE", value_parser = path())]
     pub keyring_file: Option<PathBuf>,
+}
+
+/// How much one tenant may do. 0: as much as it likes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Quotas")]
+pub struct QuotaArgs {
+    /// Requests a minute of one tenant, by each server process on its own; 0 for no limit.
+    #[arg(long, env = "LINKBROKER_QUOTA_REQUESTS_PER_MINUTE", value_name = "COUNT", default_value_t = super::QUOTA_REQUESTS_PER_MINUTE.to_string())]
+    pub quota_requests_per_minute: String,
+
+    /// Links that one tenant may ask for in a minute, by each server process on its own; 0 for no limit.
+    #[arg(long, env = "LINKBROKER_QUOTA_LINKS_PER_MINUTE", value_name = "COUNT", default_value_t = super::QUOTA_LINKS_PER_MINUTE.to_string())]
+    pub quota_links_per_minute: String,
+
+    /// Links of one tenant that may be set up, built or taken back at the same time, over all processes; 0 for no limit.
+    #[arg(long, env = "LINKBROKER_QUOTA_LINKS_IN_FLIGHT", value_name = "COUNT", default_value_t = super::QUOTA_LINKS_IN_FLIGHT.to_string())]
+    pub quota_links_in_flight: String,
+
+    /// Requests and streams of one tenant that may wait for news at the same time, by each server process on its own; 0 for no limit.
+    #[arg(long, env = "LINKBROKER_QUOTA_WAITING_READERS", value_name = "COUNT", default_value_t = super::QUOTA_WAITING_READERS.to_string())]
+    pub quota_waiting_readers: String,
 }
 
 /// Which upstreams there are.

@@ -1,11 +1,17 @@
 //! Table `links`: the unit of work. Accepting a link is one insert; a worker leases it, saves
 //! every round of its steps behind a fence, and lets go of it.
 
+mod due;
+mod turns;
+
 use std::time::Duration;
 
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+pub use due::next_due_in;
+pub use turns::Turns;
 
 use super::{
     StoreError,
@@ -276,6 +282,26 @@ pub async fn list(
         .collect()
 }
 
+/// How many links of a tenant are under way, counted up to `most`.
+pub async fn in_flight(db: &mut PgConnection, tenant: &str, most: i64) -> Result<i64, StoreError> {
+    let under_way: Vec<_> = LinkStatus::ALL
+        .iter()
+        .filter(|status| !status.is_settled())
+        .map(|status| status.as_str().to_owned())
+        .collect();
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (
+               select from links where tenant = $1 and next_run_at is not null and status = any($2) limit $3
+           ) as under_way"#,
+        tenant,
+        &under_way,
+        most
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(count)
+}
+
 /// Gives the link other labels.
 pub async fn set_labels(
     db: &mut PgConnection,
@@ -360,59 +386,6 @@ pub async fn request_work(
     step_runs::upsert(db, id, tenant, steps).await
 }
 
-/// Leases up to `limit` due links to a worker. An expired lease is simply due.
-/// Needs [`super::Rows::OfAll`].
-pub async fn claim(
-    db: &mut PgConnection,
-    owner: Uuid,
-    lease: Duration,
-    limit: i64,
-) -> Result<Vec<LeasedLink>, StoreError> {
-    let rows = sqlx::query!(
-        r#"with due as (
-               select id, lease_owner is not null as abandoned from links
-               where next_run_at <= now() order by next_run_at limit $3 for update skip locked
-           )
-           update links l set lease_owner = $1, lease_until = now() + $2, next_run_at = now() + $2, fence = fence + 1,
-                  deaths = case when due.abandoned then deaths + 1 else deaths end
-           from due where l.id = due.id
-           returning l.id, l.live_at is not null as "was_live!", l.tenant, l.spec as "spec: Json<LinkSpec>", l.status, l.wanted, l.facts as "facts: Json<Facts>",
-                     l.failure as "failure: Json<Failure>", l.fence, l.deaths, l.netlify_connection, l.provider_connection,
-                     now() as "now!""#,
-        owner,
-        interval(lease) as _,
-        limit
-    )
-    .fetch_all(&mut *db)
-    .await?;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-    let mut runs = step_runs::of_links(db, &ids).await?;
-    rows.into_iter()
-        .map(|row| {
-            let (mine, others) = runs.drain(..).partition(|(link, _)| *link == row.id);
-            runs = others;
-            let mut steps: Vec<StepRun> = mine.into_iter().map(|(_, run)| run).collect();
-            steps.sort_by_key(|run| run.step);
-            Ok(LeasedLink {
-                id: row.id,
-                tenant: row.tenant,
-                spec: row.spec.0,
-                status: row.status.parse()?,
-                wanted: row.wanted.parse()?,
-                was_live: row.was_live,
-                facts: row.facts.0,
-                failure: row.failure.map(|json| json.0),
-                fence: row.fence,
-                deaths: row.deaths,
-                netlify_connection: row.netlify_connection,
-                provider_connection: row.provider_connection,
-                steps,
-                claimed_at: row.now,
-            })
-        })
-        .collect()
-}
-
 /// Prolongs these leases of a worker, as far as they are still its own; what is wanted of the links.
 /// Needs [`super::Rows::OfAll`].
 pub async fn renew(
@@ -446,16 +419,6 @@ pub async fn wanted_of(
     rows.into_iter()
         .map(|row| Ok((row.id, row.wanted.parse()?)))
         .collect()
-}
-
-/// How long until the next link is due; nothing when none waits. Needs [`super::Rows::OfAll`].
-pub async fn next_due_in(db: &mut PgConnection) -> Result<Option<Duration>, StoreError> {
-    let seconds = sqlx::query_scalar!(
-        r#"select extract(epoch from min(next_run_at) - now())::float8 as seconds from links where next_run_at is not null"#
-    )
-    .fetch_one(db)
-    .await?;
-    Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
 }
 
 /// What a worker does with its lease after a save.

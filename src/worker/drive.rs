@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::{
     Worker,
     audited::Audit,
@@ -12,6 +9,7 @@ use super::{
     lease::Lease,
     ledger,
     progress::{Next, Progress, Task},
+    slots::Slot,
 };
 use crate::{
     link::{
@@ -27,6 +25,7 @@ use crate::{
         resources::{self, Entry},
     },
 };
+use futures_util::future::join_all;
 
 /// Longest pause that a link sleeps through in memory, without giving its lease back: a look at
 /// a running build then costs no commit when it finds nothing new.
@@ -64,10 +63,10 @@ pub async fn drive(
     worker: &Worker,
     link: LeasedLink,
     lease: &Lease,
-    permit: Option<OwnedSemaphorePermit>,
+    slot: Option<Slot>,
 ) -> Result<(), StoreError> {
     let audit = Audit::of(&link);
-    let driven = go_on(worker, link, lease, permit, &audit).await;
+    let driven = go_on(worker, link, lease, slot, &audit).await;
     if driven.is_err() {
         audit.keep(&worker.pool).await;
     }
@@ -78,7 +77,7 @@ async fn go_on(
     worker: &Worker,
     link: LeasedLink,
     lease: &Lease,
-    mut permit: Option<OwnedSemaphorePermit>,
+    mut slot: Option<Slot>,
     audit: &Audit,
 ) -> Result<(), StoreError> {
     let mut progress = Progress::new(link);
@@ -97,8 +96,8 @@ async fn go_on(
         }
         match progress.what_next() {
             Next::Steps(due) => {
-                if permit.is_none() {
-                    permit = worker.slots.clone().acquire_owned().await.ok();
+                if slot.is_none() {
+                    slot = worker.slots.take(&progress.link.tenant).await;
                 }
                 let round = round(worker, &mut progress, &opened, due, audit);
                 tokio::select! {
@@ -112,7 +111,7 @@ async fn go_on(
                     save(worker, &mut progress, audit, hold).await?;
                     continue;
                 }
-                permit = None;
+                slot = None;
                 nap(worker, &progress, lease, pause).await?;
             }
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,

@@ -11,6 +11,7 @@ mod drive;
 mod lease;
 mod ledger;
 mod progress;
+mod slots;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,13 +25,14 @@ use uuid::Uuid;
 
 pub use doors::Doors;
 use lease::Lease;
+use slots::Slots;
 
 use crate::{
     config::Workers,
     store::{
         Rows, StoreError, begin,
         bell::Bell,
-        links::{self, LeasedLink},
+        links::{self, LeasedLink, Turns},
     },
 };
 
@@ -45,7 +47,7 @@ pub struct Worker {
     doors: Doors,
     settings: Workers,
     bell: Bell,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     check_slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
@@ -65,7 +67,7 @@ impl Worker {
             id: Uuid::now_v7(),
             pool,
             doors,
-            slots: Arc::new(Semaphore::new(settings.in_flight)),
+            slots: Slots::new(settings.in_flight, bell.when_due()),
             check_slots: Arc::new(Semaphore::new(checks::AT_ONCE)),
             settings,
             bell,
@@ -79,10 +81,11 @@ impl Worker {
     pub async fn run(self: Arc<Self>) {
         let heartbeat = tokio::spawn(self.clone().keep_leases());
         let due = self.bell.when_due();
+        let mut turns = Turns::default();
         while !self.drain.is_cancelled() {
             // Subscribed before the look, so that a wake-up during it is not lost.
             let woken = due.notified();
-            let pause = match self.take_due().await {
+            let pause = match self.take_due(&mut turns).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::error!(%error, "cannot claim links");
@@ -103,15 +106,17 @@ impl Worker {
         heartbeat.abort();
     }
 
-    /// Claims as many due links as there are free slots; how long to pause before the next look.
-    async fn take_due(self: &Arc<Self>) -> Result<Duration, StoreError> {
-        let free = self.slots.available_permits();
+    /// Claims as many due links as there are free slots, tenants taking turns; how long to pause before the next look.
+    async fn take_due(self: &Arc<Self>, turns: &mut Turns) -> Result<Duration, StoreError> {
+        let free = self.slots.free();
         if free == 0 {
             return Ok(IDLE_PAUSE);
         }
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let claimed = links::claim(&mut tx, self.id, self.settings.lease, limit).await?;
+        let room = |tenant: &str| self.slots.room(tenant);
+        let claimed = turns
+            .claim(&mut tx, self.id, self.settings.lease, free, room)
+            .await?;
         if claimed.is_empty() {
             let next = links::next_due_in(&mut tx).await?;
             return Ok(next
@@ -133,11 +138,11 @@ impl Worker {
         ));
         self.held.lock().await.insert(link.id, lease.clone());
         // A sleeping link that woke up may have taken the slot in between: then this one waits in line.
-        let permit = self.slots.clone().try_acquire_owned().ok();
+        let slot = self.slots.try_take(&link.tenant);
         let worker = self.clone();
         self.tasks.spawn(async move {
             let id = link.id;
-            if let Err(error) = drive::drive(&worker, link, &lease, permit).await {
+            if let Err(error) = drive::drive(&worker, link, &lease, slot).await {
                 tracing::warn!(link = %id, %error, "gave up a link for now");
                 worker.give_up(id, lease.fence()).await;
             }

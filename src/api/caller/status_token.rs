@@ -120,11 +120,14 @@ impl FromRequestParts<Api> for LinkReader {
         let claims = verify(&api.key_ring, token.expose_secret(), now).ok_or_else(invalid_token)?;
         let link = link_id(parts, api).await;
         match link.is_ok_and(|link| link == claims.link) {
-            true => Ok(Self {
-                tenant: claims.tenant,
-                link: claims.link,
-                until: Some(Instant::now() + left(claims.exp, now)),
-            }),
+            true => {
+                api.quotas.request(&claims.tenant)?;
+                Ok(Self {
+                    tenant: claims.tenant,
+                    link: claims.link,
+                    until: Some(Instant::now() + left(claims.exp, now)),
+                })
+            }
             false => Err(invalid_token()),
         }
     }

@@ -4,6 +4,8 @@
 //! configured source alone, never from the token (`jku`, `jwk`, `x5u` are ignored); `exp`, `iss`,
 //! `aud` and `sub` have to be there.
 
+use std::sync::Arc;
+
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -13,6 +15,7 @@ use super::api_key::{self, ApiKeys};
 use super::keys::{Keys, KeysError};
 use super::{Caller, Scope, Tenant, invalid_token};
 use crate::api::problem::{Problem, ProblemCode};
+use crate::api::quotas::Quotas;
 use crate::config::Issuer;
 use crate::store::StoreError;
 
@@ -28,6 +31,7 @@ const SUBJECT_LIMIT: usize = 256;
 pub struct Authenticator {
     trusted: Vec<Trusted>,
     api_keys: Option<ApiKeys>,
+    quotas: Option<Arc<Quotas>>,
 }
 
 #[derive(Debug)]
@@ -92,6 +96,7 @@ impl Authenticator {
         Ok(Self {
             trusted: trusted.collect(),
             api_keys: None,
+            quotas: None,
         })
     }
 
@@ -102,7 +107,24 @@ impl Authenticator {
         self
     }
 
-    pub(super) async fn authenticate(&self, token: &str) -> Result<Caller, Refused> {
+    /// Counts the requests of each tenant, and turns away what is too much.
+    #[must_use]
+    pub fn with_quotas(mut self, quotas: Arc<Quotas>) -> Self {
+        self.quotas = Some(quotas);
+        self
+    }
+
+    /// Who presents this token, if there is somebody and their tenant may send a request now.
+    pub(super) async fn admit(&self, token: &str) -> Result<Caller, Problem> {
+        let caller = self.authenticate(token).await;
+        let caller = caller.map_err(Refused::into_problem)?;
+        if let Some(quotas) = &self.quotas {
+            quotas.request(&caller.tenant)?;
+        }
+        Ok(caller)
+    }
+
+    async fn authenticate(&self, token: &str) -> Result<Caller, Refused> {
         if token.len() > TOKEN_LIMIT {
             return Err(Refused::TooLong);
         }

@@ -133,6 +133,8 @@ async fn create(
         Turn::Earlier(answer) => return Ok(answer),
         Turn::First(keep) => keep,
     };
+    api.quotas.link(&caller.tenant)?;
+    api.quotas.in_flight(&mut tx, tenant).await?;
     let link = checked.choose(&api, &mut tx, &caller).await?;
     let mut tx = insert(&api, tx, &link).await?;
     audited(&mut tx, &caller, "create", link.id).await?;
@@ -179,7 +181,9 @@ async fn put_by_ref(
     if let Some(answer) = checked.found(&api, &caller).await? {
         return Ok(answer);
     }
+    api.quotas.link(&caller.tenant)?;
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    api.quotas.in_flight(&mut tx, tenant).await?;
     let link = checked.choose(&api, &mut tx, &caller).await?;
     if let Err(error) = links::insert(&mut tx, &link).await {
         drop(tx);
@@ -340,7 +344,7 @@ async fn made(
 ) -> Result<Response, Problem> {
     api.bell.due();
     match wait {
-        Some(wait) => settled_in_time(api, tenant, id, wait).await,
+        Some(wait) => settled_in_time(api, tenant, id, wait, answer).await,
         None => Ok(answer),
     }
 }
@@ -351,8 +355,14 @@ async fn settled_in_time(
     tenant: &str,
     id: Uuid,
     wait: Wait,
+    accepted: Response,
 ) -> Result<Response, Problem> {
-    let mut link = api.feed.subscribe(tenant, id).await?;
+    let mut link = match api.feed.subscribe(tenant, id).await {
+        Ok(link) => link,
+        // The link is accepted; only waiting for it is too much.
+        Err(problem) if problem.code() == ProblemCode::RateLimited => return Ok(accepted),
+        Err(problem) => return Err(problem),
+    };
     let found = link
         .wait_for(wait.patience(), |now| now.link.summary.is_settled())
         .await;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use utoipa::IntoResponses;
 use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::response::{Response as ResponseDoc, ResponseBuilder};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ContentBuilder, Object, Ref, RefOr};
 
 use super::{PROBLEM_JSON, ProblemCode, ProblemDocument};
 
@@ -104,8 +106,41 @@ fn answer(codes: &[ProblemCode]) -> ResponseDoc {
         .schema(Some(Ref::from_schema_name("Problem")))
         .examples_from_iter(examples)
         .build();
-    ResponseBuilder::new()
+    let mut response = ResponseBuilder::new()
         .description(titles.join("; or: "))
-        .content(PROBLEM_JSON, content)
-        .build()
+        .content(PROBLEM_JSON, content);
+    for (name, kind, meaning) in headers(codes) {
+        let header = HeaderBuilder::new()
+            .schema(Some(Object::with_type(kind)))
+            .description(Some(meaning));
+        response = response.header(name, header.build());
+    }
+    response.build()
+}
+
+/// Headers that come with answers of these codes.
+fn headers(codes: &[ProblemCode]) -> Vec<(&'static str, Type, &'static str)> {
+    let retry_after = (
+        "Retry-After",
+        Type::Integer,
+        "When to try again, in seconds",
+    );
+    let quota = "The quota that is used up and its window (draft-ietf-httpapi-ratelimit-headers)";
+    let challenge = "What kind of token is needed (RFC 6750)";
+    match codes {
+        [ProblemCode::RateLimited, ..] => vec![
+            retry_after,
+            ("RateLimit-Policy", Type::String, quota),
+            (
+                "RateLimit",
+                Type::String,
+                "What remains of it, and in how many seconds there is more",
+            ),
+        ],
+        [ProblemCode::Unavailable, ..] => vec![retry_after],
+        [ProblemCode::Unauthorized | ProblemCode::Forbidden, ..] => {
+            vec![("WWW-Authenticate", Type::String, challenge)]
+        }
+        _ => Vec::new(),
+    }
 }

@@ -75,6 +75,11 @@ impl Client {
         }
     }
 
+    /// The token that it presents.
+    pub fn token(&self) -> Option<String> {
+        self.token.clone()
+    }
+
     /// Everything that the API ever answered, headers and bodies.
     pub fn seen(&self) -> String {
         self.seen

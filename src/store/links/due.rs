@@ -1,0 +1,150 @@
+//! Due links: who has some, and the claim of them. All of it needs [`Rows::OfAll`](crate::store::Rows::OfAll).
+//!
+//! A claim moves `next_run_at`, which leaves a dead index entry behind; while a snapshot from before
+//! is held open anywhere (a dump, a forgotten transaction), nothing can remove it, and a scan from the
+//! beginning walks over all of them (limits.md, finding 2). So a scan begins where the last one ended.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, types::Json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{LeasedLink, interval};
+use crate::{
+    link::{facts::Facts, failure::Failure, request::LinkSpec, step_run::StepRun},
+    store::{StoreError, step_runs},
+};
+
+/// What to claim of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// The tenant.
+    pub tenant: String,
+    /// Links that were due before this are claimed already.
+    pub floor: OffsetDateTime,
+    /// Links to claim at most.
+    pub room: i64,
+}
+
+/// A link that was claimed.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The link.
+    pub link: LeasedLink,
+    /// Since when it was due.
+    pub due_at: OffsetDateTime,
+}
+
+/// Database time, and the tenants with links that became due since then.
+pub async fn fresh(
+    db: &mut PgConnection,
+    since: Option<OffsetDateTime>,
+) -> Result<(OffsetDateTime, Vec<String>), StoreError> {
+    let row = sqlx::query!(
+        r#"select now() as "now!", array(
+               select distinct tenant from links where next_run_at > coalesce($1, now()) and next_run_at <= now()
+           ) as "tenants!""#,
+        since
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.now, row.tenants))
+}
+
+/// Every tenant with links that are due or will be: one step in the index per tenant, however many links it has.
+pub async fn tenants_with_work(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+    let tenants = sqlx::query_scalar!(
+        r#"with recursive with_work as (
+               (select tenant from links where next_run_at is not null order by tenant limit 1)
+               union all
+               select (select l.tenant from links l where l.next_run_at is not null and l.tenant > w.tenant order by l.tenant limit 1)
+               from with_work w where w.tenant is not null
+           )
+           select tenant as "tenant!" from with_work where tenant is not null"#
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(tenants)
+}
+
+/// Leases up to `limit` due links to a worker: the oldest of each tenant, then the second oldest of each, and so on. An
+/// expired lease is simply due.
+pub async fn claim(
+    db: &mut PgConnection,
+    owner: Uuid,
+    lease: Duration,
+    limit: i64,
+    asks: &[Ask],
+) -> Result<Vec<Claimed>, StoreError> {
+    let tenants: Vec<_> = asks.iter().map(|ask| ask.tenant.clone()).collect();
+    let floors: Vec<_> = asks.iter().map(|ask| ask.floor).collect();
+    let rooms: Vec<_> = asks.iter().map(|ask| ask.room).collect();
+    let rows = sqlx::query!(
+        r#"with candidates as (
+               select due.*, row_number() over (partition by asked.tenant order by due.next_run_at) as turn
+               from unnest($4::text[], $5::timestamptz[], $6::bigint[]) as asked (tenant, floor, room)
+               cross join lateral (
+                   select id, next_run_at, lease_owner is not null as abandoned from links
+                   where tenant = asked.tenant and next_run_at >= asked.floor and next_run_at <= now()
+                   order by next_run_at limit asked.room for update skip locked
+               ) as due
+           ), due as (
+               select id, next_run_at, abandoned from candidates order by turn, next_run_at limit $3
+           )
+           update links l set lease_owner = $1, lease_until = now() + $2, next_run_at = now() + $2, fence = fence + 1,
+                  deaths = case when due.abandoned then deaths + 1 else deaths end
+           from due where l.id = due.id
+           returning l.id, l.live_at is not null as "was_live!", l.tenant, l.spec as "spec: Json<LinkSpec>", l.status, l.wanted, l.facts as "facts: Json<Facts>",
+                     l.failure as "failure: Json<Failure>", l.fence, l.deaths, l.netlify_connection, l.provider_connection,
+                     due.next_run_at as "due_at!", now() as "now!""#,
+        owner,
+        interval(lease) as _,
+        limit,
+        &tenants,
+        &floors,
+        &rooms
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let mut runs = step_runs::of_links(db, &ids).await?;
+    rows.into_iter()
+        .map(|row| {
+            let (mine, others) = runs.drain(..).partition(|(link, _)| *link == row.id);
+            runs = others;
+            let mut steps: Vec<StepRun> = mine.into_iter().map(|(_, run)| run).collect();
+            steps.sort_by_key(|run| run.step);
+            let link = LeasedLink {
+                id: row.id,
+                tenant: row.tenant,
+                spec: row.spec.0,
+                status: row.status.parse()?,
+                wanted: row.wanted.parse()?,
+                was_live: row.was_live,
+                facts: row.facts.0,
+                failure: row.failure.map(|json| json.0),
+                fence: row.fence,
+                deaths: row.deaths,
+                netlify_connection: row.netlify_connection,
+                provider_connection: row.provider_connection,
+                steps,
+                claimed_at: row.now,
+            };
+            Ok(Claimed {
+                link,
+                due_at: row.due_at,
+            })
+        })
+        .collect()
+}
+
+/// How long until the next link becomes due; nothing when none waits. Links that are due already do not count.
+pub async fn next_due_in(db: &mut PgConnection) -> Result<Option<Duration>, StoreError> {
+    let seconds = sqlx::query_scalar!(
+        r#"select extract(epoch from min(next_run_at) - now())::float8 as seconds from links where next_run_at > now()"#
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
+}
