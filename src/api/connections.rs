@@ -24,6 +24,7 @@ use super::{
     },
 };
 use crate::{
+    json_object,
     link::request::{CONNECTION_NAME_RULE, is_connection_name},
     store::{
         Rows, begin,
@@ -50,6 +51,7 @@ pub struct NewConnection {
     /// Host of one of the configured instances. Default: the vendor's public one.
     host: Option<String>,
     /// The secret.
+    #[serde(deserialize_with = "json_object::only")]
     credential: NewCredential,
 }
 
