@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod diagnosis;
 pub mod issuer;
+mod json_object;
 pub mod link;
 pub mod netlify;
 pub mod providers;

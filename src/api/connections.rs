@@ -33,6 +33,7 @@ use super::{
     },
 };
 use crate::{
+    json_object,
     link::request::{CONNECTION_NAME_RULE, is_connection_name},
     store::{
         Rows, StoreError,
@@ -64,6 +65,7 @@ pub struct NewConnection {
     /// Host of one of the configured instances. Default: the vendor's public one.
     host: Option<String>,
     /// The secret.
+    #[serde(deserialize_with = "json_object::only")]
     credential: NewCredential,
 }
 

@@ -112,6 +112,7 @@ fn complete_operation(path: &str, operation: &mut Operation) {
         if let RefOr::T(parameter) = parameter {
             describe_id(path, parameter);
             forget_null(parameter);
+            describe_idempotency_key(parameter);
         }
     }
     if let Some(RefOr::T(body)) = &mut operation.request_body {
@@ -168,6 +169,15 @@ fn forget_null(parameter: &mut Parameter) {
         if let [only] = types.as_slice() {
             schema.schema_type = SchemaType::Type(only.clone());
         }
+    }
+}
+
+/// Keys are compared byte for byte, so they are what every header can carry unchanged.
+fn describe_idempotency_key(parameter: &mut Parameter) {
+    if let ("Idempotency-Key", Some(RefOr::T(Schema::Object(schema)))) =
+        (parameter.name.as_str(), &mut parameter.schema)
+    {
+        schema.pattern = Some("^[!-~]{1,255}$".to_owned());
     }
 }
 

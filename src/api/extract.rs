@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 
+use crate::json_object::Object;
+
 use super::problem::{Problem, ProblemCode};
 
 /// Most bytes of a request's body.
@@ -82,7 +84,7 @@ pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem>
         return Err(Problem::new(ProblemCode::InvalidBody).detail("the body is empty"));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(unfit)?;
+    let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(unfit)?;
     json.end().map_err(|why| broken(&why))?;
     Ok(value)
 }

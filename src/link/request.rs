@@ -11,6 +11,7 @@ use utoipa::{
 };
 
 use super::repository_ref::RepositoryRef;
+use crate::json_object;
 
 /// Longest branch name that git hosts accept, in bytes.
 const BRANCH_MAX: usize = 255;
@@ -42,10 +43,10 @@ pub struct LinkRequest {
     #[schema(min_length = 1, max_length = 255)]
     pub branch: Option<String>,
     /// The site to make.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json_object::only")]
     pub site: SiteRequest,
     /// How Netlify builds, in the words of `netlify.toml`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json_object::only")]
     pub build: BuildSettings,
     /// How Netlify gets at the repository.
     #[serde(default)]
@@ -58,7 +59,7 @@ pub struct LinkRequest {
     #[schema(max_items = 50)]
     pub allowed_branches: Option<Vec<String>>,
     /// Names of the connections to use. Default: the tenant's only one of that kind.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json_object::only")]
     pub connections: ConnectionNames,
     /// The caller's own name for the link, unique among the tenant's links that are not over.
     #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -467,6 +468,16 @@ mod tests {
             let (one, other) = (derived_name(path), derived_name(path));
             assert!(is_site_name(&one), "{one}");
             assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn objects_are_not_read_from_arrays() {
+        let read = |json: &str| serde_json::from_str::<LinkRequest>(json).is_ok();
+        assert!(read(r#"{"repository": "x", "site": {"name": "docs"}}"#));
+        for field in ["site", "build", "connections"] {
+            let json = format!(r#"{{"repository": "x", "{field}": [null, null]}}"#);
+            assert!(!read(&json), "{json}");
         }
     }
 

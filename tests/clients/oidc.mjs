@@ -7,6 +7,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { exportJWK, generateKeyPair } from "jose";
@@ -170,7 +171,7 @@ async function story(server, issuer, keys) {
 }
 
 const program = process.argv[2] ?? assert.fail("usage: node oidc.mjs PATH-OF-LINKBROKER");
-const folder = await mkdtemp("/tmp/linkbroker-oidc.");
+const folder = await mkdtemp(join(tmpdir(), "linkbroker-oidc."));
 // As root, the server's Postgres runs under another user, who has to pass through.
 await chmod(folder, 0o711);
 const issuer = new Issuer();

@@ -54,8 +54,10 @@ const request: components["schemas"]["LinkRequest"] = {
   labels: { client: name },
 };
 const accepted = await api.POST("/links", { body: request });
-const { id } = good(accepted);
+const link = good(accepted);
 assert.equal(accepted.response.status, 202);
+assert.ok("id" in link, "a link, not a plan");
+const { id } = link;
 assert.equal(accepted.response.headers.get("location"), `/links/${id}`);
 
 const live = await settled(id);

@@ -180,6 +180,13 @@ async fn each_bad_body_has_its_code_pointer_and_text() {
             "unknown field",
         ),
         (
+            r#"["x"]"#,
+            422,
+            "invalid_request",
+            "",
+            "expected an object, found sequence",
+        ),
+        (
             r#"{"name": 5}"#,
             422,
             "invalid_request",
