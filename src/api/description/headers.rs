@@ -56,15 +56,16 @@ pub fn components() -> BTreeMap<String, RefOr<Header>> {
     described.collect()
 }
 
-/// Adds the headers that an answer of this status has and its route does not describe itself.
+/// Adds the headers that an answer of this status has, in place of a route's own words for them.
 pub fn add(status: &str, response: &mut Response) {
     let fitting = COMMON
         .iter()
         .filter(|header| header.statuses.is_empty() || header.statuses.contains(&status));
     for header in fitting {
         let shared = Ref::new(format!("#/components/headers/{}", header.name));
-        let described = response.headers.entry(header.name.to_owned());
-        described.or_insert(RefOr::Ref(shared));
+        response
+            .headers
+            .insert(header.name.to_owned(), RefOr::Ref(shared));
     }
 }
 
