@@ -1,0 +1,127 @@
+//! What there is to do next, read off the plan and the steps.
+
+use super::{Next, Progress, Task};
+use crate::link::{
+    plan::{Nature, PLAN, StepName},
+    status::{LinkStatus, StepState},
+    step_run::StepRun,
+};
+
+impl Progress {
+    /// What there is to do next. Marks steps that need no work of their own on the way.
+    pub fn what_next(&mut self) -> Next {
+        let due = match self.is_undoing() {
+            true => self.due_undo(),
+            false => self.due(),
+        };
+        if !due.is_empty() {
+            return Next::Steps(due);
+        }
+        let waiting = self.link.steps.iter().filter(|run| self.is_waiting(run));
+        match waiting.filter_map(|run| run.next_attempt_at).min() {
+            Some(at) => Next::Pause((at - self.now()).try_into().unwrap_or_default()),
+            None => Next::Rest,
+        }
+    }
+
+    fn is_waiting(&self, run: &StepRun) -> bool {
+        run.state == StepState::Waiting && (self.is_undoing() || !self.has_failed())
+    }
+
+    fn has_failed(&self) -> bool {
+        self.link
+            .steps
+            .iter()
+            .any(|run| run.state == StepState::Failed)
+    }
+
+    fn due(&mut self) -> Vec<StepName> {
+        if self.has_failed() {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        for row in PLAN {
+            let run = self.run(row.name);
+            let ready = match run.state {
+                StepState::Pending => row.needs.iter().all(|need| self.is_through(*need)),
+                StepState::Running => true,
+                StepState::Waiting => run.next_attempt_at.is_none_or(|at| at <= self.now()),
+                _ => false,
+            };
+            match ready {
+                true if (row.skip)(&self.link.spec) => {
+                    self.change(row.name).state = StepState::Skipped
+                }
+                true => due.push(row.name),
+                false => {}
+            }
+        }
+        due
+    }
+
+    pub(super) fn is_through(&self, step: StepName) -> bool {
+        matches!(self.run(step).state, StepState::Done | StepState::Skipped)
+    }
+
+    fn due_undo(&mut self) -> Vec<StepName> {
+        let mut due = Vec::new();
+        for row in PLAN.iter().rev() {
+            let dependants_gone = PLAN
+                .iter()
+                .filter(|other| other.needs.contains(&row.name))
+                .all(|other| !self.needs_undo(other.name));
+            if !self.needs_undo(row.name) || !dependants_gone {
+                continue;
+            }
+            let run = self.run(row.name);
+            if row.nature != Nature::Makes {
+                let run = self.change(row.name);
+                run.state = StepState::Undone;
+                run.intent_at = None;
+            } else if run.state != StepState::UndoFailed
+                && run.next_attempt_at.is_none_or(|at| at <= self.now())
+            {
+                due.push(row.name);
+            }
+        }
+        due
+    }
+
+    pub(super) fn needs_undo(&self, step: StepName) -> bool {
+        !matches!(
+            self.run(step).state,
+            StepState::Pending | StepState::Skipped | StepState::Undone
+        )
+    }
+
+    /// What is to be done about a due step, and notes that it is about to be done. Call it before
+    /// the save that precedes the effect: a step that makes or causes something is then known to
+    /// be uncertain until its outcome is saved.
+    pub fn begin(&mut self, step: StepName) -> Task {
+        let now = self.now();
+        let uncertain = self.run(step).intent_at.is_some();
+        let task = match (self.is_undoing(), uncertain) {
+            (true, true) => return Task::Settle,
+            (true, false) => Task::Undo,
+            (false, _) => Task::Ensure {
+                look_first: self.run(step).started_at.is_some(),
+            },
+        };
+        if task == Task::Undo {
+            // Absent counts as done, so an undo may be repeated without an intent.
+            return task;
+        }
+        if self.run(step).started_at.is_none() {
+            self.change(step).started_at = Some(now);
+        }
+        if step.planned().nature != Nature::Looks {
+            let run = self.change(step);
+            run.state = StepState::Running;
+            run.intent_at.get_or_insert(now);
+        }
+        if self.link.status == LinkStatus::Queued {
+            self.set_status(LinkStatus::Linking);
+        }
+        task
+    }
+}

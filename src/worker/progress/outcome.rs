@@ -1,0 +1,224 @@
+//! What the outcomes of steps change.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Progress;
+use crate::{
+    config::Retry,
+    link::{
+        facts::{Fact, Facts},
+        failure::{Failure, FailureCode},
+        plan::StepName,
+        resource::{Receipt, ResourceKind},
+        status::{LinkStatus, StepState},
+        step_run::StepRun,
+    },
+    steps::{Halt, Undone},
+    store::resources::Entry,
+};
+
+impl Progress {
+    /// Takes over how a step ended. `entry` is its object for the ledger, when it has one.
+    pub fn ensured(
+        &mut self,
+        step: StepName,
+        result: Result<(Fact, Option<Entry>), Halt>,
+        retry: &Retry,
+    ) {
+        match result {
+            Ok((fact, entry)) => {
+                self.learn(fact);
+                self.entries.extend(entry);
+                self.end(step, StepState::Done, None);
+                self.link.deaths = 0;
+                self.event("step.done", json!({ "step": step }));
+                // A wish to unlink may have come with the save of this try's intent.
+                if step == StepName::AttachRepository && !self.is_undoing() {
+                    self.set_status(LinkStatus::Building);
+                }
+            }
+            Err(Halt::Reopen {
+                step: earlier,
+                fact,
+            }) => {
+                self.learn(*fact);
+                for reopened in [earlier, step] {
+                    *self.change(reopened) = StepRun::pending(reopened);
+                }
+                self.event(
+                    "step.reopened",
+                    json!({ "step": earlier, "because_of": step }),
+                );
+            }
+            Err(halt) => self.halted(step, halt, StepState::Failed, retry),
+        }
+    }
+
+    /// Takes over what looking for the effect of an interrupted try found.
+    pub fn settled(
+        &mut self,
+        step: StepName,
+        result: Result<Option<(Fact, Option<Entry>)>, Halt>,
+        retry: &Retry,
+    ) {
+        match result {
+            Ok(found) => {
+                if let Some((fact, entry)) = found {
+                    self.learn(fact);
+                    self.entries.extend(entry);
+                }
+                self.change(step).intent_at = None;
+            }
+            Err(halt) => self.halted(step, halt, StepState::UndoFailed, retry),
+        }
+    }
+
+    /// Takes over how an undo ended.
+    pub fn undone(&mut self, step: StepName, result: Result<Undone, Halt>, retry: &Retry) {
+        match result {
+            Ok(receipts) => {
+                self.end(step, StepState::Undone, None);
+                self.link.deaths = 0;
+                let receipt: Vec<_> = receipts
+                    .iter()
+                    .map(
+                        |(kind, id, receipt)| json!({ "kind": kind, "id": id, "receipt": receipt }),
+                    )
+                    .collect();
+                self.event("step.undone", json!({ "step": step, "receipt": receipt }));
+                self.releases.extend(receipts);
+            }
+            Err(halt) => self.halted(step, halt, StepState::UndoFailed, retry),
+        }
+    }
+
+    pub(super) fn learn(&mut self, fact: Fact) {
+        let before = self.link.facts.clone();
+        if !self.link.facts.learn(fact) {
+            return;
+        }
+        self.dirty = true;
+        self.release_replaced(&before);
+        let deploy_state = before.deploy.map(|deploy| deploy.state);
+        if let Some(deploy) = &self.link.facts.deploy
+            && Some(&deploy.state) != deploy_state.as_ref()
+        {
+            let detail = json!({ "deploy_id": deploy.id, "state": deploy.state });
+            self.event("deploy.state_changed", detail);
+        }
+    }
+
+    /// An object that had to be made again was gone.
+    fn release_replaced(&mut self, before: &Facts) {
+        let now = &self.link.facts;
+        let key = |facts: &Facts| facts.installed_key.as_ref().map(|key| key.id.clone());
+        let webhook = |facts: &Facts| facts.webhook.as_ref().map(|webhook| webhook.id.clone());
+        let pairs = [
+            (ResourceKind::InstalledKey, key(before), key(now)),
+            (ResourceKind::Webhook, webhook(before), webhook(now)),
+        ];
+        for (kind, old, new) in pairs {
+            if let Some(old) = old.filter(|old| Some(old) != new.as_ref()) {
+                self.releases.push((kind, old, Receipt::AlreadyGone));
+            }
+        }
+    }
+
+    fn end(&mut self, step: StepName, state: StepState, failure: Option<Failure>) {
+        let now = self.now();
+        let run = self.change(step);
+        run.state = state;
+        run.failure = failure;
+        run.intent_at = None;
+        run.next_attempt_at = None;
+        run.note = None;
+        run.finished_at = Some(now);
+    }
+
+    fn halted(&mut self, step: StepName, halt: Halt, failed: StepState, retry: &Retry) {
+        match halt {
+            Halt::Wait { after, note, fact } => {
+                if let Some(fact) = fact {
+                    self.learn(*fact);
+                }
+                self.wait(step, after, &note);
+            }
+            Halt::Retry { failure, uncertain } => {
+                self.failed_try(step, failure, uncertain, failed, retry)
+            }
+            Halt::Stop { failure, fact } => {
+                if let Some(fact) = fact {
+                    self.learn(*fact);
+                }
+                self.fail(step, failure, failed);
+            }
+            Halt::Reopen { .. } => {
+                let failure = Failure::new(
+                    FailureCode::Internal,
+                    "a step was reopened while it was being undone",
+                );
+                self.fail(step, failure, failed);
+            }
+        }
+    }
+
+    /// A healthy pause costs no attempt; one that says nothing new is not worth a save.
+    fn wait(&mut self, step: StepName, after: Duration, note: &str) {
+        let next = self.now() + after;
+        let run = &mut self.link.steps[step as usize];
+        let news = run.state != StepState::Waiting
+            || run.note.as_deref() != Some(note)
+            || run.intent_at.is_some();
+        run.state = StepState::Waiting;
+        run.next_attempt_at = Some(next);
+        run.intent_at = None;
+        if news {
+            self.change(step).note = Some(note.to_owned());
+        }
+    }
+
+    fn failed_try(
+        &mut self,
+        step: StepName,
+        failure: Failure,
+        uncertain: bool,
+        failed: StepState,
+        retry: &Retry,
+    ) {
+        let attempts = self.run(step).attempts + 1;
+        if attempts as u32 >= retry.attempts {
+            self.change(step).attempts = attempts;
+            return self.fail(step, failure, failed);
+        }
+        let next = self.now() + backoff(retry, attempts);
+        tracing::warn!(link = %self.link.id, %step, attempts, %failure, "step failed, trying again");
+        self.event(
+            "step.retrying",
+            json!({ "step": step, "code": failure.code, "attempts": attempts }),
+        );
+        let run = self.change(step);
+        run.state = StepState::Waiting;
+        run.attempts = attempts;
+        run.note = Some(failure.detail.clone());
+        run.failure = Some(failure);
+        run.next_attempt_at = Some(next);
+        if !uncertain {
+            run.intent_at = None;
+        }
+    }
+
+    pub(super) fn fail(&mut self, step: StepName, failure: Failure, failed: StepState) {
+        tracing::warn!(link = %self.link.id, %step, %failure, "step failed");
+        self.event("step.failed", json!({ "step": step, "code": failure.code }));
+        self.end(step, failed, Some(failure));
+    }
+}
+
+/// Doubling pauses with full jitter over their second half.
+fn backoff(retry: &Retry, attempts: i16) -> Duration {
+    let doublings = u32::from(attempts.unsigned_abs() - 1).min(20);
+    let pause = retry.base.saturating_mul(1 << doublings).min(retry.max);
+    pause.mul_f64(fastrand::f64().midpoint(1.0))
+}

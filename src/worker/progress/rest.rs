@@ -1,0 +1,92 @@
+//! Where a link comes to rest.
+
+use super::Progress;
+use crate::link::{
+    failure::{Failure, FailureCode},
+    plan::StepName,
+    resource::{Receipt, ResourceKind},
+    status::{LinkStatus, StepState},
+    step_run::StepRun,
+};
+
+impl Progress {
+    /// Gives the link the status in which it comes to rest.
+    pub fn settle(&mut self) {
+        if self.is_undoing() {
+            return self.settle_undo();
+        }
+        match self.first_failure(StepState::Failed) {
+            Some((step, failure)) => {
+                self.set_status(LinkStatus::after_failure(step, failure.code.severity()));
+                self.stop_with(failure);
+                self.return_unused_key();
+            }
+            None => self.set_status(LinkStatus::Live),
+        }
+    }
+
+    pub(super) fn settle_undo(&mut self) {
+        match self.first_failure(StepState::UndoFailed) {
+            Some((_, failure)) => {
+                self.set_status(LinkStatus::ActionRequired);
+                self.stop_with(failure);
+            }
+            None => self.set_status(self.link.status.undone()),
+        }
+    }
+
+    fn first_failure(&self, state: StepState) -> Option<(StepName, Failure)> {
+        let failed = self.link.steps.iter().find(|run| run.state == state)?;
+        Some((failed.step, failed.failure.clone()?))
+    }
+
+    fn stop_with(&mut self, failure: Failure) {
+        self.dirty = true;
+        self.link.failure = Some(failure);
+    }
+
+    /// A key that was never sent to the provider serves the next link.
+    fn return_unused_key(&mut self) {
+        if self.run(StepName::InstallDeployKey).started_at.is_some() {
+            return;
+        }
+        if let Some(key) = self.link.facts.deploy_key.take() {
+            self.releases
+                .push((ResourceKind::DeployKey, key.id, Receipt::Stock));
+            *self.change(StepName::ReserveDeployKey) = StepRun::pending(StepName::ReserveDeployKey);
+        }
+    }
+
+    /// A link that keeps killing its workers is set aside for people.
+    pub(super) fn park(&mut self) {
+        let detail = format!(
+            "{} workers in a row died or lost their lease over this link",
+            self.link.deaths
+        );
+        self.fail_next_step(Failure::new(FailureCode::WorkerDied, detail));
+        self.link.deaths = 0;
+    }
+
+    /// Brings the link to rest with a failure that no step can go on from.
+    pub fn stop_all(&mut self, failure: Failure) {
+        self.fail_next_step(failure);
+        self.settle();
+    }
+
+    pub(super) fn fail_next_step(&mut self, failure: Failure) {
+        let step = self.link.steps.iter().find(|run| {
+            !matches!(
+                run.state,
+                StepState::Done | StepState::Skipped | StepState::Undone
+            )
+        });
+        let step = step.map_or(StepName::ResolveRepository, |run| run.step);
+        let failed = match self.is_undoing() {
+            true => StepState::UndoFailed,
+            false => StepState::Failed,
+        };
+        let uncertain = self.run(step).intent_at;
+        self.fail(step, failure, failed);
+        self.change(step).intent_at = uncertain;
+    }
+}
