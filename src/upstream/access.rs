@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+    },
 };
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
@@ -221,10 +223,22 @@ impl Access {
             url: response.url().clone(),
             redirected: false,
             status,
-            headers: std::mem::take(response.headers_mut()),
+            headers: self.without_echoes(response.headers()),
             body,
             retry_at,
         })
+    }
+
+    /// Request ids go into logs and answers: a header that repeats the secret does not come in.
+    fn without_echoes(&self, headers: &HeaderMap) -> HeaderMap {
+        let is_clean = |value: &HeaderValue| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            self.credential.hide(&text) == text
+        };
+        let clean = headers.iter().filter(|(_, value)| is_clean(value));
+        clean
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// Without a connection nothing was sent; after that a write may have happened.

@@ -95,7 +95,8 @@ async fn fail_in_many_ways(world: &World) {
         ("netlify", "/sites$", NETLIFY),
     ] {
         world.fault(json!({"upstream": upstream, "method": "POST", "path": path,
-            "fault": {"status": 422, "body": echo(token)}}));
+            "fault": {"status": 422, "body": echo(token),
+                "headers": {"x-request-id": token, "x-github-request-id": token}}}));
     }
 }
 
