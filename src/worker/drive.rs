@@ -26,6 +26,7 @@ use crate::{
     },
 };
 use futures_util::future::join_all;
+use time::OffsetDateTime;
 
 /// Longest pause that a link sleeps through in memory, without giving its lease back: a look at
 /// a running build then costs no commit when it finds nothing new.
@@ -160,7 +161,7 @@ async fn round(
         .collect();
     let tasks: Vec<_> = due.iter().map(|step| progress.begin(*step)).collect();
     let supplies = match progress.is_dirty() || progress.is_undoing() {
-        true => save_intents(worker, progress, &due, audit).await?,
+        true => save_intents(worker, progress, &due, &intents, audit).await?,
         false => Supplies::default(),
     };
     let pace = Pace {
@@ -239,8 +240,14 @@ async fn save_intents(
     worker: &Worker,
     progress: &mut Progress,
     due: &[StepName],
+    intents: &[Option<OffsetDateTime>],
     audit: &Audit,
 ) -> Result<Supplies, StoreError> {
+    let uncertain: Vec<_> = due
+        .iter()
+        .zip(intents)
+        .filter_map(|(step, intent_at)| intent_at.map(|_| *step))
+        .collect();
     let undoing = progress.is_undoing();
     let tenant = progress.link.tenant.clone();
     // What may be removed is asked across tenants: they may share a repository.
@@ -269,7 +276,10 @@ async fn save_intents(
             None if !undoing => resources::take_stock(&mut tx, id, &tenant, connection).await?,
             held => held,
         };
-        supplies.known_deploy_keys = resources::known_deploy_keys(&mut tx, connection).await?;
+        // Every key ever met: only a look for the effect of an interrupted try needs them.
+        if uncertain.contains(&StepName::ReserveDeployKey) {
+            supplies.known_deploy_keys = resources::known_deploy_keys(&mut tx, connection).await?;
+        }
     }
     tx.commit().await?;
     audit.forget(&unrecorded);
