@@ -10,7 +10,7 @@ use utoipa::{
     openapi::{Object, ObjectBuilder, schema::Type},
 };
 
-use super::repository_ref::RepositoryRef;
+use super::repository_ref::{RefError, RepositoryRef};
 use crate::json_object;
 
 /// Longest branch name that git hosts accept, in bytes.
@@ -166,7 +166,8 @@ pub struct ConnectionNames {
 pub struct LinkSpec {
     /// Host of the provider instance.
     pub host: String,
-    /// Owner and name as the caller wrote them.
+    /// Path as the caller wrote it, in the provider's own form: `OWNER/NAME`, `GROUP/SUBGROUP/NAME`,
+    /// `ORGANISATION/PROJECT/NAME`.
     pub path: String,
     /// Branch that the caller named.
     pub branch: Option<String>,
@@ -216,13 +217,20 @@ impl Check {
 }
 
 impl LinkRequest {
-    /// Checks every field and fixes the site's name.
+    /// Checks every field and fixes the site's name. Which `repository` the address means depends on the
+    /// configured providers, so that comes from outside.
     ///
     /// # Errors
     /// Everything that is wrong, each with a JSON pointer and what would be right.
-    pub fn check(&self) -> Result<LinkSpec, Vec<FieldError>> {
+    pub fn check(
+        &self,
+        repository: Result<&RepositoryRef, &RefError>,
+    ) -> Result<LinkSpec, Vec<FieldError>> {
         let mut check = Check::default();
-        let (host, path) = self.check_repository(&mut check);
+        let RepositoryRef { host, path } = repository.cloned().unwrap_or_else(|error| {
+            check.that(false, "/repository", &error.to_string());
+            RepositoryRef::default()
+        });
         if let Some(branch) = &self.branch {
             check.that(is_branch(branch), "/branch", BRANCH_RULE);
         }
@@ -251,15 +259,6 @@ impl LinkRequest {
             access: self.access,
             verify: self.verify,
             allowed_branches: self.allowed_branches.clone(),
-        })
-    }
-
-    fn check_repository(&self, check: &mut Check) -> (String, String) {
-        let parsed = RepositoryRef::parse(&self.repository)
-            .and_then(|parsed| parsed.owner_and_name().map(|path| (parsed.host, path)));
-        parsed.unwrap_or_else(|error| {
-            check.that(false, "/repository", &error.to_string());
-            Default::default()
         })
     }
 

@@ -20,6 +20,8 @@ pub enum UpstreamKind {
     Bitbucket,
     /// Azure DevOps Services.
     AzureDevops,
+    /// Gitea and Forgejo, whose API is the same; Netlify knows them as `manual`.
+    Gitea,
     /// Any git server without an API that we know: a person does the provider's half.
     Manual,
 }
@@ -32,10 +34,11 @@ impl UpstreamKind {
         Self::Gitlab,
         Self::Bitbucket,
         Self::AzureDevops,
+        Self::Gitea,
         Self::Manual,
     ];
 
-    /// The stable text form; for providers it is also Netlify's own word for them.
+    /// The stable text form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Netlify => "netlify",
@@ -43,6 +46,7 @@ impl UpstreamKind {
             Self::Gitlab => "gitlab",
             Self::Bitbucket => "bitbucket",
             Self::AzureDevops => "azure_devops",
+            Self::Gitea => "gitea",
             Self::Manual => "manual",
         }
     }
@@ -84,6 +88,25 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Host of the API, with its port where one is written.
+    pub fn api_authority(&self) -> String {
+        let host = self.api.host_str().unwrap_or_default();
+        match self.api.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
+    /// Path below which the instance's web pages live: empty, or e.g. `gitlab` for `https://host/gitlab/api/v4`. An API
+    /// at another host says nothing about the pages.
+    pub fn web_base(&self) -> &str {
+        let path = self.api.path().trim_matches('/');
+        match path.rsplit_once("api/v") {
+            Some((base, _)) if self.api_authority() == self.host => base.trim_end_matches('/'),
+            _ => "",
+        }
+    }
+
     /// Whether private addresses are fine: the operator said so, or wrote an address or `localhost` and so means it.
     pub(super) fn allows_private_addresses(&self) -> bool {
         self.private_network

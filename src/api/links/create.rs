@@ -224,12 +224,13 @@ struct Checked<'a> {
 
 impl<'a> Checked<'a> {
     fn of(api: &Api, request: &'a LinkRequest) -> Result<Self, Problem> {
-        let mut spec = request.check().map_err(invalid)?;
-        let provider = api.resolve_host(&mut spec)?;
+        let located = api.locate(&request.repository);
+        let repository = located.as_ref().map(|found| &found.repository);
+        let spec = request.check(repository).map_err(invalid)?;
         Ok(Self {
             request,
             spec,
-            provider,
+            provider: located?.provider,
         })
     }
 

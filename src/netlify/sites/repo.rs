@@ -69,11 +69,11 @@ impl<'a> Repo<'a> {
         let id = repository_id(attach.provider, &repository.id);
         let path = match attach.provider {
             // Without user and host Netlify cannot clone it, and a later PATCH does not mend it.
-            UpstreamKind::Manual => &repository.ssh_url,
+            UpstreamKind::Manual | UpstreamKind::Gitea => &repository.ssh_url,
             _ => &repository.path,
         };
         Self {
-            provider: attach.provider.as_str(),
+            provider: word(attach.provider),
             id: id.clone(),
             repo_id: id,
             repo: path,
@@ -95,10 +95,18 @@ impl<'a> Repo<'a> {
     }
 }
 
+/// Netlify's own word for a provider: ours, but for those that it does not know.
+fn word(provider: UpstreamKind) -> &'static str {
+    match provider {
+        UpstreamKind::Gitea => UpstreamKind::Manual.as_str(),
+        known => known.as_str(),
+    }
+}
+
 /// GitHub's and GitLab's ids are numbers to Netlify, the others' are text, and a manual repository has none.
 fn repository_id(provider: UpstreamKind, id: &str) -> Option<Value> {
     match provider {
-        UpstreamKind::Manual => None,
+        UpstreamKind::Manual | UpstreamKind::Gitea => None,
         UpstreamKind::Github | UpstreamKind::Gitlab => {
             Some(id.parse::<u64>().map_or_else(|_| id.into(), Into::into))
         }

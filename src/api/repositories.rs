@@ -1,0 +1,106 @@
+//! Which configured provider an address belongs to, and what the provider takes it for.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::{
+    Api,
+    problem::{Problem, ProblemCode},
+};
+use crate::{
+    link::repository_ref::{Address, RefError, RepositoryPath, RepositoryRef},
+    upstream::{Instance, UpstreamKind},
+};
+
+/// Providers that this version can link.
+const LINKABLE: &[UpstreamKind] = &[UpstreamKind::Github, UpstreamKind::Gitlab];
+
+/// A repository at one of the configured providers.
+pub(super) struct Located {
+    /// Whose software the host runs.
+    pub(super) provider: UpstreamKind,
+    /// The repository, under the instance's main host.
+    pub(super) repository: RepositoryRef,
+}
+
+impl Api {
+    /// The repository that an address means.
+    ///
+    /// # Errors
+    /// Says which part of the address is not understood, or that its host is not configured.
+    pub(super) fn locate(&self, text: &str) -> Result<Located, RefError> {
+        let (instance, RepositoryPath { path, .. }) = find(&self.instances, text)?;
+        let host = instance.host.clone();
+        match LINKABLE.contains(&instance.kind) {
+            true => Ok(Located {
+                provider: instance.kind,
+                repository: RepositoryRef { host, path },
+            }),
+            false => Err(RefError::NotLinkable(host)),
+        }
+    }
+}
+
+/// The instance that an address leads to, and what it takes the address for.
+fn find<'i>(
+    instances: &'i [Arc<Instance>],
+    text: &str,
+) -> Result<(&'i Instance, RepositoryPath), RefError> {
+    let address = Address::parse(text)?;
+    let found = instances.iter().find(|known| is_at(known, &address));
+    let instance = found.ok_or_else(|| unknown(instances))?;
+    Ok((instance, read(&address, instance)?))
+}
+
+fn unknown(instances: &[Arc<Instance>]) -> RefError {
+    let linkable = instances
+        .iter()
+        .filter(|known| LINKABLE.contains(&known.kind));
+    let hosts: Vec<_> = linkable.map(|known| known.host.as_str()).collect();
+    RefError::UnknownHost(hosts.join(", "))
+}
+
+fn read(address: &Address, instance: &Instance) -> Result<RepositoryPath, RefError> {
+    match instance.kind {
+        UpstreamKind::Github => address.github(),
+        UpstreamKind::Gitlab => address.gitlab(instance.web_base()),
+        UpstreamKind::Bitbucket => address.bitbucket(),
+        UpstreamKind::AzureDevops => address.azure_devops(),
+        UpstreamKind::Gitea => address.gitea(instance.web_base()),
+        UpstreamKind::Manual => address.manual(),
+        UpstreamKind::Netlify => Err(RefError::NotLinkable(instance.host.clone())),
+    }
+}
+
+/// Whether the address' host is the instance's, or one of those beside it: `www.`, the API's, SSH's, those for
+/// networks that let only port 443 through, and `ORGANISATION.visualstudio.com` for Azure DevOps.
+fn is_at(instance: &Instance, address: &Address) -> bool {
+    let (own, written) = (&instance.host, address.host.as_str());
+    if address.is_ssh() {
+        let own = without_port(own);
+        return written == own
+            || written == without_port(&instance.ssh_host)
+            || ["ssh.", "altssh."]
+                .iter()
+                .any(|front| written.strip_prefix(front) == Some(own))
+            || is_old_azure(instance, written);
+    }
+    let written = written.strip_prefix("www.").unwrap_or(written);
+    written == own || written == instance.api_authority() || is_old_azure(instance, written)
+}
+
+fn is_old_azure(instance: &Instance, host: &str) -> bool {
+    instance.kind == UpstreamKind::AzureDevops && host.ends_with(".visualstudio.com")
+}
+
+fn without_port(host: &str) -> &str {
+    host.split(':').next().unwrap_or(host)
+}
+
+impl From<RefError> for Problem {
+    fn from(error: RefError) -> Self {
+        Self::new(ProblemCode::InvalidRequest).error("/repository", error.to_string())
+    }
+}
