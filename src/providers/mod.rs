@@ -4,6 +4,7 @@
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
 mod github;
+mod manual;
 mod public_key;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::{
     upstream::{Credential, Http, Instance, UpstreamError, UpstreamKind},
 };
 
-/// The adapter for an instance; `None` for providers without an API that we use (`manual`, and those not built yet).
+/// The adapter for an instance; `None` for what is no provider, and for those not built yet.
 ///
 /// # Errors
 /// `internal` when the instance's certificates cannot be loaded.
@@ -31,6 +32,7 @@ pub fn for_instance(
 ) -> Result<Option<Box<dyn Provider>>, UpstreamError> {
     Ok(match instance.kind {
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
+        UpstreamKind::Manual => Some(Box::new(manual::Manual::new(instance))),
         _ => None,
     })
 }
@@ -38,6 +40,7 @@ pub fn for_instance(
 /// What can be done at a provider with a credential of this type; the plan is built from it.
 pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
     match kind {
+        UpstreamKind::Manual => manual::CAPABILITIES,
         _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
         UpstreamKind::Github => github::CAPABILITIES,
         _ => Capabilities::BY_HAND,
