@@ -4,6 +4,7 @@
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
 mod github;
+mod gitlab;
 mod public_key;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub use public_key::same_key;
 
 use crate::{
     link::facts::{Repository, Webhook},
-    upstream::{Credential, Http, Instance, UpstreamError, UpstreamKind},
+    upstream::{Answer, Credential, Http, Instance, UpstreamError, UpstreamKind},
 };
 
 /// The adapter for an instance; `None` for providers without an API that we use (`manual`, and those not built yet).
@@ -30,6 +31,7 @@ pub fn for_instance(
 ) -> Result<Option<Box<dyn Provider>>, UpstreamError> {
     Ok(match instance.kind {
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
+        UpstreamKind::Gitlab => Some(Box::new(gitlab::Gitlab::new(http, instance, credential)?)),
         _ => None,
     })
 }
@@ -88,6 +90,8 @@ pub enum WebhookFault {
     NotJson,
     /// It does not check Netlify's certificate.
     InsecureTls,
+    /// It tells about some branches only, and the link's may not be among them.
+    HidesBranches,
 }
 
 /// A webhook that is in place now.
@@ -232,6 +236,18 @@ pub trait Provider: Send + Sync {
 
     /// Whom the credential belongs to; the cheapest check of a credential.
     async fn identity(&self) -> Result<Identity, UpstreamError>;
+}
+
+/// Whether a removal removed anything. 404 is "absent" and "not yours to see" alike, so `look` settles which.
+async fn removed(
+    removal: Result<Answer, UpstreamError>,
+    look: impl Future<Output = Result<(), UpstreamError>>,
+) -> Result<bool, UpstreamError> {
+    match removal {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_missing() => look.await.map(|()| false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether two webhook addresses are the same: case of scheme and host, a default port and a final slash are not part
