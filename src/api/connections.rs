@@ -73,6 +73,9 @@ pub struct NewConnection {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum NewCredential {
+    /// None: public repositories can be read, and people do what needs rights.
+    #[schema(title = "NoCredential")]
+    Anonymous {},
     /// A personal, project or installation access token.
     #[schema(title = "TokenCredential")]
     Token {
@@ -369,6 +372,7 @@ fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
 /// A secret that could not stand in an HTTP header would fail much later and less clearly.
 fn check_secret(new: &NewCredential, pointer: &str) -> Result<(), Problem> {
     let (field, secret) = match new {
+        NewCredential::Anonymous {} => return Ok(()),
         NewCredential::Token { token } => ("token", token),
         NewCredential::Basic { secret, .. } => ("secret", secret),
     };
@@ -393,6 +397,7 @@ fn check_user(user: &str, pointer: &str) -> Result<(), Problem> {
 
 fn credential(new: NewCredential) -> Credential {
     match new {
+        NewCredential::Anonymous {} => Credential::Anonymous,
         NewCredential::Token { token } => Credential::Token(token),
         NewCredential::Basic { user, secret } => Credential::Basic { user, secret },
     }

@@ -3,7 +3,10 @@
 //! Facts are what one step hands to the next. They hold ids and public data, never a secret.
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
+
+use super::plan::StepName;
 
 /// The repository as its provider describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -136,6 +139,13 @@ pub struct Proof {
     pub deploy: Option<Deploy>,
     /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
     pub level: u8,
+    /// Builds of pushes from before this time prove nothing; set when a link is to be proven once more.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub since: Option<OffsetDateTime>,
 }
 
 /// A build that the link followed once.
@@ -186,6 +196,9 @@ pub struct Facts {
     pub deploy: Option<Deploy>,
     /// Set by `replay_push` and `prove_push`.
     pub proof: Option<Proof>,
+    /// Steps whose part a person was asked to do and linkbroker cannot see done: the next try takes it as done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<StepName>,
 }
 
 /// Who made an object.
@@ -223,6 +236,8 @@ pub enum Fact {
     Deploy(Deploy),
     /// The proof moved on.
     Proof(Proof),
+    /// A person was asked to do the part of this step.
+    Asked(StepName),
     /// Nothing that later steps need.
     Nothing,
 }
@@ -250,8 +265,15 @@ impl Facts {
             Fact::DeployKeyRefused => self
                 .refused_keys
                 .extend(self.deploy_key.take().map(|key| key.id)),
-            Fact::InstalledKey(it, _) => self.installed_key = Some(it),
-            Fact::Webhook(it, _) => self.webhook = Some(it),
+            Fact::InstalledKey(it, _) => {
+                self.asked
+                    .retain(|step| *step != StepName::InstallDeployKey);
+                self.installed_key = Some(it);
+            }
+            Fact::Webhook(it, _) => {
+                self.asked.retain(|step| *step != StepName::InstallWebhook);
+                self.webhook = Some(it);
+            }
             Fact::Site(it, _) => self.site = Some(it),
             Fact::Attachment(it) => self.attachment = Some(it),
             Fact::Build(it, deploy) => {
@@ -261,6 +283,10 @@ impl Facts {
             Fact::AskedBuild(it) => self.asked_build = Some(it),
             Fact::Deploy(it) => self.deploy = Some(it),
             Fact::Proof(it) => self.proof = Some(it),
+            Fact::Asked(step) => {
+                self.asked.retain(|asked| *asked != step);
+                self.asked.push(step);
+            }
             Fact::Nothing => {}
         }
         *self != before

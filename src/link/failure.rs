@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::action::Action;
+
 /// Who has to act for a failure to go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -73,10 +75,13 @@ pub struct Failure {
     pub detail: String,
     /// The upstream call that showed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<UpstreamTrace>,
+    pub upstream: Option<Box<UpstreamTrace>>,
     /// What the verdict rests on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+    /// What a person is asked to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Box<Action>>,
 }
 
 impl Failure {
@@ -87,6 +92,7 @@ impl Failure {
             detail: detail.into(),
             upstream: None,
             evidence: Vec::new(),
+            action: None,
         }
     }
 
@@ -257,6 +263,15 @@ catalogue! {
     BuildFailedUnknown "build_failed_unknown" Caller NeedsAction
         "The build failed for a reason that is not in the catalogue"
         "Read the evidence, mend the cause, then push or retry the link.";
+    KeyToBePlaced "key_to_be_placed" Caller NeedsAction
+        "A person must put the deploy key in place"
+        "Do what `action` says; where linkbroker cannot see it done, retry the link then.";
+    WebhookToBePlaced "webhook_to_be_placed" Caller NeedsAction
+        "A person must put the webhook in place"
+        "Do what `action` says, then push a commit: the build that it starts shows that the webhook works. Or retry the link.";
+    PushAwaited "push_awaited" Caller NeedsAction
+        "The site is up; only a push can show that pushes build it"
+        "Push a commit to the branch: the link goes on when it sees the build. Links made with `verify: build` do not wait for it.";
     PushUnverified "push_unverified" Provider NeedsAction
         "A replayed push did not start a build"
         "The evidence says how the provider's delivery ended; check the webhook, then retry the link.";

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
-    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Provider,
-    RepositoryKey, WebhookFault, removed, same_key,
+    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
+    Provider, RepositoryKey, WebhookFault, removed, same_key,
 };
 use crate::{
     link::{
@@ -28,6 +28,17 @@ use answers::{Hook, Key, ProfileKey, Project, SentEvent, Token, User};
 
 /// Most bytes of the list of deliveries: each of the twenty holds a whole payload.
 const EVENTS_BYTES: usize = 16 * 1024 * 1024;
+
+/// What can be done with a credential.
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    installs_keys: true,
+    finds_keys: true,
+    installs_webhooks: true,
+    site_has_own_webhook: false,
+    refuses_double_webhooks: false,
+    replays_pushes: true,
+    reports_deliveries: true,
+};
 
 static DIALECT: Dialect = Dialect {
     accept: "application/json",
@@ -178,12 +189,9 @@ impl Gitlab {
 #[async_trait]
 impl Provider for Gitlab {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            installs_keys: true,
-            installs_webhooks: true,
-            refuses_double_webhooks: false,
-            replays_pushes: true,
-            reports_deliveries: true,
+        match self.access.is_anonymous() {
+            true => Capabilities::BY_HAND,
+            false => CAPABILITIES,
         }
     }
 
@@ -192,7 +200,9 @@ impl Provider for Gitlab {
         let answer = self.access.send(Call::get(["projects", path])).await?;
         let project: Project = answer.json()?;
         project.check_state(&answer)?;
-        self.check_rights(&project).await?;
+        if !self.access.is_anonymous() {
+            self.check_rights(&project).await?;
+        }
         let default = project.default_branch(&answer)?;
         if let Some(branch) = branch.filter(|branch| *branch != default) {
             self.check_branch(&project, branch).await?;
@@ -341,6 +351,14 @@ impl Provider for Gitlab {
         self.test(repository, webhook).await
     }
 
+    fn place_of_keys(&self, repository: &Repository) -> Place {
+        page(repository, "settings/repository#js-deploy-keys-settings")
+    }
+
+    fn place_of_webhooks(&self, repository: &Repository) -> Place {
+        page(repository, "hooks")
+    }
+
     /// Kept for a week, since GitLab 17.3; older servers have no such list. There is no greeting.
     ///
     /// <https://docs.gitlab.com/api/project_webhooks/#list-events-for-a-project-webhook>
@@ -365,6 +383,9 @@ impl Provider for Gitlab {
 
     /// <https://docs.gitlab.com/api/users/#retrieve-the-current-user>
     async fn identity(&self) -> Result<Identity, UpstreamError> {
+        if self.access.is_anonymous() {
+            return Ok(Identity::anybody());
+        }
         let user: User = self.access.send(Call::get(["user"])).await?.json()?;
         let token = self.token().await?;
         let (scopes, expires_at) = token.map_or((None, None), Token::into_facts);
@@ -373,6 +394,13 @@ impl Provider for Gitlab {
             scopes,
             expires_at,
         })
+    }
+}
+
+fn page(repository: &Repository, page: &str) -> Place {
+    Place {
+        page: Some(format!("{}/-/{page}", repository.web_url)),
+        account: None,
     }
 }
 

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 use url::Url;
 
+pub use crate::link::capabilities::Capabilities;
 pub use public_key::same_key;
 
 use crate::{
@@ -36,19 +37,14 @@ pub fn for_instance(
     })
 }
 
-/// What a provider can do; the plan is built from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Keys belong to a repository and can be installed by API (Azure's belong to a person, `manual` has no API).
-    pub installs_keys: bool,
-    /// Webhooks can be installed by API.
-    pub installs_webhooks: bool,
-    /// The provider itself refuses a second webhook with the same address; where not, look before installing.
-    pub refuses_double_webhooks: bool,
-    /// The last push can be delivered again on request: the proof that pushes build.
-    pub replays_pushes: bool,
-    /// It can be read how deliveries ended.
-    pub reports_deliveries: bool,
+/// What can be done at a provider with a credential of this type; the plan is built from it.
+pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
+    match kind {
+        _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
+        UpstreamKind::Github => github::CAPABILITIES,
+        UpstreamKind::Gitlab => gitlab::CAPABILITIES,
+        _ => Capabilities::BY_HAND,
+    }
 }
 
 /// A key at the provider that is ours by its content.
@@ -103,6 +99,15 @@ pub struct InstalledWebhook {
     pub made: bool,
 }
 
+/// Where a person does what no API does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The provider's page for it.
+    pub page: Option<String>,
+    /// The account that it must be done with.
+    pub account: Option<String>,
+}
+
 /// What a delivery was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryEvent {
@@ -132,6 +137,17 @@ pub struct Identity {
     pub scopes: Option<Vec<String>>,
     /// When it stops working. GitHub deletes the deploy keys that a token made together with the token.
     pub expires_at: Option<OffsetDateTime>,
+}
+
+impl Identity {
+    /// Nobody in particular, who may do nothing in particular.
+    pub fn anybody() -> Self {
+        Self {
+            login: "anybody".to_owned(),
+            scopes: None,
+            expires_at: None,
+        }
+    }
 }
 
 /// What linking needs of a git provider.
@@ -225,6 +241,16 @@ pub trait Provider: Send + Sync {
         repository: &Repository,
         webhook: &Webhook,
     ) -> Result<(), UpstreamError>;
+
+    /// Where a person puts a deploy key, when no API does it.
+    fn place_of_keys(&self, _: &Repository) -> Place {
+        Place::default()
+    }
+
+    /// Where a person makes a webhook, when no API does it.
+    fn place_of_webhooks(&self, _: &Repository) -> Place {
+        Place::default()
+    }
 
     /// The newest delivery of an event.
     async fn last_delivery(

@@ -1,9 +1,10 @@
 //! Step `install_deploy_key`: the public half of the key pair on the repository, read-only.
 
-use super::{Halt, StepContext, Undone, remove};
+use super::{Halt, StepContext, Undone, ask, remove};
 use crate::{
     link::resource::ResourceKind,
     link::{
+        action::{Deed, GoesOn},
         facts::{Fact, InstalledKey, Origin},
         failure::FailureCode,
         plan::StepName,
@@ -16,6 +17,9 @@ const FRESH_KEYS: usize = 1;
 /// The key is on the repository, whoever put it there.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let key = cx.deploy_key()?;
+    if !cx.provider.capabilities().finds_keys {
+        return Ok(None);
+    }
     let found = cx
         .provider
         .find_key(cx.repository()?, &key.public_key)
@@ -29,8 +33,40 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     }))
 }
 
-/// Puts it there. A key that is in use elsewhere is exchanged for a fresh one, once.
+/// Puts it there, or asks a person to. A key that is in use elsewhere is exchanged for a fresh one, once.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    match cx.provider.capabilities().installs_keys {
+        true => install(cx).await,
+        false => by_hand(cx),
+    }
+}
+
+/// What cannot be seen is taken at the caller's word: the clone of the first build is the proof.
+fn by_hand(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let key = cx.deploy_key()?;
+    let can_be_seen = cx.provider.capabilities().finds_keys;
+    if !can_be_seen && cx.facts.asked.contains(&StepName::InstallDeployKey) {
+        let placed = InstalledKey {
+            id: key.id.clone(),
+            deploy_key_id: key.id.clone(),
+        };
+        return Ok(Fact::InstalledKey(placed, Origin::Found));
+    }
+    Err(ask(
+        StepName::InstallDeployKey,
+        FailureCode::KeyToBePlaced,
+        Deed::PlaceDeployKey {
+            public_key: key.public_key.clone(),
+        },
+        cx.provider.place_of_keys(cx.repository()?),
+        match can_be_seen {
+            true => GoesOn::BySeeing,
+            false => GoesOn::ByRetry,
+        },
+    ))
+}
+
+async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let key = cx.deploy_key()?;
     let title = format!("Netlify deploy key ({})", cx.spec.site.name);
     match cx

@@ -157,6 +157,7 @@ fn is_trace(fact: &Fact, stocked: Option<&DeployKey>) -> bool {
         | Fact::DeployKeyRefused
         | Fact::Build(..)
         | Fact::Deploy(_)
+        | Fact::Asked(_)
         | Fact::Nothing => false,
     }
 }

@@ -65,6 +65,7 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
         | Fact::AskedBuild(_)
         | Fact::Deploy(_)
         | Fact::Proof(_)
+        | Fact::Asked(_)
         | Fact::Nothing => None,
     }
 }

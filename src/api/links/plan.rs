@@ -12,9 +12,11 @@ use super::{
 use crate::{
     api::problem::Problem,
     link::{
+        plan::Way,
         preview::{PreviewRound, preview},
         resource::ResourceKind,
     },
+    providers,
     store::links,
 };
 
@@ -47,7 +49,15 @@ pub struct PlannedObject {
 /// When the database is away.
 pub async fn plan(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<LinkPlan, Problem> {
     let row = links::get(db, tenant, id).await?.ok_or_else(not_found)?;
-    let rounds = preview(&row.spec, &row.provider);
+    let kind = row
+        .provider
+        .parse()
+        .map_err(|what: String| Problem::internal(anyhow::anyhow!(what)))?;
+    let way = Way {
+        spec: &row.spec,
+        provider: providers::capabilities(kind, &row.provider_credential),
+    };
+    let rounds = preview(&way, &row.provider);
     let request = summary(row).request;
     let steps = rounds.iter().flat_map(|round| &round.steps);
     let objects = steps.filter_map(|step| {

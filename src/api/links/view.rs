@@ -11,6 +11,7 @@ use crate::{
         problem::{Problem, ProblemCode},
     },
     link::{
+        action::Action,
         conditions::{Condition, conditions},
         facts::{Build, Deploy, Origin, Repository, Site},
         failure::{Evidence, Failure, FailureCode, Fault, Severity, UpstreamTrace},
@@ -140,6 +141,9 @@ pub struct Diagnosis {
     /// The upstream call that showed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamTrace>,
+    /// What a person is asked to do, with everything that is needed for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
 }
 
 /// How far it is proven that a push to the repository builds the site.
@@ -313,7 +317,8 @@ pub fn diagnosis(failure: Failure) -> Diagnosis {
         retryable: code.severity() != Severity::Permanent,
         remedy: code.remedy().to_owned(),
         evidence: failure.evidence,
-        upstream: failure.upstream,
+        upstream: failure.upstream.map(|upstream| *upstream),
+        action: failure.action.map(|action| *action),
     }
 }
 

@@ -278,6 +278,26 @@ async fn a_role_that_the_project_does_not_show_is_found_by_reading_its_keys() {
 }
 
 #[tokio::test]
+async fn without_a_credential_a_public_project_is_read_and_people_do_the_rest() {
+    let public = json!({"visibility": "public", "permissions": null});
+    let vendor = Vendor::start(vec![Reply::new(200, project(public))]).await;
+    let instance = vendor.instance(UpstreamKind::Gitlab);
+    let anybody = Gitlab::new(&Http::new().unwrap(), instance, Credential::Anonymous).unwrap();
+    assert_eq!(anybody.capabilities(), Capabilities::BY_HAND);
+    let found = anybody.resolve("acme/web/docs", None).await.unwrap();
+    assert!(!found.private);
+    assert!(!vendor.seen()[0].headers.contains_key("authorization"));
+    let page = anybody.place_of_keys(&found).page.unwrap();
+    assert_eq!(
+        page,
+        "https://gitlab.com/acme/web/docs/-/settings/repository#js-deploy-keys-settings"
+    );
+    let page = anybody.place_of_webhooks(&found).page.unwrap();
+    assert_eq!(page, "https://gitlab.com/acme/web/docs/-/hooks");
+    assert_eq!(anybody.identity().await.unwrap(), Identity::anybody());
+}
+
+#[tokio::test]
 async fn a_moved_project_is_followed_and_known_by_its_new_path() {
     let moved = Reply::new(302, "{}").header("location", "/api/projects/42");
     let vendor = Vendor::start(vec![moved, Reply::new(200, project(json!({})))]).await;
