@@ -151,7 +151,7 @@ catalogue! {
         "Create the branch or make a new link that names an existing one.";
     AdminRequired "admin_required" Caller NeedsAction
         "The credential may not manage deploy keys and webhooks of the repository"
-        "Use a credential with admin rights on the repository (GitHub: Administration and Webhooks write), then retry the link.";
+        "Use a credential with admin rights on the repository (GitHub: Administration and Webhooks write; GitLab: role Maintainer), then retry the link.";
     ScopeMissing "scope_missing" Caller NeedsAction
         "The credential lacks a scope that linking needs"
         "Give the credential the scope named in the detail, then retry the link.";
@@ -173,6 +173,9 @@ catalogue! {
     KeyInUseElsewhere "key_in_use_elsewhere" Provider Permanent
         "The provider says that the deploy key is in use elsewhere, also after a fresh one was made"
         "Remove the key from the other repository or profile, then retry the link.";
+    KeyInProfileNotProject "key_in_profile_not_project" Caller NeedsAction
+        "The deploy key is in a person's profile instead of on the repository"
+        "Remove the key from the profile's SSH keys, then retry the link: linkbroker puts it on the repository.";
     KeyRefused "key_refused" Provider Permanent
         "The provider does not accept the deploy key"
         "Check the provider's rules on key types and lengths: Netlify makes RSA keys of 2048 bits.";

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, RepositoryKey, same_key,
+    Provider, RepositoryKey, removed, same_key,
 };
 use crate::{
     link::{
@@ -99,13 +99,11 @@ impl Github {
     ) -> Result<bool, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::delete(["repos", owner, name, collection, id]);
-        match self.access.send(call).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_missing() => {
-                self.settle_absence(repository).await.map(|()| false)
-            }
-            Err(error) => Err(error),
-        }
+        removed(
+            self.access.send(call).await,
+            self.settle_absence(repository),
+        )
+        .await
     }
 }
 

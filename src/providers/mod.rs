@@ -4,6 +4,7 @@
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
 mod github;
+mod gitlab;
 mod manual;
 mod public_key;
 
@@ -18,7 +19,7 @@ pub use public_key::same_key;
 
 use crate::{
     link::facts::{Repository, Webhook},
-    upstream::{Credential, Http, Instance, UpstreamError, UpstreamKind},
+    upstream::{Answer, Credential, Http, Instance, UpstreamError, UpstreamKind},
 };
 
 /// The adapter for an instance; `None` for what is no provider, and for those not built yet.
@@ -33,6 +34,7 @@ pub fn for_instance(
     Ok(match instance.kind {
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
         UpstreamKind::Manual => Some(Box::new(manual::Manual::new(instance))),
+        UpstreamKind::Gitlab => Some(Box::new(gitlab::Gitlab::new(http, instance, credential)?)),
         _ => None,
     })
 }
@@ -43,6 +45,7 @@ pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
         UpstreamKind::Manual => manual::CAPABILITIES,
         _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
         UpstreamKind::Github => github::CAPABILITIES,
+        UpstreamKind::Gitlab => gitlab::CAPABILITIES,
         _ => Capabilities::BY_HAND,
     }
 }
@@ -86,6 +89,8 @@ pub enum WebhookFault {
     NotJson,
     /// It does not check Netlify's certificate.
     InsecureTls,
+    /// It tells about some branches only, and the link's may not be among them.
+    HidesBranches,
 }
 
 /// A webhook that is in place now.
@@ -260,6 +265,18 @@ pub trait Provider: Send + Sync {
 
     /// Whom the credential belongs to; the cheapest check of a credential.
     async fn identity(&self) -> Result<Identity, UpstreamError>;
+}
+
+/// Whether a removal removed anything. 404 is "absent" and "not yours to see" alike, so `look` settles which.
+async fn removed(
+    removal: Result<Answer, UpstreamError>,
+    look: impl Future<Output = Result<(), UpstreamError>>,
+) -> Result<bool, UpstreamError> {
+    match removal {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_missing() => look.await.map(|()| false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether two webhook addresses are the same: case of scheme and host, a default port and a final slash are not part

@@ -81,7 +81,7 @@ async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
             };
             Ok(Fact::InstalledKey(installed, Origin::Made))
         }
-        Err(error) if error.code == FailureCode::KeyInUseElsewhere => match observe(cx).await? {
+        Err(error) if is_taken(error.code) => match observe(cx).await? {
             Some(fact) => Ok(fact),
             None if cx.facts.refused_keys.len() < FRESH_KEYS => Err(Halt::Reopen {
                 step: StepName::ReserveDeployKey,
@@ -91,6 +91,14 @@ async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         },
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether the provider does not take the key because somebody has it already.
+fn is_taken(code: FailureCode) -> bool {
+    matches!(
+        code,
+        FailureCode::KeyInUseElsewhere | FailureCode::KeyInProfileNotProject
+    )
 }
 
 /// Takes our key off the repository.

@@ -60,7 +60,9 @@ async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     if !cx.provider.capabilities().refuses_double_webhooks
         && let Some(found) = cx.provider.find_webhook(repository, &address).await?
     {
-        cx.provider.repair_webhook(repository, &found).await?;
+        if !found.faults.is_empty() {
+            cx.provider.repair_webhook(repository, &found).await?;
+        }
         return Ok(Fact::Webhook(found.webhook, Origin::Found));
     }
     let installed = cx.provider.install_webhook(repository, &address).await?;
