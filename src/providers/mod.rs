@@ -3,6 +3,7 @@
 //! A provider is one file that implements [`Provider`], and one line in [`for_instance`]. What providers cannot do
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
+mod bitbucket;
 mod github;
 mod public_key;
 
@@ -30,6 +31,9 @@ pub fn for_instance(
 ) -> Result<Option<Box<dyn Provider>>, UpstreamError> {
     Ok(match instance.kind {
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
+        UpstreamKind::Bitbucket => Some(Box::new(bitbucket::Bitbucket::new(
+            http, instance, credential,
+        )?)),
         _ => None,
     })
 }

@@ -5,6 +5,7 @@ use crate::{
     link::facts::{Fact, Origin},
     link::resource::ResourceKind,
     netlify,
+    providers::FoundWebhook,
 };
 
 /// A webhook with Netlify's address is there, and nothing is wrong with it.
@@ -23,8 +24,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     if !cx.provider.capabilities().refuses_double_webhooks
         && let Some(found) = cx.provider.find_webhook(repository, &address).await?
     {
-        cx.provider.repair_webhook(repository, &found).await?;
-        return Ok(Fact::Webhook(found.webhook, Origin::Found));
+        return adopt(cx, found).await;
     }
     let installed = cx.provider.install_webhook(repository, &address).await?;
     let origin = match installed.made {
@@ -32,6 +32,19 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         false => cx.origin(None),
     };
     Ok(Fact::Webhook(installed.webhook, origin))
+}
+
+/// Takes over a webhook that is there. Mending may give it another id, so it is looked at again.
+async fn adopt(cx: &StepContext<'_>, found: FoundWebhook) -> Result<Fact, Halt> {
+    let origin = cx.origin(found.created_at);
+    if found.faults.is_empty() {
+        return Ok(Fact::Webhook(found.webhook, origin));
+    }
+    let repository = cx.repository()?;
+    cx.provider.repair_webhook(repository, &found).await?;
+    let mended = cx.provider.find_webhook(repository, &address(cx)).await?;
+    let webhook = mended.map_or(found.webhook, |mended| mended.webhook);
+    Ok(Fact::Webhook(webhook, origin))
 }
 
 /// Takes our webhook off the repository, when no other link needs it.
