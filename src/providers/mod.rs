@@ -3,6 +3,7 @@
 //! A provider is one file that implements [`Provider`], and one line in [`for_instance`]. What providers cannot do
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
+mod bitbucket;
 mod github;
 mod gitlab;
 mod manual;
@@ -35,6 +36,9 @@ pub fn for_instance(
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
         UpstreamKind::Manual => Some(Box::new(manual::Manual::new(instance))),
         UpstreamKind::Gitlab => Some(Box::new(gitlab::Gitlab::new(http, instance, credential)?)),
+        UpstreamKind::Bitbucket => Some(Box::new(bitbucket::Bitbucket::new(
+            http, instance, credential,
+        )?)),
         _ => None,
     })
 }
@@ -46,6 +50,7 @@ pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
         _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
         UpstreamKind::Github => github::CAPABILITIES,
         UpstreamKind::Gitlab => gitlab::CAPABILITIES,
+        UpstreamKind::Bitbucket => bitbucket::CAPABILITIES,
         _ => Capabilities::BY_HAND,
     }
 }
