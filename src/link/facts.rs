@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::plan::StepName;
+use super::{plan::StepName, request::BuildSettings};
 
 /// The repository as its provider describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,6 +67,34 @@ pub struct Site {
     pub admin_url: String,
     /// Slug of the team that owns it.
     pub team: String,
+}
+
+/// How a site that was there stood before the link touched it: what unlinking puts back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteBefore {
+    /// The repository that was attached to it, if one was.
+    pub repository: Option<AttachedRepository>,
+    /// How it was built.
+    pub build: BuildSettings,
+    /// Branches that Netlify built; empty: every branch.
+    pub allowed_branches: Vec<String>,
+    /// Netlify's ids of the builds that it had: none of them is ours.
+    pub builds: Vec<String>,
+}
+
+/// A repository as a site knew it, in the words of the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedRepository {
+    /// Netlify's word for the provider.
+    pub provider: String,
+    /// Netlify's name of the repository: owner and name, or an SSH address.
+    pub path: String,
+    /// Production branch.
+    pub branch: Option<String>,
+    /// The key pair that it was cloned with.
+    pub deploy_key_id: Option<String>,
+    /// The app installation that it was cloned with.
+    pub installation_id: Option<i64>,
 }
 
 /// What Netlify answered when the repository was attached to the site.
@@ -184,6 +212,9 @@ pub struct Facts {
     pub webhook: Option<Webhook>,
     /// Set by `create_site`.
     pub site: Option<Site>,
+    /// Set by `create_site` when the site was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_before: Option<SiteBefore>,
     /// Set by `attach_repository`.
     pub attachment: Option<Attachment>,
     /// Set by `find_build`.
@@ -226,6 +257,8 @@ pub enum Fact {
     Webhook(Webhook, Origin),
     /// The site exists.
     Site(Site, Origin),
+    /// The site was there.
+    SiteThatWas(Site, Box<SiteBefore>),
     /// The site knows its repository.
     Attachment(Attachment),
     /// The first build is known, and its deploy as far as it was seen.
@@ -275,6 +308,11 @@ impl Facts {
                 self.webhook = Some(it);
             }
             Fact::Site(it, _) => self.site = Some(it),
+            Fact::SiteThatWas(it, before) => {
+                self.site = Some(it);
+                // A later look sees what we made of it.
+                self.site_before.get_or_insert(*before);
+            }
             Fact::Attachment(it) => self.attachment = Some(it),
             Fact::Build(it, deploy) => {
                 self.build = Some(it);

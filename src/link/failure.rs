@@ -185,6 +185,9 @@ catalogue! {
     WebhookRefused "webhook_refused" Provider Permanent
         "The provider does not accept the webhook"
         "The detail says what the provider objects to.";
+    SiteLinkedElsewhere "site_linked_elsewhere" Caller Permanent
+        "Another repository is attached to the site"
+        "Name another site; or ask for `site.relink`, which takes it from that repository: Netlify deletes the site's deploy key, build hooks and notifications then.";
     SiteNameTaken "site_name_taken" Caller Permanent
         "The site name is taken by somebody else on Netlify"
         "Make a new link with another site name.";

@@ -50,6 +50,10 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
             let name = json!({ "name": site.name });
             Some(netlify(ResourceKind::Site, &site.id, *origin, name))
         }
+        Fact::SiteThatWas(site, before) => {
+            let before = json!({ "name": site.name, "before": before });
+            Some(netlify(ResourceKind::Site, &site.id, Origin::Found, before))
+        }
         Fact::InstalledKey(key, origin) => {
             let of = json!({ "deploy_key_id": key.deploy_key_id });
             Some(provider(ResourceKind::InstalledKey, &key.id, *origin, of))

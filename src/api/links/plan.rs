@@ -65,7 +65,11 @@ pub async fn plan(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<LinkP
         // The step's last call is the one that makes its object.
         let upstream = step.calls.last()?.upstream.clone();
         let of = match upstream.as_str() {
-            "netlify" => request.site_name.clone(),
+            "netlify" => request
+                .site_name
+                .clone()
+                .or(request.site_id.clone())
+                .unwrap_or_default(),
             _ => request.repository.clone(),
         };
         Some(PlannedObject { kind, upstream, of })

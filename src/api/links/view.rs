@@ -105,8 +105,12 @@ pub struct RequestView {
     pub repository: String,
     /// Branch that the caller named.
     pub branch: Option<String>,
-    /// Name of the site, fixed when the link was accepted.
-    pub site_name: String,
+    /// Name of the site that is made, fixed when the link was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_name: Option<String>,
+    /// Netlify's id of the site that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_id: Option<String>,
     /// Team that the caller named.
     pub team: Option<String>,
     /// How Netlify builds.
@@ -293,7 +297,8 @@ fn request_view(spec: LinkSpec, netlify: String, provider: String) -> RequestVie
     RequestView {
         repository: format!("{}/{}", spec.host, spec.path),
         branch: spec.branch,
-        site_name: spec.site.name,
+        site_name: spec.site.id.is_none().then_some(spec.site.name),
+        site_id: spec.site.id,
         team: spec.site.team,
         build: spec.build,
         access: spec.access,
