@@ -19,3 +19,8 @@ impl Vendor for Bitbucket {
         "Bitbucket: Unauthorized".to_owned()
     }
 }
+
+/// Everything below `/bitbucket`.
+pub fn router(_: &std::sync::Arc<World>) -> axum::Router<std::sync::Arc<World>> {
+    axum::Router::new()
+}
