@@ -15,7 +15,11 @@ use crate::{
 };
 
 /// Providers that this version can link.
-const LINKABLE: &[UpstreamKind] = &[UpstreamKind::Github, UpstreamKind::Gitlab];
+const LINKABLE: &[UpstreamKind] = &[
+    UpstreamKind::Github,
+    UpstreamKind::Gitlab,
+    UpstreamKind::Gitea,
+];
 
 /// A repository at one of the configured providers.
 pub(super) struct Located {

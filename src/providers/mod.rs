@@ -3,6 +3,7 @@
 //! A provider is one file that implements [`Provider`], and one line in [`for_instance`]. What providers cannot do
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
+mod gitea;
 mod github;
 mod gitlab;
 mod public_key;
@@ -33,6 +34,7 @@ pub fn for_instance(
     Ok(match instance.kind {
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
         UpstreamKind::Gitlab => Some(Box::new(gitlab::Gitlab::new(http, instance, credential)?)),
+        UpstreamKind::Gitea => Some(Box::new(gitea::Gitea::new(http, instance, credential)?)),
         _ => None,
     })
 }
@@ -43,6 +45,7 @@ pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
         _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
         UpstreamKind::Github => github::CAPABILITIES,
         UpstreamKind::Gitlab => gitlab::CAPABILITIES,
+        UpstreamKind::Gitea => gitea::CAPABILITIES,
         _ => Capabilities::BY_HAND,
     }
 }

@@ -67,11 +67,7 @@ impl<'a> Repo<'a> {
     fn new(attach: &Attach<'a>) -> Self {
         let repository = attach.repository;
         let id = repository_id(attach.provider, &repository.id);
-        let path = match attach.provider {
-            // Without user and host Netlify cannot clone it, and a later PATCH does not mend it.
-            UpstreamKind::Manual | UpstreamKind::Gitea => &repository.ssh_url,
-            _ => &repository.path,
-        };
+        let path = known_as(attach.provider, repository);
         Self {
             provider: word(attach.provider),
             id: id.clone(),
@@ -92,6 +88,15 @@ impl<'a> Repo<'a> {
             functions_dir: attach.functions,
             stop_builds: attach.stop_builds,
         }
+    }
+}
+
+/// By what Netlify knows a repository: its path, or all of its address where the provider is `manual`. Without user and
+/// host Netlify could not clone that, and a later PATCH would not mend it.
+pub fn known_as(provider: UpstreamKind, repository: &Repository) -> &str {
+    match provider {
+        UpstreamKind::Manual | UpstreamKind::Gitea => &repository.ssh_url,
+        _ => &repository.path,
     }
 }
 
@@ -198,6 +203,10 @@ mod tests {
             repo(UpstreamKind::Bitbucket, "ws/docs", "")["repo_id"],
             json!("ws/docs")
         );
+        let gitea = repo(UpstreamKind::Gitea, "7", "");
+        assert_eq!(gitea["provider"], json!("manual"));
+        assert_eq!(gitea.get("id"), None);
+        assert_eq!(gitea["repo"], json!("git@github.com:acme/docs.git"));
         let manual = repo(UpstreamKind::Manual, "", "");
         assert_eq!(manual.get("id"), None);
         assert_eq!(manual.get("cmd"), None);
