@@ -43,7 +43,7 @@ use crate::{
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
     },
-    upstream::{Credential, UpstreamKind},
+    upstream::{Credential, Instance, UpstreamKind},
     vault::{DataKey, Purpose, WrappedDataKey, connection_row},
 };
 
@@ -62,7 +62,7 @@ pub struct NewConnection {
     name: String,
     /// Which vendor's API it speaks.
     kind: UpstreamKind,
-    /// Host of one of the configured instances. Default: the vendor's public one.
+    /// Host of one of the configured instances; any for kind `manual`. Default: the vendor's public one.
     host: Option<String>,
     /// The secret.
     #[serde(deserialize_with = "json_object::only")]
@@ -356,6 +356,9 @@ fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
         return Err(problem.error("/name", CONNECTION_NAME_RULE));
     }
     check_secret(&new.credential, "/credential")?;
+    if new.kind == UpstreamKind::Manual {
+        return manual_host(new);
+    }
     let mut of_kind = api.instances.iter().filter(|known| known.kind == new.kind);
     let found = of_kind.find(|known| {
         new.host
@@ -367,6 +370,24 @@ fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
         let pointer = if new.host.is_some() { "/host" } else { "/kind" };
         Problem::new(ProblemCode::InvalidRequest).error(pointer, detail)
     })
+}
+
+/// A host that we never call needs no operator's consent.
+fn manual_host(new: &NewConnection) -> Result<String, Problem> {
+    let refuse =
+        |pointer, detail| Err(Problem::new(ProblemCode::InvalidRequest).error(pointer, detail));
+    if !matches!(new.credential, NewCredential::Anonymous {}) {
+        let detail =
+            "use `{\"type\": \"anonymous\"}`: nothing is called at hosts that are linked by hand";
+        return refuse("/credential", detail);
+    }
+    match new.host.as_deref().and_then(Instance::by_hand) {
+        Some(instance) => Ok(instance.host),
+        None => refuse(
+            "/host",
+            "name the git host as in the repository's SSH address, e.g. git.example.com",
+        ),
+    }
 }
 
 /// A secret that could not stand in an HTTP header would fail much later and less clearly.

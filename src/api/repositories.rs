@@ -19,6 +19,7 @@ const LINKABLE: &[UpstreamKind] = &[
     UpstreamKind::Github,
     UpstreamKind::Gitlab,
     UpstreamKind::Gitea,
+    UpstreamKind::Manual,
 ];
 
 /// A repository at one of the configured providers.
@@ -27,6 +28,8 @@ pub(super) struct Located {
     pub(super) provider: UpstreamKind,
     /// The repository, under the instance's main host.
     pub(super) repository: RepositoryRef,
+    /// The address to clone it from, where no API tells.
+    pub(super) ssh_url: Option<String>,
 }
 
 impl Api {
@@ -35,27 +38,35 @@ impl Api {
     /// # Errors
     /// Says which part of the address is not understood, or that its host is not configured.
     pub(super) fn locate(&self, text: &str) -> Result<Located, RefError> {
-        let (instance, RepositoryPath { path, .. }) = find(&self.instances, text)?;
-        let host = instance.host.clone();
-        match LINKABLE.contains(&instance.kind) {
+        let address = Address::parse(text)?;
+        let instance = find(&self.instances, &address)?;
+        let RepositoryPath { path, .. } = read(&address, &instance)?;
+        let (provider, host) = (instance.kind, instance.host.clone());
+        match LINKABLE.contains(&provider) {
             true => Ok(Located {
-                provider: instance.kind,
+                provider,
                 repository: RepositoryRef { host, path },
+                ssh_url: address
+                    .ssh
+                    .filter(|_| provider == UpstreamKind::Manual)
+                    .map(|ssh| ssh.url),
             }),
             false => Err(RefError::NotLinkable(host)),
         }
     }
 }
 
-/// The instance that an address leads to, and what it takes the address for.
-fn find<'i>(
-    instances: &'i [Arc<Instance>],
-    text: &str,
-) -> Result<(&'i Instance, RepositoryPath), RefError> {
-    let address = Address::parse(text)?;
-    let found = instances.iter().find(|known| is_at(known, &address));
-    let instance = found.ok_or_else(|| unknown(instances))?;
-    Ok((instance, read(&address, instance)?))
+/// The instance that an address leads to. SSH addresses of any other host are linked by hand: only Netlify and people
+/// ever talk to it.
+fn find(instances: &[Arc<Instance>], address: &Address) -> Result<Arc<Instance>, RefError> {
+    match instances.iter().find(|known| is_at(known, address)) {
+        Some(known) => Ok(known.clone()),
+        None if address.is_ssh() => {
+            let by_hand = Instance::by_hand(&address.host).ok_or(RefError::NotAnAddress)?;
+            Ok(Arc::new(by_hand))
+        }
+        None => Err(unknown(instances)),
+    }
 }
 
 fn unknown(instances: &[Arc<Instance>]) -> RefError {

@@ -13,7 +13,7 @@ use super::plan::StepName;
 pub struct Repository {
     /// Host of the provider instance, e.g. `github.com`.
     pub host: String,
-    /// The provider's lasting id, as text; GitHub's is a number.
+    /// The provider's lasting id, as text: a number of GitHub's, a UUID in braces of Bitbucket's.
     pub id: String,
     /// The provider's own spelling of owner and name, e.g. `acme/docs`.
     pub path: String,

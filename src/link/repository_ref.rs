@@ -113,7 +113,9 @@ pub enum RefError {
     )]
     SshNeeded,
     /// A host that the operator has not configured.
-    #[error("no provider is configured for this host; known are {0}")]
+    #[error(
+        "no provider is configured for this host; known are {0}. A repository elsewhere is named by its SSH address"
+    )]
     UnknownHost(String),
     /// A provider that this version cannot link.
     #[error("repositories at {0} cannot be linked by this version")]

@@ -169,6 +169,9 @@ pub struct LinkSpec {
     /// Path as the caller wrote it, in the provider's own form: `OWNER/NAME`, `GROUP/SUBGROUP/NAME`,
     /// `ORGANISATION/PROJECT/NAME`.
     pub path: String,
+    /// Where to clone it from; only where no API tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_url: Option<String>,
     /// Branch that the caller named.
     pub branch: Option<String>,
     /// Site to make; the name is fixed here, so that a lost answer can be looked up.
@@ -250,6 +253,7 @@ impl LinkRequest {
         Ok(LinkSpec {
             host,
             path,
+            ssh_url: None,
             branch: self.branch.clone(),
             site: SiteSpec {
                 name,

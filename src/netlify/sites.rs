@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
-pub use repo::{Attach, attach, known_as};
+pub use repo::{Attach, attach, repository_path};
 
 use super::{present, was_there};
 use crate::{
@@ -94,7 +94,7 @@ impl Site {
         }
     }
 
-    /// By what Netlify knows the attached repository ([`known_as`]); `None` for a bare site.
+    /// What [`repository_path`] says of the attached repository; `None` for a bare site.
     pub fn repository_path(&self) -> Option<&str> {
         self.build_settings
             .repo_path

@@ -3,9 +3,11 @@
 //! A provider is one file that implements [`Provider`], and one line in [`for_instance`]. What providers cannot do
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
+mod bitbucket;
 mod gitea;
 mod github;
 mod gitlab;
+mod manual;
 mod public_key;
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use crate::{
     upstream::{Answer, Credential, Http, Instance, UpstreamError, UpstreamKind},
 };
 
-/// The adapter for an instance; `None` for providers without an API that we use (`manual`, and those not built yet).
+/// The adapter for an instance; `None` for what is no provider, and for those not built yet.
 ///
 /// # Errors
 /// `internal` when the instance's certificates cannot be loaded.
@@ -33,8 +35,12 @@ pub fn for_instance(
 ) -> Result<Option<Box<dyn Provider>>, UpstreamError> {
     Ok(match instance.kind {
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
+        UpstreamKind::Manual => Some(Box::new(manual::Manual::new(instance))),
         UpstreamKind::Gitlab => Some(Box::new(gitlab::Gitlab::new(http, instance, credential)?)),
         UpstreamKind::Gitea => Some(Box::new(gitea::Gitea::new(http, instance, credential)?)),
+        UpstreamKind::Bitbucket => Some(Box::new(bitbucket::Bitbucket::new(
+            http, instance, credential,
+        )?)),
         _ => None,
     })
 }
@@ -42,10 +48,12 @@ pub fn for_instance(
 /// What can be done at a provider with a credential of this type; the plan is built from it.
 pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
     match kind {
+        UpstreamKind::Manual => manual::CAPABILITIES,
         _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
         UpstreamKind::Github => github::CAPABILITIES,
         UpstreamKind::Gitlab => gitlab::CAPABILITIES,
         UpstreamKind::Gitea => gitea::CAPABILITIES,
+        UpstreamKind::Bitbucket => bitbucket::CAPABILITIES,
         _ => Capabilities::BY_HAND,
     }
 }

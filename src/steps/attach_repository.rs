@@ -15,9 +15,10 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 fn is_attached(cx: &StepContext<'_>, site: &Site) -> Result<bool, Halt> {
     let repository = cx.repository()?;
-    let has_path = site.repository_path().is_some_and(|path| {
-        path.eq_ignore_ascii_case(sites::known_as(cx.provider_kind, repository))
-    });
+    let ours = sites::repository_path(cx.provider_kind, repository);
+    let has_path = site
+        .repository_path()
+        .is_some_and(|path| path.eq_ignore_ascii_case(ours));
     let has_key = site.deploy_key_id() == Some(&cx.deploy_key()?.id);
     Ok(has_path && has_key && site.branch() == Some(&repository.branch))
 }

@@ -11,6 +11,7 @@ use crate::{
         resource::ResourceKind,
     },
     netlify,
+    providers::FoundWebhook,
 };
 
 /// A webhook with Netlify's address is there, and nothing is wrong with it. One that cannot be read shows itself by
@@ -60,10 +61,7 @@ async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     if !cx.provider.capabilities().refuses_double_webhooks
         && let Some(found) = cx.provider.find_webhook(repository, &address).await?
     {
-        if !found.faults.is_empty() {
-            cx.provider.repair_webhook(repository, &found).await?;
-        }
-        return Ok(Fact::Webhook(found.webhook, Origin::Found));
+        return adopt(cx, found).await;
     }
     let installed = cx.provider.install_webhook(repository, &address).await?;
     let origin = match installed.made {
@@ -71,6 +69,19 @@ async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         false => cx.origin(None),
     };
     Ok(Fact::Webhook(installed.webhook, origin))
+}
+
+/// Takes over a webhook that is there. Mending may give it another id, so it is looked at again.
+async fn adopt(cx: &StepContext<'_>, found: FoundWebhook) -> Result<Fact, Halt> {
+    let origin = cx.origin(found.created_at);
+    if found.faults.is_empty() {
+        return Ok(Fact::Webhook(found.webhook, origin));
+    }
+    let repository = cx.repository()?;
+    cx.provider.repair_webhook(repository, &found).await?;
+    let mended = cx.provider.find_webhook(repository, &address(cx)).await?;
+    let webhook = mended.map_or(found.webhook, |mended| mended.webhook);
+    Ok(Fact::Webhook(webhook, origin))
 }
 
 /// Takes our webhook off the repository, when no other link needs it.

@@ -32,6 +32,14 @@ pub struct Dialect {
     pub classify: fn(&Answer) -> UpstreamError,
 }
 
+/// One page of a list.
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Address of the next one; `None` on the last.
+    pub next: Option<Url>,
+}
+
 /// The way to call one instance with one credential; cheap to clone.
 #[derive(Clone)]
 pub struct Access {
@@ -100,12 +108,29 @@ impl Access {
     /// # Errors
     /// As [`Access::send`]; `upstream_contract_changed` when the list leads elsewhere or does not end.
     pub async fn pages<T: DeserializeOwned>(&self, first: Call) -> Result<Vec<T>, UpstreamError> {
+        let open = |answer: &Answer| {
+            let (items, next) = (answer.json()?, answer.next_page());
+            Ok(Page { items, next })
+        };
+        self.pages_by(first, open).await
+    }
+
+    /// Reads a list to its end whose pages have a form of the vendor's own, which `open` reads.
+    ///
+    /// # Errors
+    /// As [`Access::pages`].
+    pub async fn pages_by<T>(
+        &self,
+        first: Call,
+        open: fn(&Answer) -> Result<Page<T>, UpstreamError>,
+    ) -> Result<Vec<T>, UpstreamError> {
         let mut items = Vec::new();
         let mut call = first;
         for _ in 0..PAGES {
             let answer = self.send(call).await?;
-            items.append(&mut answer.json()?);
-            match answer.next_page() {
+            let mut page = open(&answer)?;
+            items.append(&mut page.items);
+            match page.next {
                 None => return Ok(items),
                 Some(next) if next.origin() == answer.url.origin() => call = Call::next_page(next),
                 Some(_) => return Err(answer.contract_changed("continues at another origin")),
@@ -120,6 +145,11 @@ impl Access {
             FailureCode::UpstreamContractChanged,
             detail,
         ))
+    }
+
+    /// A failure that is known before anything is sent.
+    pub fn unsent(&self, code: FailureCode, detail: impl Into<String>) -> UpstreamError {
+        unsent(&self.instance, code, detail.into())
     }
 
     /// A 2xx is an answer (203 is not: Azure DevOps says "sign in" by it), all else a failure.

@@ -88,6 +88,22 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// A git host that nobody configured and that we never call: a person does the provider's half. Nothing when this
+    /// cannot be a host.
+    pub fn by_hand(host: &str) -> Option<Self> {
+        let host = host.to_ascii_lowercase();
+        let api = Url::parse(&format!("https://{host}/")).ok()?;
+        // Nothing but a host, in the form in which addresses name it.
+        (api.as_str() == format!("https://{host}/")).then(|| Self {
+            kind: UpstreamKind::Manual,
+            ssh_host: host.clone(),
+            host,
+            api,
+            private_network: false,
+            ca_file: None,
+        })
+    }
+
     /// Host of the API, with its port where one is written.
     pub fn api_authority(&self) -> String {
         let host = self.api.host_str().unwrap_or_default();

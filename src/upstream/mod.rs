@@ -19,7 +19,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use access::{Access, Dialect};
+pub use access::{Access, Dialect, Page};
 pub use answer::Answer;
 pub use call::Call;
 pub use credential::Credential;

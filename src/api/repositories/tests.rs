@@ -90,7 +90,9 @@ fn instances() -> Vec<Arc<Instance>> {
 
 /// Host and path, then the hint, as the table writes them.
 fn found(instances: &[Arc<Instance>], text: &str) -> Result<(String, String), RefError> {
-    let (instance, path) = find(instances, text)?;
+    let address = Address::parse(text)?;
+    let instance = find(instances, &address)?;
+    let path = read(&address, &instance)?;
     let shown = format!("{} {}", instance.host, path.path);
     Ok((shown, path.branch_hint.unwrap_or_default()))
 }
@@ -272,7 +274,7 @@ fn no_text_makes_the_reader_fall_over_or_repeat_a_password() {
     let secret = "[a-z]{0,6}(://)?[a-z]{0,3}:CANARY7[@/:][a-z.@:/%\\[\\]?#]{0,12}(github\\.com)?[:/]acme/docs";
     let text = prop_oneof![any::<String>(), secret.prop_map(|text| text)];
     let result = runner().run(&text, |text| {
-        if let Err(error) = find(&instances, &text) {
+        if let Err(error) = Address::parse(&text).and_then(|address| find(&instances, &address)) {
             prop_assert!(!error.to_string().contains("CANARY7"));
         }
         Ok(())

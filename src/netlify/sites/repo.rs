@@ -66,8 +66,8 @@ struct Repo<'a> {
 impl<'a> Repo<'a> {
     fn new(attach: &Attach<'a>) -> Self {
         let repository = attach.repository;
-        let id = repository_id(attach.provider, &repository.id);
-        let path = known_as(attach.provider, repository);
+        let id = repository_id(attach.provider, repository);
+        let path = repository_path(attach.provider, repository);
         Self {
             provider: word(attach.provider),
             id: id.clone(),
@@ -91,15 +91,6 @@ impl<'a> Repo<'a> {
     }
 }
 
-/// By what Netlify knows a repository: its path, or all of its address where the provider is `manual`. Without user and
-/// host Netlify could not clone that, and a later PATCH would not mend it.
-pub fn known_as(provider: UpstreamKind, repository: &Repository) -> &str {
-    match provider {
-        UpstreamKind::Manual | UpstreamKind::Gitea => &repository.ssh_url,
-        _ => &repository.path,
-    }
-}
-
 /// Netlify's own word for a provider: ours, but for those that it does not know.
 fn word(provider: UpstreamKind) -> &'static str {
     match provider {
@@ -108,14 +99,27 @@ fn word(provider: UpstreamKind) -> &'static str {
     }
 }
 
-/// GitHub's and GitLab's ids are numbers to Netlify, the others' are text, and a manual repository has none.
-fn repository_id(provider: UpstreamKind, id: &str) -> Option<Value> {
+/// The name by which Netlify finds the repository, and under which it shows it again.
+pub fn repository_path(provider: UpstreamKind, repository: &Repository) -> &str {
+    match provider {
+        // Without user and host Netlify cannot clone it, and a later PATCH does not mend it.
+        UpstreamKind::Manual | UpstreamKind::Gitea => &repository.ssh_url,
+        _ => &repository.path,
+    }
+}
+
+/// The id by which Netlify recognises the repository in a push: GitHub's and GitLab's are numbers, Bitbucket's is its
+/// `workspace/slug`, the others' are text, and a manual repository has none.
+fn repository_id(provider: UpstreamKind, repository: &Repository) -> Option<Value> {
+    let id = &repository.id;
     match provider {
         UpstreamKind::Manual | UpstreamKind::Gitea => None,
-        UpstreamKind::Github | UpstreamKind::Gitlab => {
-            Some(id.parse::<u64>().map_or_else(|_| id.into(), Into::into))
-        }
-        _ => Some(id.into()),
+        UpstreamKind::Github | UpstreamKind::Gitlab => Some(
+            id.parse::<u64>()
+                .map_or_else(|_| id.as_str().into(), Into::into),
+        ),
+        UpstreamKind::Bitbucket => Some(repository.path.as_str().into()),
+        UpstreamKind::Netlify | UpstreamKind::AzureDevops => Some(id.as_str().into()),
     }
 }
 
@@ -200,8 +204,8 @@ mod tests {
     fn ids_have_the_form_that_netlify_expects() {
         assert_eq!(repo(UpstreamKind::Gitlab, "7", "")["id"], json!(7));
         assert_eq!(
-            repo(UpstreamKind::Bitbucket, "ws/docs", "")["repo_id"],
-            json!("ws/docs")
+            repo(UpstreamKind::Bitbucket, "{0b1c}", "")["repo_id"],
+            json!("acme/docs")
         );
         let gitea = repo(UpstreamKind::Gitea, "7", "");
         assert_eq!(gitea["provider"], json!("manual"));
