@@ -18,6 +18,7 @@ use crate::{
 const LINKABLE: &[UpstreamKind] = &[
     UpstreamKind::Github,
     UpstreamKind::Gitlab,
+    UpstreamKind::Gitea,
     UpstreamKind::Manual,
 ];
 

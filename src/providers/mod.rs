@@ -4,6 +4,7 @@
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
 mod bitbucket;
+mod gitea;
 mod github;
 mod gitlab;
 mod manual;
@@ -36,6 +37,7 @@ pub fn for_instance(
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
         UpstreamKind::Manual => Some(Box::new(manual::Manual::new(instance))),
         UpstreamKind::Gitlab => Some(Box::new(gitlab::Gitlab::new(http, instance, credential)?)),
+        UpstreamKind::Gitea => Some(Box::new(gitea::Gitea::new(http, instance, credential)?)),
         UpstreamKind::Bitbucket => Some(Box::new(bitbucket::Bitbucket::new(
             http, instance, credential,
         )?)),
@@ -50,6 +52,7 @@ pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
         _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
         UpstreamKind::Github => github::CAPABILITIES,
         UpstreamKind::Gitlab => gitlab::CAPABILITIES,
+        UpstreamKind::Gitea => gitea::CAPABILITIES,
         UpstreamKind::Bitbucket => bitbucket::CAPABILITIES,
         _ => Capabilities::BY_HAND,
     }
