@@ -3,11 +3,12 @@
 //! A provider is one file that implements [`Provider`], and one line in [`for_instance`]. What providers cannot do
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
+mod azure_devops;
 mod bitbucket;
 mod github;
 mod public_key;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -32,6 +33,9 @@ pub fn for_instance(
     Ok(match instance.kind {
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
         UpstreamKind::Bitbucket => Some(Box::new(bitbucket::Bitbucket::new(
+            http, instance, credential,
+        )?)),
+        UpstreamKind::AzureDevops => Some(Box::new(azure_devops::AzureDevops::new(
             http, instance, credential,
         )?)),
         _ => None,
@@ -66,6 +70,33 @@ pub struct RepositoryKey {
     pub created_at: Option<OffsetDateTime>,
     /// When it last served a clone, in the provider's words; `None`: never, or the provider does not say.
     pub last_used: Option<String>,
+    /// When it stops working; `None`: never, or the provider does not say.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// What a person has to do so that Netlify can clone, where no call may do it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInstructions {
+    /// Address of the page on which the key is placed.
+    pub page: String,
+    /// The key, exactly as it is to be pasted.
+    pub public_key: String,
+    /// As whom, and what to mind: whole sentences.
+    pub advice: String,
+}
+
+impl fmt::Display for KeyInstructions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            page,
+            public_key,
+            advice,
+        } = self;
+        write!(
+            f,
+            "Add this SSH public key at {page}: {public_key} . {advice}"
+        )
+    }
 }
 
 /// A webhook at the provider that points where we want.
@@ -139,8 +170,8 @@ pub struct Identity {
 /// Rules for all methods: finding never changes anything. Installing what is there already adopts it. Removing what
 /// is absent succeeds, but an object that the credential may no longer see is not taken for absent. Keys are compared
 /// by type and base64 only ([`same_key`]), webhooks by normalised address ([`same_address`]). Repositories are named by
-/// their [`Repository`] facts; when one was renamed since, calls follow it. A provider that needs several subscriptions for
-/// one webhook (Azure: one per event) joins their ids with commas in [`Webhook::id`]. Failures are [`UpstreamError`]s whose
+/// their [`Repository`] facts; when one was renamed since, calls follow it. Where one webhook is several subscriptions
+/// (Azure: one per event), the one for pushes gives [`Webhook::id`], and the others are found beside it. Failures are [`UpstreamError`]s whose
 /// code says what is wrong: `admin_required`, `scope_missing`, `sso_required`, `credential_refused`, `rate_limited`,
 /// `provider_refused` and `upstream_unavailable` can come from every method.
 #[async_trait]
@@ -168,13 +199,18 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// `key_in_use_elsewhere` also when this repository has the key already: [`Provider::find_key`] tells which.
-    /// `deploy_keys_disabled`, `key_refused`.
+    /// `deploy_keys_disabled`, `key_refused`; `key_needs_person` where only [`Provider::key_instructions`] help.
     async fn install_key(
         &self,
         repository: &Repository,
         title: &str,
         public_key: &str,
     ) -> Result<RepositoryKey, UpstreamError>;
+
+    /// What a person has to do where [`Capabilities::installs_keys`] says that no call may place the key.
+    fn key_instructions(&self, _: &Repository, _public_key: &str) -> Option<KeyInstructions> {
+        None
+    }
 
     /// Removes a key by the provider's id; whether it was there.
     async fn remove_key(&self, repository: &Repository, id: &str) -> Result<bool, UpstreamError>;

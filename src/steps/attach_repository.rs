@@ -56,15 +56,20 @@ fn allowed_branches(asked: Option<&[String]>, production: &str) -> Vec<String> {
 }
 
 /// Detaches a site that stays; one that goes takes its attachment with it. Netlify deletes the
-/// site's keys when it detaches, which is what `reserve_deploy_key` would do next.
+/// site's keys when it detaches, which is what `reserve_deploy_key` would do next; a standing key has to stay, so that
+/// a site with one keeps its repository and is kept from building.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let Some(site) = &cx.facts.site else {
         return Ok(Vec::new());
     };
     let stays = cx.keep_site || cx.right(ResourceKind::Site, &site.id) != Right::Ours;
     let was_attached = matches!(cx.facts.attachment, Some(Attachment { .. }));
-    if stays && was_attached {
-        sites::unlink_repo(cx.netlify, &site.id).await?;
+    if !(stays && was_attached) {
+        return Ok(Vec::new());
     }
+    match &cx.facts.deploy_key {
+        Some(key) if key.standing => sites::stop_builds(cx.netlify, &site.id).await?,
+        _ => sites::unlink_repo(cx.netlify, &site.id).await?,
+    };
     Ok(Vec::new())
 }

@@ -15,7 +15,7 @@ use crate::{
         data_keys::{self, DataKeyRow},
         links::LeasedLink,
     },
-    upstream::{Access, Credential, Http, Instance, UpstreamKind},
+    upstream::{Access, Credential, Http, Instance, StandingKey, UpstreamKind},
     vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey, connection_row},
 };
 
@@ -34,6 +34,8 @@ pub struct Opened {
     pub provider: Box<dyn Provider>,
     /// Which one it is.
     pub provider_kind: UpstreamKind,
+    /// The operator's deploy key that the link may use, where keys belong to accounts.
+    pub standing_key: Option<StandingKey>,
 }
 
 /// The upstream of one connection.
@@ -80,6 +82,8 @@ impl Doors {
         let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
         let (instance, credential) = self.unseal(&key, provider)?;
         let provider_kind = instance.kind;
+        let keys = &instance.account_keys;
+        let standing_key = keys.standing_for(&link.tenant, &link.spec.path).cloned();
         let provider =
             providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
         Ok(Opened {
@@ -87,6 +91,7 @@ impl Doors {
             provider: provider
                 .ok_or_else(|| closed(format!("{provider_kind} is not built yet")))?,
             provider_kind,
+            standing_key,
         })
     }
 
