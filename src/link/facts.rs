@@ -13,9 +13,10 @@ use super::{plan::StepName, request::BuildSettings};
 pub struct Repository {
     /// Host of the provider instance, e.g. `github.com`.
     pub host: String,
-    /// The provider's lasting id, as text: a number of GitHub's, a UUID in braces of Bitbucket's.
+    /// The provider's lasting id, as text: a number of GitHub's, a UUID in braces of Bitbucket's, the
+    /// GUIDs of project and repository, joined by a slash, of Azure DevOps'.
     pub id: String,
-    /// The provider's own spelling of owner and name, e.g. `acme/docs`.
+    /// The provider's own spelling of owner and name, e.g. `acme/docs`; Azure DevOps': organisation, project, name.
     pub path: String,
     /// Address for people.
     pub web_url: String,
@@ -34,6 +35,9 @@ pub struct DeployKey {
     pub id: String,
     /// One line in OpenSSH form.
     pub public_key: String,
+    /// Whether it is the operator's and stands on a service account: many links may use it, and none removes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standing: bool,
 }
 
 /// The public half of the deploy key, installed at the provider.
@@ -43,6 +47,13 @@ pub struct InstalledKey {
     pub id: String,
     /// Netlify's id of the pair that it belongs to.
     pub deploy_key_id: String,
+    /// When the provider stops taking it; absent where keys do not expire.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// The webhook by which the provider tells Netlify about pushes; one per repository.

@@ -179,6 +179,9 @@ catalogue! {
     KeyRefused "key_refused" Provider Permanent
         "The provider does not accept the deploy key"
         "Check the provider's rules on key types and lengths: Netlify makes RSA keys of 2048 bits.";
+    StandingKeyUnusable "standing_key_unusable" Broker NeedsAction
+        "The standing key that the operator configured cannot be used"
+        "Ask the operator: the key must exist at Netlify and belong to the user of the link's Netlify connection.";
     WebhookLimitReached "webhook_limit_reached" Provider NeedsAction
         "The repository has no room for another webhook"
         "Remove a webhook that is no longer needed, then retry the link.";

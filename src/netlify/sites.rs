@@ -238,6 +238,17 @@ pub async fn unlink_repo(access: &Access, id: &str) -> Result<bool, UpstreamErro
     was_there(access.send(Call::put(["sites", id, "unlink_repo"])).await)
 }
 
+/// Keeps a site from building, whatever is pushed. Unlike `repo`, `build_settings` starts no build when it is changed.
+/// Whether the site was there.
+///
+/// # Errors
+/// As [`Access::send`].
+pub async fn stop_builds(access: &Access, id: &str) -> Result<bool, UpstreamError> {
+    let settings = json!({ "build_settings": { "stop_builds": true } });
+    let call = Call::patch(["sites", id]).json(&settings);
+    was_there(access.send(call).await)
+}
+
 /// Deletes a site with everything on it; its name is free at once. Whether it was there.
 ///
 /// # Errors

@@ -82,8 +82,9 @@ fn allowed_branches(asked: Option<&[String]>, production: &str) -> Vec<String> {
 }
 
 /// Detaches a site that stays; one that goes takes its attachment with it. Netlify deletes the
-/// site's keys when it detaches, which is what `reserve_deploy_key` would do next. A site that was there gets back what
-/// was attached to it, unless its key is gone.
+/// site's keys when it detaches, which is what `reserve_deploy_key` would do next; a standing key has to stay, so that
+/// a site with one keeps its repository and is kept from building. A site that was there gets back what was attached to
+/// it, unless its key is gone.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let (Some(site), Some(_)) = (&cx.facts.site, &cx.facts.attachment) else {
         return Ok(Vec::new());
@@ -94,6 +95,9 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     }
     match &cx.facts.site_before {
         Some(before) if can_be_put_back(cx, before)? => put_back(cx, site, before).await?,
+        _ if cx.deploy_key()?.standing => {
+            sites::stop_builds(cx.netlify, &site.id).await?;
+        }
         _ => {
             sites::unlink_repo(cx.netlify, &site.id).await?;
         }

@@ -37,6 +37,8 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
         }
     };
     match fact {
+        // The operator's, and used by many links: not in any link's account.
+        Fact::DeployKey(key) if key.standing => None,
         Fact::DeployKey(key) => {
             let public = json!({ "public_key": key.public_key });
             Some(netlify(
@@ -55,7 +57,7 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
             Some(netlify(ResourceKind::Site, &site.id, Origin::Found, before))
         }
         Fact::InstalledKey(key, origin) => {
-            let of = json!({ "deploy_key_id": key.deploy_key_id });
+            let of = json!(key);
             Some(provider(ResourceKind::InstalledKey, &key.id, *origin, of))
         }
         Fact::Webhook(webhook, origin) => {

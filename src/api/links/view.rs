@@ -209,6 +209,13 @@ pub struct ResourceView {
     pub host: String,
     /// Who made it.
     pub origin: Origin,
+    /// When it stops working by itself: SSH keys at Azure DevOps live a year at most.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_at: Option<OffsetDateTime>,
     /// What became of it; absent while the link leans on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
@@ -348,6 +355,7 @@ pub fn resource_view(row: ResourceRow) -> ResourceView {
         id: row.external_id,
         host: row.host,
         origin: row.origin,
+        expires_at: row.expires_at,
         receipt: row.receipt,
     }
 }

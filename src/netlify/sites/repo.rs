@@ -120,12 +120,18 @@ pub fn repository_path(provider: UpstreamKind, repository: &Repository) -> &str 
     match provider {
         // Without user and host Netlify cannot clone it, and a later PATCH does not mend it.
         UpstreamKind::Manual | UpstreamKind::Gitea => &repository.ssh_url,
+        // `organisation/project/_git/name`, encoded: blanks would end an address.
+        UpstreamKind::AzureDevops => below_host(&repository.web_url),
         _ => &repository.path,
     }
 }
 
+fn below_host(url: &str) -> &str {
+    url.splitn(4, '/').nth(3).unwrap_or(url)
+}
+
 /// The id by which Netlify recognises the repository in a push: GitHub's and GitLab's are numbers, Bitbucket's is its
-/// `workspace/slug`, the others' are text, and a manual repository has none.
+/// `workspace/slug`, Azure DevOps' a GUID, and a manual repository has none.
 fn repository_id(provider: UpstreamKind, repository: &Repository) -> Option<Value> {
     let id = &repository.id;
     match provider {
@@ -135,7 +141,8 @@ fn repository_id(provider: UpstreamKind, repository: &Repository) -> Option<Valu
                 .map_or_else(|_| id.as_str().into(), Into::into),
         ),
         UpstreamKind::Bitbucket => Some(repository.path.as_str().into()),
-        UpstreamKind::Netlify | UpstreamKind::AzureDevops => Some(id.as_str().into()),
+        UpstreamKind::AzureDevops => id.rsplit('/').next().map(Into::into),
+        UpstreamKind::Netlify => Some(id.as_str().into()),
     }
 }
 
@@ -272,6 +279,12 @@ mod tests {
         assert_eq!(gitea["provider"], json!("manual"));
         assert_eq!(gitea.get("id"), None);
         assert_eq!(gitea["repo"], json!("git@github.com:acme/docs.git"));
+        let azure = repo(
+            UpstreamKind::AzureDevops,
+            "project-guid/repository-guid",
+            "",
+        );
+        assert_eq!(azure["id"], json!("repository-guid"));
         let manual = repo(UpstreamKind::Manual, "", "");
         assert_eq!(manual.get("id"), None);
         assert_eq!(manual.get("cmd"), None);
