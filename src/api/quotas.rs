@@ -29,6 +29,9 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// When to ask again, in seconds, for what no clock gives back.
 const ASK_AGAIN: u32 = 5;
 
+/// Metric: long polls and streams that wait for news now.
+const WAITING_READERS: &str = "linkbroker_waiting_readers";
+
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -118,6 +121,7 @@ impl Quotas {
             return Err(used_up("waiting-readers", most, None, ASK_AGAIN, detail));
         }
         waiting.insert(tenant.to_owned(), taken + 1);
+        metrics::gauge!(WAITING_READERS).increment(1);
         Ok(Seat {
             tenant: tenant.to_owned(),
             waiting: self.waiting.clone(),
@@ -167,6 +171,7 @@ impl Rate {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        metrics::gauge!(WAITING_READERS).decrement(1);
         let mut waiting = lock(&self.waiting);
         if let Some(taken) = waiting.get_mut(&self.tenant) {
             *taken -= 1;

@@ -110,11 +110,15 @@ fn from_scp(text: &str) -> Result<RepositoryRef, RefError> {
 fn build(host: &str, path: &str) -> Result<RepositoryRef, RefError> {
     let path = path.trim_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
+    let host = host.trim_end_matches('.');
+    if host.is_empty() {
+        return Err(RefError::NotAnAddress);
+    }
     if path.is_empty() {
         return Err(RefError::NoRepository);
     }
     Ok(RepositoryRef {
-        host: host.trim_end_matches('.').to_ascii_lowercase(),
+        host: host.to_ascii_lowercase(),
         path: path.to_owned(),
     })
 }
@@ -183,6 +187,7 @@ mod tests {
             ("", RefError::Empty),
             ("docs", RefError::NotAnAddress),
             ("https://", RefError::NotAnAddress),
+            ("https://../acme/docs", RefError::NotAnAddress),
             ("ftp://github.com/acme/docs", RefError::Scheme),
             ("https://github.com/", RefError::NoRepository),
             (

@@ -82,6 +82,11 @@ impl Server {
         std::fs::read_to_string(&self.log).expect("the log")
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it without a warning.
     pub fn kill(&mut self) {
         self.child.kill().expect("a child that can be killed");
