@@ -38,8 +38,10 @@ pub async fn run() -> anyhow::Result<Vec<Line>> {
             .into(),
         world,
     };
-    let one = bench.round(1, 1).await?;
-    let all = bench.round(READERS, 2).await?;
+    // The first one fills caches and prepares statements.
+    bench.round(1, 1).await?;
+    let one = bench.round(1, 2).await?;
+    let all = bench.round(READERS, 3).await?;
     let further = (all.statements as f64 - one.statements as f64) / (READERS - 1) as f64;
     let kib = (all.resident - one.resident) as f64 / READERS as f64;
     Ok(vec![
@@ -163,11 +165,13 @@ impl Bench {
         let request = self.http.get(url).bearer_auth(token);
         async move {
             let answer = request.send().await?.error_for_status()?;
-            let link: Value = serde_json::from_slice(&answer.bytes().await?)?;
+            let etag = answer.headers().get("etag").cloned();
+            answer.bytes().await?;
             let answered_at = Instant::now();
+            let news = format!("\"{}\"", version + 1);
             ensure!(
-                link["version"].as_i64() > Some(version),
-                "a reader was answered without news; on a machine this slow, lower READERS"
+                etag.is_some_and(|etag| etag == news),
+                "a reader was answered without news: this machine is too slow for {READERS}"
             );
             Ok(answered_at)
         }

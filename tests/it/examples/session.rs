@@ -21,6 +21,8 @@ pub struct Session {
     folder: PathBuf,
     /// What the documents say, and what it is in this world.
     instead: Vec<(&'static str, String)>,
+    /// Where sites are in this world: for `.netlify.app`.
+    sites: String,
     typed: usize,
 }
 
@@ -37,6 +39,8 @@ impl Session {
             .spawn()
             .expect("bash, which the documents' commands are for");
         let pid = shell.id().expect("a running shell");
+        let sandbox = without_scheme(&world.sandbox.world().origin());
+        let (_, port) = sandbox.rsplit_once(':').expect("a port");
         Self {
             stdin: shell.stdin.take().expect("its input"),
             shell,
@@ -44,10 +48,11 @@ impl Session {
             folder,
             instead: vec![
                 ("localhost:8080", without_scheme(&world.server.address)),
-                ("localhost:9999", without_scheme(&world.sandbox.world().origin())),
+                ("localhost:9999", sandbox.clone()),
                 // The reader's own build command.
                 ("npm run build", "sh build.sh".to_owned()),
             ],
+            sites: format!(".localhost:{port}"),
             typed: 0,
         }
     }
@@ -85,7 +90,11 @@ impl Session {
             read("code").ok()
         });
         let code = code.await.trim().to_owned();
-        (code, read("out").expect("its output"), read("err").expect("its errors"))
+        let output = read("out").expect("its output");
+        let output = output
+            .replace(&self.sites, ".netlify.app")
+            .replace("http://", "https://");
+        (code, output, read("err").expect("its errors"))
     }
 }
 

@@ -94,5 +94,7 @@ async fn no_name_of_a_link_is_too_odd() {
         headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
         body: Some(docs().to_string().into_bytes()),
     };
-    send_all(&world, &odd_string().prop_map(put).boxed());
+    // Those two mean another path, whoever sends them.
+    let names = odd_string().prop_filter("a name", |name| !["", ".", ".."].contains(&name.as_str()));
+    send_all(&world, &names.prop_map(put).boxed());
 }
