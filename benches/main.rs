@@ -3,8 +3,8 @@
 
 mod claims;
 mod process;
-mod reads;
 mod readers;
+mod reads;
 #[expect(
     dead_code,
     unused_imports,
@@ -50,7 +50,10 @@ async fn main() -> anyhow::Result<()> {
             "readers" => readers::run().await?,
             "claims" => claims::run().await?,
             "reads" => reads::run().await?,
-            _ => anyhow::bail!("there is no benchmark {name}; there are {}", NAMES.join(", ")),
+            _ => anyhow::bail!(
+                "there is no benchmark {name}; there are {}",
+                NAMES.join(", ")
+            ),
         };
         print(&name, &lines);
     }

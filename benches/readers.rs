@@ -18,8 +18,11 @@ use crate::{
 };
 
 const READERS: usize = 10_000;
+const WARM_UP: u32 = 5;
 /// Readers that connect at the same time: as many as a listening socket lets queue, with room.
 const AT_ONCE: usize = 500;
+/// The database is at rest when it was asked nothing for so long.
+const REST: Duration = Duration::from_millis(500);
 const REF: &str = "/links/by-ref/readers";
 /// Where `./dev bench` says that Postgres logs to.
 const POSTGRES_LOG: &str = "LINKBROKER_BENCH_POSTGRES_LOG";
@@ -38,10 +41,12 @@ pub async fn run() -> anyhow::Result<Vec<Line>> {
             .into(),
         world,
     };
-    // The first one fills caches and prepares statements.
-    bench.round(1, 1).await?;
-    let one = bench.round(1, 2).await?;
-    let all = bench.round(READERS, 3).await?;
+    // The first ones open connections to the database and prepare statements.
+    for round in 1..=WARM_UP {
+        bench.round(1, round).await?;
+    }
+    let one = bench.round(1, WARM_UP + 1).await?;
+    let all = bench.round(READERS, WARM_UP + 2).await?;
     let further = (all.statements as f64 - one.statements as f64) / (READERS - 1) as f64;
     let kib = (all.resident - one.resident) as f64 / READERS as f64;
     Ok(vec![
@@ -135,8 +140,8 @@ impl Bench {
             }
             self.wait_until(waiting.len()).await;
         }
+        let before = self.statements_at_rest().await?;
         let resident = self.process.resident()?;
-        let before = self.statements()?;
         let changed_at = Instant::now();
         put(&self.world, round).await;
         let mut times = Vec::with_capacity(readers);
@@ -153,10 +158,7 @@ impl Bench {
     }
 
     /// One long poll; when it was answered with the newer version.
-    fn wait_for_news(
-        &self,
-        version: i64,
-    ) -> impl Future<Output = anyhow::Result<Instant>> + use<> {
+    fn wait_for_news(&self, version: i64) -> impl Future<Output = anyhow::Result<Instant>> + use<> {
         let url = format!(
             "{}/links/{}?wait=30&after={version}",
             self.world.server.address, self.id
@@ -186,6 +188,19 @@ impl Bench {
             metrics.lines().any(|line| line == gauge).then_some(())
         })
         .await;
+    }
+
+    /// Statements, once what readers asked before they waited is done: the log has stopped growing.
+    async fn statements_at_rest(&self) -> anyhow::Result<usize> {
+        let mut seen = self.statements()?;
+        loop {
+            tokio::time::sleep(REST).await;
+            let now = self.statements()?;
+            if now == seen {
+                return Ok(seen);
+            }
+            seen = now;
+        }
     }
 
     /// Statements that Postgres has logged so far.

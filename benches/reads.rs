@@ -71,11 +71,26 @@ pub async fn run() -> anyhow::Result<Vec<Line>> {
     let [bare, whole, unchanged] = seen;
     let ratio = |value: f64| format!("{value:.2} ×");
     Ok(vec![
-        Line::new("bare axum, requests a second", format!("{:.0}", bare.rate())),
-        Line::new("200 with JWT: requests a second", ratio(whole.rate() / bare.rate())),
-        Line::new("304 with JWT: requests a second", ratio(unchanged.rate() / bare.rate())),
-        Line::new("200 with JWT: processor time of the server per request", ratio(whole.cost() / bare.cost())),
-        Line::new("304 with JWT: processor time of the server per request", ratio(unchanged.cost() / bare.cost())),
+        Line::new(
+            "bare axum, requests a second",
+            format!("{:.0}", bare.rate()),
+        ),
+        Line::new(
+            "200 with JWT: requests a second",
+            ratio(whole.rate() / bare.rate()),
+        ),
+        Line::new(
+            "304 with JWT: requests a second",
+            ratio(unchanged.rate() / bare.rate()),
+        ),
+        Line::new(
+            "200 with JWT: processor time of the server per request",
+            ratio(whole.cost() / bare.cost()),
+        ),
+        Line::new(
+            "304 with JWT: processor time of the server per request",
+            ratio(unchanged.cost() / bare.cost()),
+        ),
     ])
 }
 
@@ -145,7 +160,10 @@ impl Target {
     async fn ask_until(&self, end: Instant) -> anyhow::Result<usize> {
         let mut count = 0;
         while Instant::now() < end {
-            let request = self.request.try_clone().context("a request without a body")?;
+            let request = self
+                .request
+                .try_clone()
+                .context("a request without a body")?;
             let answer = self.http.execute(request).await?;
             ensure!(answer.status() == self.expected, "{}", answer.status());
             answer.bytes().await?;

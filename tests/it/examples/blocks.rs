@@ -113,7 +113,9 @@ pub fn of(document: &str) -> Vec<Block> {
 }
 
 fn comment(line: &str) -> &str {
-    let inside = line.strip_prefix("<!--").and_then(|line| line.strip_suffix("-->"));
+    let inside = line
+        .strip_prefix("<!--")
+        .and_then(|line| line.strip_suffix("-->"));
     inside.unwrap_or_default().trim()
 }
 
@@ -122,7 +124,10 @@ fn commands_are_told_from_what_they_print() {
     let document = "Words\n<!-- not run: no -->\n```console\n$ a \\\n  -b\n$ c 'd\ne'   # f\nxyz\n…\nend\n```\n";
     let blocks = of(document);
     let commands = blocks[0].commands();
-    assert_eq!((blocks.len(), blocks[0].line, blocks[0].is_excused()), (1, 3, true));
+    assert_eq!(
+        (blocks.len(), blocks[0].line, blocks[0].is_excused()),
+        (1, 3, true)
+    );
     assert_eq!(commands[0].text, "a \\\n  -b");
     assert_eq!(commands[1].text, "c 'd\ne'   # f");
     assert!(commands[0].printed("anything"));

@@ -62,7 +62,14 @@ async fn the_sandboxs_readme_tells_what_works() {
 #[test]
 fn no_other_document_has_examples() {
     let mut with_examples = Vec::new();
-    for folder in [".", "docs", "docs/adr", "sandbox", "sandbox/contracts", "tests"] {
+    for folder in [
+        ".",
+        "docs",
+        "docs/adr",
+        "sandbox",
+        "sandbox/contracts",
+        "tests",
+    ] {
         let Ok(entries) = root().join(folder).read_dir() else {
             continue;
         };
@@ -100,7 +107,10 @@ async fn run(document: &str) {
     assert!(DOCUMENTS.contains(&document), "{document} is not listed");
     let blocks = blocks::of(&text_of(&root().join(document)));
     assert!(!blocks.is_empty(), "{document} has no examples");
-    let blocks: Vec<_> = blocks.into_iter().filter(|block| !block.is_excused()).collect();
+    let blocks: Vec<_> = blocks
+        .into_iter()
+        .filter(|block| !block.is_excused())
+        .collect();
     if blocks.is_empty() {
         return;
     }
@@ -115,7 +125,9 @@ async fn run(document: &str) {
             "sql" => run_sql(&world, block, &place).await,
             // A picture.
             "text" => {}
-            other => panic!("{place}: nobody knows how to run `{other}`; run it, or say before it why not: <!-- not run: … -->"),
+            other => panic!(
+                "{place}: nobody knows how to run `{other}`; run it, or say before it why not: <!-- not run: … -->"
+            ),
         }
     }
 }
@@ -126,7 +138,11 @@ async fn world() -> World {
     world.repository("docs").await;
     let token = json!({"netlify": {"token": NETLIFY_TOKEN, "accounts": ["acme"]}});
     let address = format!("{}/tokens", world.sandbox.admin_url());
-    let made = reqwest::Client::new().post(address).json(&token).send().await;
+    let made = reqwest::Client::new()
+        .post(address)
+        .json(&token)
+        .send()
+        .await;
     assert!(made.expect("an answer").status().is_success());
     world
 }

@@ -67,7 +67,10 @@ impl Session {
             let shown = format!("{place}: `{}`\n{output}\n{errors}", command.text);
             assert_eq!(code, "0", "exit code of {shown}");
             let expected = command.prints.join("\n");
-            assert!(command.printed(&output), "should print\n{expected}\n{shown}");
+            assert!(
+                command.printed(&output),
+                "should print\n{expected}\n{shown}"
+            );
         }
     }
 
@@ -77,12 +80,17 @@ impl Session {
         let command = self
             .instead
             .iter()
-            .fold(command.to_owned(), |text, (said, is)| text.replace(said, is));
+            .fold(command.to_owned(), |text, (said, is)| {
+                text.replace(said, is)
+            });
         // The exit code appears last, and all at once.
         let typed = format!(
             "{{ {command}\n}} </dev/null >{number}.out 2>{number}.err; echo $? >{number}.tmp; mv {number}.tmp {number}.code\n"
         );
-        self.stdin.write_all(typed.as_bytes()).await.expect("a shell that reads");
+        self.stdin
+            .write_all(typed.as_bytes())
+            .await
+            .expect("a shell that reads");
         let read = |kind: &str| fs::read_to_string(self.folder.join(format!("{number}.{kind}")));
         let code = until(place, async || {
             let ended = self.shell.try_wait().expect("a child");

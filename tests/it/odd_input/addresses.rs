@@ -6,11 +6,36 @@ use proptest::{prelude::*, sample::select};
 use super::{for_all, json::odd_string};
 
 fn odd_address() -> impl Strategy<Value = String> {
-    let scheme = select(["", "https://", "ssh://", "git+ssh://", "HTTPS://", "://", "file:///", "git@"].as_slice());
-    let host = select(["github.com", "GitHub.COM.", "[::1]", "127.0.0.1:99999", "ann:pw@github.com", "xn--", ""].as_slice());
+    let scheme = select(
+        [
+            "",
+            "https://",
+            "ssh://",
+            "git+ssh://",
+            "HTTPS://",
+            "://",
+            "file:///",
+            "git@",
+        ]
+        .as_slice(),
+    );
+    let host = select(
+        [
+            "github.com",
+            "GitHub.COM.",
+            "[::1]",
+            "127.0.0.1:99999",
+            "ann:pw@github.com",
+            "xn--",
+            "",
+        ]
+        .as_slice(),
+    );
     let between = select(["/", ":", "//", "/../", ":22/", "?", "#", "\\"].as_slice());
     let made = (scheme, host, between, odd_string(), odd_string());
-    let made = made.prop_map(|(scheme, host, between, owner, name)| format!("{scheme}{host}{between}{owner}/{name}"));
+    let made = made.prop_map(|(scheme, host, between, owner, name)| {
+        format!("{scheme}{host}{between}{owner}/{name}")
+    });
     prop_oneof![1 => odd_string(), 3 => made]
 }
 

@@ -46,17 +46,28 @@ fn credential() -> Value {
 /// Where bodies go, each with good ones.
 fn targets(link: &str, connection: &str) -> Vec<(Method, String, Vec<Value>)> {
     let links = vec![full_link(), docs()];
-    let place = |path: &str| path.replace("{link}", link).replace("{connection}", connection);
+    let place = |path: &str| {
+        path.replace("{link}", link)
+            .replace("{connection}", connection)
+    };
     let target = |method, path, good: &[Value]| (method, place(path), good.to_vec());
     vec![
         target(Method::POST, "/links", &links),
         target(Method::POST, "/links?validate_only=true", &links),
         target(Method::PUT, "/links/by-ref/team-a%2Fdocs", &links),
         target(Method::POST, "/connections", &[full_connection()]),
-        target(Method::PUT, "/connections/{connection}/credential", &[credential()]),
+        target(
+            Method::PUT,
+            "/connections/{connection}/credential",
+            &[credential()],
+        ),
         target(Method::POST, "/links/{link}/status-tokens", &[json!({})]),
         target(Method::POST, "/links/{link}/retry", &[json!({})]),
-        target(Method::POST, "/connections/{connection}/check", &[json!({})]),
+        target(
+            Method::POST,
+            "/connections/{connection}/check",
+            &[json!({})],
+        ),
     ]
 }
 
@@ -95,6 +106,7 @@ async fn no_name_of_a_link_is_too_odd() {
         body: Some(docs().to_string().into_bytes()),
     };
     // Those two mean another path, whoever sends them.
-    let names = odd_string().prop_filter("a name", |name| !["", ".", ".."].contains(&name.as_str()));
+    let names =
+        odd_string().prop_filter("a name", |name| !["", ".", ".."].contains(&name.as_str()));
     send_all(&world, &names.prop_map(put).boxed());
 }

@@ -100,12 +100,13 @@ fn change() -> impl Strategy<Value = (Index, Change)> {
 
 /// The bytes of a body made from one of these.
 pub fn body(good: Vec<Value>) -> impl Strategy<Value = Vec<u8>> {
-    let whole = (prop::sample::select(good), vec(change(), 0..4)).prop_map(|(mut value, changes)| {
-        for (at, change) in changes {
-            apply(&mut value, at, change);
-        }
-        to_text(&value).into_bytes()
-    });
+    let whole =
+        (prop::sample::select(good), vec(change(), 0..4)).prop_map(|(mut value, changes)| {
+            for (at, change) in changes {
+                apply(&mut value, at, change);
+            }
+            to_text(&value).into_bytes()
+        });
     let whole = whole.boxed();
     let broken = (whole.clone(), any::<Index>(), vec(any::<u8>(), 0..6)).prop_map(
         |(mut text, at, bytes)| {

@@ -50,7 +50,9 @@ impl fmt::Debug for Odd {
 /// Checks what the strategy makes, from the seed on; what fails is made as small as possible.
 fn for_all<S: Strategy>(strategy: &S, check: impl Fn(S::Value)) {
     let given = std::env::var(SEED_SETTING).ok();
-    let seed = given.as_ref().map_or(SEED, |seed| seed.parse().expect("a seed is a number"));
+    let seed = given
+        .as_ref()
+        .map_or(SEED, |seed| seed.parse().expect("a seed is a number"));
     let config = Config {
         cases: given.map_or(CASES, |_| CASES_OF_FUZZ),
         failure_persistence: None,
@@ -93,11 +95,17 @@ async fn world() -> (World, String, String) {
 fn send_all(world: &World, strategy: &impl Strategy<Value = Odd>) {
     let runtime = Handle::current();
     block_in_place(|| for_all(strategy, |odd| runtime.block_on(check(world, odd))));
-    assert!(!world.server.log().contains("panicked"), "a request made the server panic");
+    assert!(
+        !world.server.log().contains("panicked"),
+        "a request made the server panic"
+    );
 }
 
 async fn check(world: &World, odd: Odd) {
-    let sent = odd.body.as_ref().and_then(|body| serde_json::from_slice::<Value>(body).ok());
+    let sent = odd
+        .body
+        .as_ref()
+        .and_then(|body| serde_json::from_slice::<Value>(body).ok());
     let answer = world.client.send(odd.method.clone(), &odd.path, |request| {
         let request = request.headers(odd.headers.into_iter().collect());
         match odd.body {
@@ -120,9 +128,20 @@ fn check_problem(answer: &Answer) {
     assert_eq!(media_type, Some("application/problem+json"), "{shown}");
     Description::get().check_named("Problem", &answer.body, "the refusal");
     assert_eq!(answer.body["status"], answer.status, "{shown}");
-    assert_eq!(text(&answer.body["type"]), format!("/errors/{}", answer.code()), "{shown}");
-    assert_eq!(answer.body["request_id"].as_str(), answer.header("x-request-id"), "{shown}");
-    let places = answer.body["errors"].as_array().cloned().unwrap_or_default();
+    assert_eq!(
+        text(&answer.body["type"]),
+        format!("/errors/{}", answer.code()),
+        "{shown}"
+    );
+    assert_eq!(
+        answer.body["request_id"].as_str(),
+        answer.header("x-request-id"),
+        "{shown}"
+    );
+    let places = answer.body["errors"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     match answer.code() {
         "invalid_request" => assert!(has_places(&places, "pointer"), "{shown}"),
         "invalid_query" | "invalid_header" => assert!(has_places(&places, "parameter"), "{shown}"),
