@@ -13,6 +13,7 @@ mod crashes;
 mod description;
 mod failed_builds;
 mod fairness;
+mod gitlab;
 mod keys;
 mod linking;
 mod listing;

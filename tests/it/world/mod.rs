@@ -167,6 +167,7 @@ impl World {
         json!({
             "netlify": linkbroker_sandbox::netlify::world_view(world),
             "github": linkbroker_sandbox::github::world_view(world),
+            "gitlab": linkbroker_sandbox::forge::world_view(world, &world.forges.gitlab),
         })
     }
 
@@ -220,6 +221,7 @@ fn usual_settings(
         ("DATABASE_URL", database.url.clone()),
         ("LINKBROKER_NETLIFY_URL", sandbox.netlify_url()),
         ("LINKBROKER_GITHUB_URL", sandbox.github_url()),
+        ("LINKBROKER_GITLAB_URL", sandbox.gitlab_url()),
         (
             "LINKBROKER_DATA_DIR",
             folder.join("data").display().to_string(),
