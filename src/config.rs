@@ -5,6 +5,7 @@ mod issuer;
 mod problems;
 mod reference;
 mod settings;
+mod standing_keys;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -22,15 +23,16 @@ pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use reference::{SettingDoc, env_file, reference};
 pub use settings::{
-    ClientArgs, DataArgs, DatabaseArgs, GithubTokenArgs, KeyRingArgs, LogArgs, NetlifyTokenArgs,
-    QuotaArgs, ServeArgs, ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
+    AzureDevopsTokenArgs, BitbucketTokenArgs, ClientArgs, DataArgs, DatabaseArgs, GithubTokenArgs,
+    KeyRingArgs, LogArgs, NetlifyTokenArgs, QuotaArgs, ServeArgs, ServerArgs, StoreArgs, TrustArgs,
+    UpstreamArgs, WorkerArgs, path,
 };
 
-use instance::{BUILT_IN, api_address, read_providers};
+use instance::{BUILT_IN, PLACE_KEYS, api_address, read_providers};
 use issuer::{ISSUERS, read_issuers};
 use problems::{Complaint, Problems};
 
-use crate::upstream::Instance;
+use crate::upstream::{Instance, UpstreamKind};
 use crate::vault::KeyRing;
 
 /// Where the commands for people look for the service: where it listens by default.
@@ -453,6 +455,11 @@ fn instances(args: &UpstreamArgs, problems: &mut Problems) -> Vec<Instance> {
     }
     if let Some(path) = non_empty(args.providers.as_deref()) {
         read_providers(path, &mut instances, problems);
+    }
+    let place_keys = switch(PLACE_KEYS, &args.azure_devops_place_keys, problems);
+    for instance in &mut instances {
+        instance.account_keys.by_internal_api =
+            place_keys && instance.kind == UpstreamKind::AzureDevops;
     }
     instances
 }

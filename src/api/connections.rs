@@ -76,14 +76,16 @@ pub enum NewCredential {
     /// None: public repositories can be read, and people do what needs rights.
     #[schema(title = "NoCredential")]
     Anonymous {},
-    /// A personal, project or installation access token.
+    /// A personal, project or installation access token; Bitbucket: of a repository, project or workspace; Azure DevOps: of
+    /// Microsoft Entra.
     #[schema(title = "TokenCredential")]
     Token {
         /// The token.
         #[schema(value_type = String, write_only, pattern = "^[!-~]{1,4096}$")]
         token: SecretString,
     },
-    /// A user name and a token or password (Bitbucket, Azure DevOps).
+    /// A user name and a token: a Bitbucket API token with the account's e-mail address; an Azure DevOps personal access
+    /// token with the organisation's name, or none.
     #[schema(title = "BasicCredential")]
     Basic {
         /// User name or e-mail address; may be empty.
@@ -180,6 +182,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.require(Scope::ConnectionsWrite)?;
     let host = host_of(&api, &new)?;
+    let credential = checked(new.credential, new.kind, "/credential")?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let keep = match request.begin(&api, &mut tx, tenant).await? {
@@ -187,7 +190,6 @@ async fn create(
         Turn::First(keep) => keep,
     };
     let id = Uuid::now_v7();
-    let credential = credential(new.credential);
     let row = ConnectionRow {
         id,
         tenant: tenant.to_owned(),
@@ -286,10 +288,14 @@ async fn replace_credential(
 ) -> Result<StatusCode, Problem> {
     caller.require(Scope::ConnectionsWrite)?;
     let id = ids::parse(Prefix::Connection, &id)?;
-    check_secret(&new, "")?;
-    let credential = credential(new);
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let row = connections::get(&mut tx, tenant, id).await?;
+    let kind = row.ok_or_else(not_found)?.kind;
+    let kind = kind
+        .parse()
+        .map_err(|why: String| Problem::internal(anyhow::anyhow!(why)))?;
+    let credential = checked(new, kind, "")?;
     let sealed = seal(&api, &mut tx, tenant, id, &credential).await?;
     if !connections::replace_credential(&mut tx, tenant, id, credential.kind(), &sealed).await? {
         return Err(not_found());
@@ -349,13 +355,12 @@ async fn audited(
     audit::append(db, caller.tenant.as_str(), &[entry]).await
 }
 
-/// Checks every field; the host of the instance that is meant.
+/// Checks the name; the host of the instance that is meant.
 fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
     if !is_connection_name(&new.name) {
         let problem = Problem::new(ProblemCode::InvalidRequest);
         return Err(problem.error("/name", CONNECTION_NAME_RULE));
     }
-    check_secret(&new.credential, "/credential")?;
     if new.kind == UpstreamKind::Manual {
         return manual_host(new);
     }
@@ -387,6 +392,19 @@ fn manual_host(new: &NewConnection) -> Result<String, Problem> {
             "/host",
             "name the git host as in the repository's SSH address, e.g. git.example.com",
         ),
+    }
+}
+
+/// The credential, once its form is right for this vendor.
+fn checked(new: NewCredential, kind: UpstreamKind, pointer: &str) -> Result<Credential, Problem> {
+    check_secret(&new, pointer)?;
+    let credential = credential(new);
+    match credential.misfit(kind) {
+        None => Ok(credential),
+        Some((field, rule)) => {
+            let problem = Problem::new(ProblemCode::InvalidRequest);
+            Err(problem.error(format!("{pointer}/{field}"), rule))
+        }
     }
 }
 

@@ -6,16 +6,17 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::plan::StepName;
+use super::{plan::StepName, request::BuildSettings};
 
 /// The repository as its provider describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Repository {
     /// Host of the provider instance, e.g. `github.com`.
     pub host: String,
-    /// The provider's lasting id, as text: a number of GitHub's, a UUID in braces of Bitbucket's.
+    /// The provider's lasting id, as text: a number of GitHub's, a UUID in braces of Bitbucket's, the
+    /// GUIDs of project and repository, joined by a slash, of Azure DevOps'.
     pub id: String,
-    /// The provider's own spelling of owner and name, e.g. `acme/docs`.
+    /// The provider's own spelling of owner and name, e.g. `acme/docs`; Azure DevOps': organisation, project, name.
     pub path: String,
     /// Address for people.
     pub web_url: String,
@@ -34,6 +35,9 @@ pub struct DeployKey {
     pub id: String,
     /// One line in OpenSSH form.
     pub public_key: String,
+    /// Whether it is the operator's and stands on a service account: many links may use it, and none removes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standing: bool,
 }
 
 /// The public half of the deploy key, installed at the provider.
@@ -43,6 +47,13 @@ pub struct InstalledKey {
     pub id: String,
     /// Netlify's id of the pair that it belongs to.
     pub deploy_key_id: String,
+    /// When the provider stops taking it; absent where keys do not expire.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// The webhook by which the provider tells Netlify about pushes; one per repository.
@@ -67,6 +78,34 @@ pub struct Site {
     pub admin_url: String,
     /// Slug of the team that owns it.
     pub team: String,
+}
+
+/// How a site that was there stood before the link touched it: what unlinking puts back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteBefore {
+    /// The repository that was attached to it, if one was.
+    pub repository: Option<AttachedRepository>,
+    /// How it was built.
+    pub build: BuildSettings,
+    /// Branches that Netlify built; empty: every branch.
+    pub allowed_branches: Vec<String>,
+    /// Netlify's ids of the builds that it had: none of them is ours.
+    pub builds: Vec<String>,
+}
+
+/// A repository as a site knew it, in the words of the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedRepository {
+    /// Netlify's word for the provider.
+    pub provider: String,
+    /// Netlify's name of the repository: owner and name, or an SSH address.
+    pub path: String,
+    /// Production branch.
+    pub branch: Option<String>,
+    /// The key pair that it was cloned with.
+    pub deploy_key_id: Option<String>,
+    /// The app installation that it was cloned with.
+    pub installation_id: Option<i64>,
 }
 
 /// What Netlify answered when the repository was attached to the site.
@@ -184,6 +223,9 @@ pub struct Facts {
     pub webhook: Option<Webhook>,
     /// Set by `create_site`.
     pub site: Option<Site>,
+    /// Set by `create_site` when the site was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_before: Option<SiteBefore>,
     /// Set by `attach_repository`.
     pub attachment: Option<Attachment>,
     /// Set by `find_build`.
@@ -226,6 +268,8 @@ pub enum Fact {
     Webhook(Webhook, Origin),
     /// The site exists.
     Site(Site, Origin),
+    /// The site was there.
+    SiteThatWas(Site, Box<SiteBefore>),
     /// The site knows its repository.
     Attachment(Attachment),
     /// The first build is known, and its deploy as far as it was seen.
@@ -275,6 +319,11 @@ impl Facts {
                 self.webhook = Some(it);
             }
             Fact::Site(it, _) => self.site = Some(it),
+            Fact::SiteThatWas(it, before) => {
+                self.site = Some(it);
+                // A later look sees what we made of it.
+                self.site_before.get_or_insert(*before);
+            }
             Fact::Attachment(it) => self.attachment = Some(it),
             Fact::Build(it, deploy) => {
                 self.build = Some(it);

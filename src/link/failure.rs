@@ -179,12 +179,18 @@ catalogue! {
     KeyRefused "key_refused" Provider Permanent
         "The provider does not accept the deploy key"
         "Check the provider's rules on key types and lengths: Netlify makes RSA keys of 2048 bits.";
+    StandingKeyUnusable "standing_key_unusable" Broker NeedsAction
+        "The standing key that the operator configured cannot be used"
+        "Ask the operator: the key must exist at Netlify and belong to the user of the link's Netlify connection.";
     WebhookLimitReached "webhook_limit_reached" Provider NeedsAction
         "The repository has no room for another webhook"
         "Remove a webhook that is no longer needed, then retry the link.";
     WebhookRefused "webhook_refused" Provider Permanent
         "The provider does not accept the webhook"
         "The detail says what the provider objects to.";
+    SiteLinkedElsewhere "site_linked_elsewhere" Caller Permanent
+        "Another repository is attached to the site"
+        "Name another site; or ask for `site.relink`, which takes it from that repository: Netlify deletes the site's deploy key, build hooks and notifications then.";
     SiteNameTaken "site_name_taken" Caller Permanent
         "The site name is taken by somebody else on Netlify"
         "Make a new link with another site name.";

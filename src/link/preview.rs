@@ -60,7 +60,10 @@ pub fn preview(way: &Way<'_>, provider: &str) -> Vec<PreviewRound> {
         rounds[round - 1].steps.push(PreviewStep {
             name: planned.name,
             calls: calls(planned.name, way.spec, provider),
-            makes: planned.name.makes(),
+            makes: planned
+                .name
+                .makes()
+                .filter(|made| *made != ResourceKind::Site || way.spec.site.id.is_none()),
         });
     }
     rounds
@@ -107,10 +110,22 @@ fn calls(step: StepName, spec: &LinkSpec, provider: &str) -> Vec<PreviewCall> {
         }
         StepName::InstallDeployKey => vec![github("POST", "/repos/{owner}/{repo}/keys")],
         StepName::InstallWebhook => vec![github("POST", "/repos/{owner}/{repo}/hooks")],
+        StepName::CreateSite if spec.site.id.is_some() => vec![
+            netlify("GET", "/sites/{site_id}"),
+            netlify("GET", "/sites/{site_id}/builds"),
+        ],
         StepName::CreateSite => match spec.site.team {
             Some(_) => vec![netlify("POST", "/{account_slug}/sites")],
             None => vec![netlify("POST", "/sites")],
         },
+        StepName::AttachRepository if spec.site.relink => {
+            let elsewhere = "another repository is attached to the site";
+            vec![
+                netlify("GET", "/sites/{site_id}").only(elsewhere),
+                netlify("PUT", "/sites/{site_id}/unlink_repo").only(elsewhere),
+                netlify("PATCH", "/sites/{site_id}"),
+            ]
+        }
         StepName::AttachRepository => vec![netlify("PATCH", "/sites/{site_id}")],
         StepName::AlignWebhook => {
             let elsewhere = "Netlify wants pushes at another address than the usual one";

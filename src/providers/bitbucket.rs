@@ -311,6 +311,9 @@ impl Provider for Bitbucket {
 
     /// <https://developer.atlassian.com/cloud/bitbucket/rest/api-group-users/#api-user-get>
     async fn identity(&self) -> Result<Identity, UpstreamError> {
+        if self.access.is_anonymous() {
+            return Ok(Identity::anybody());
+        }
         match self.access.send(Call::get(["user"])).await {
             Ok(answer) => Ok(Identity {
                 login: answer.json::<User>()?.name(),

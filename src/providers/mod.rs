@@ -3,6 +3,7 @@
 //! A provider is one file that implements [`Provider`], and one line in [`for_instance`]. What providers cannot do
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
+mod azure_devops;
 mod bitbucket;
 mod gitea;
 mod github;
@@ -17,7 +18,7 @@ use time::OffsetDateTime;
 use url::Url;
 
 pub use crate::link::capabilities::Capabilities;
-pub use public_key::same_key;
+pub use public_key::{bare, same_key};
 
 use crate::{
     link::facts::{Repository, Webhook},
@@ -41,19 +42,23 @@ pub fn for_instance(
         UpstreamKind::Bitbucket => Some(Box::new(bitbucket::Bitbucket::new(
             http, instance, credential,
         )?)),
+        UpstreamKind::AzureDevops => Some(Box::new(azure_devops::AzureDevops::new(
+            http, instance, credential,
+        )?)),
         _ => None,
     })
 }
 
 /// What can be done at a provider with a credential of this type; the plan is built from it.
-pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
-    match kind {
+pub fn capabilities(instance: &Instance, credential_type: &str) -> Capabilities {
+    match instance.kind {
         UpstreamKind::Manual => manual::CAPABILITIES,
         _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
         UpstreamKind::Github => github::CAPABILITIES,
         UpstreamKind::Gitlab => gitlab::CAPABILITIES,
         UpstreamKind::Gitea => gitea::CAPABILITIES,
         UpstreamKind::Bitbucket => bitbucket::CAPABILITIES,
+        UpstreamKind::AzureDevops => azure_devops::capabilities(instance),
         _ => Capabilities::BY_HAND,
     }
 }
@@ -71,6 +76,8 @@ pub struct RepositoryKey {
     pub created_at: Option<OffsetDateTime>,
     /// When it last served a clone, in the provider's words; `None`: never, or the provider does not say.
     pub last_used: Option<String>,
+    /// When it stops working; `None`: never, or the provider does not say.
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// A webhook at the provider that points where we want.
@@ -166,8 +173,8 @@ impl Identity {
 /// Rules for all methods: finding never changes anything. Installing what is there already adopts it. Removing what
 /// is absent succeeds, but an object that the credential may no longer see is not taken for absent. Keys are compared
 /// by type and base64 only ([`same_key`]), webhooks by normalised address ([`same_address`]). Repositories are named by
-/// their [`Repository`] facts; when one was renamed since, calls follow it. A provider that needs several subscriptions for
-/// one webhook (Azure: one per event) joins their ids with commas in [`Webhook::id`]. Failures are [`UpstreamError`]s whose
+/// their [`Repository`] facts; when one was renamed since, calls follow it. Where one webhook is several subscriptions
+/// (Azure: one per event), the one for pushes gives [`Webhook::id`], and the others are found beside it. Failures are [`UpstreamError`]s whose
 /// code says what is wrong: `admin_required`, `scope_missing`, `sso_required`, `credential_refused`, `rate_limited`,
 /// `provider_refused` and `upstream_unavailable` can come from every method.
 #[async_trait]

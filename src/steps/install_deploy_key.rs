@@ -1,22 +1,28 @@
 //! Step `install_deploy_key`: the public half of the key pair on the repository, read-only.
 
+use time::OffsetDateTime;
+
 use super::{Halt, StepContext, Undone, ask, remove};
 use crate::{
     link::resource::ResourceKind,
     link::{
         action::{Deed, GoesOn},
-        facts::{Fact, InstalledKey, Origin},
+        facts::{DeployKey, Fact, InstalledKey, Origin},
         failure::FailureCode,
         plan::StepName,
     },
+    providers::{RepositoryKey, bare},
 };
 
 /// Fresh keys that a link may try after the first was in use elsewhere.
 const FRESH_KEYS: usize = 1;
 
-/// The key is on the repository, whoever put it there.
+/// The key is on the repository, whoever put it there; a standing one is the operator's word.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let key = cx.deploy_key()?;
+    if key.standing {
+        return Ok(Some(standing(cx, key)));
+    }
     if !cx.provider.capabilities().finds_keys {
         return Ok(None);
     }
@@ -25,17 +31,40 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
         .find_key(cx.repository()?, &key.public_key)
         .await?;
     Ok(found.map(|found| {
-        let installed = InstalledKey {
-            id: found.id,
-            deploy_key_id: key.id.clone(),
-        };
-        Fact::InstalledKey(installed, cx.origin(found.created_at))
+        let origin = cx.origin(found.created_at);
+        Fact::InstalledKey(installed(key, found), origin)
     }))
+}
+
+fn installed(key: &DeployKey, found: RepositoryKey) -> InstalledKey {
+    InstalledKey {
+        id: found.id,
+        deploy_key_id: key.id.clone(),
+        expires_at: found.expires_at,
+    }
+}
+
+/// Nobody is asked: the account that has it is not the credential's.
+fn standing(cx: &StepContext<'_>, key: &DeployKey) -> Fact {
+    let expires_at = cx.standing_key.and_then(|standing| standing.expires_at);
+    placed_by_others(key, expires_at)
+}
+
+/// A key that cannot be seen has no id of the provider's that we know.
+fn placed_by_others(key: &DeployKey, expires_at: Option<OffsetDateTime>) -> Fact {
+    let placed = InstalledKey {
+        id: key.id.clone(),
+        deploy_key_id: key.id.clone(),
+        expires_at,
+    };
+    Fact::InstalledKey(placed, Origin::Found)
 }
 
 /// Puts it there, or asks a person to. A key that is in use elsewhere is exchanged for a fresh one, once.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let key = cx.deploy_key()?;
     match cx.provider.capabilities().installs_keys {
+        _ if key.standing => Ok(standing(cx, key)),
         true => install(cx).await,
         false => by_hand(cx),
     }
@@ -46,17 +75,13 @@ fn by_hand(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let key = cx.deploy_key()?;
     let can_be_seen = cx.provider.capabilities().finds_keys;
     if !can_be_seen && cx.facts.asked.contains(&StepName::InstallDeployKey) {
-        let placed = InstalledKey {
-            id: key.id.clone(),
-            deploy_key_id: key.id.clone(),
-        };
-        return Ok(Fact::InstalledKey(placed, Origin::Found));
+        return Ok(placed_by_others(key, None));
     }
     Err(ask(
         StepName::InstallDeployKey,
         FailureCode::KeyToBePlaced,
         Deed::PlaceDeployKey {
-            public_key: key.public_key.clone(),
+            public_key: bare(&key.public_key),
         },
         cx.provider.place_of_keys(cx.repository()?),
         match can_be_seen {
@@ -74,13 +99,7 @@ async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         .install_key(cx.repository()?, &title, &key.public_key)
         .await
     {
-        Ok(installed) => {
-            let installed = InstalledKey {
-                id: installed.id,
-                deploy_key_id: key.id.clone(),
-            };
-            Ok(Fact::InstalledKey(installed, Origin::Made))
-        }
+        Ok(found) => Ok(Fact::InstalledKey(installed(key, found), Origin::Made)),
         Err(error) if is_taken(error.code) => match observe(cx).await? {
             Some(fact) => Ok(fact),
             None if cx.facts.refused_keys.len() < FRESH_KEYS => Err(Halt::Reopen {

@@ -34,7 +34,7 @@ use crate::{
         request::LinkSpec,
     },
     providers::{Place, Provider},
-    upstream::{Access, Class, UpstreamError, UpstreamKind},
+    upstream::{Access, Class, StandingKey, UpstreamError, UpstreamKind},
 };
 
 /// What a step may know and use.
@@ -55,6 +55,8 @@ pub struct StepContext<'a> {
     pub intent_at: Option<OffsetDateTime>,
     /// How long the step has been under way.
     pub elapsed: Duration,
+    /// The operator's key that the link may use in place of one of its own.
+    pub standing_key: Option<&'a StandingKey>,
     /// A deploy key that was taken from stock for this link.
     pub key_at_hand: Option<DeployKey>,
     /// Netlify's ids of every deploy key in the ledger; only for a look after a lost answer.

@@ -55,13 +55,19 @@ async fn diagnose(
     deploy: &Deploy,
 ) -> Result<crate::link::failure::Failure, Halt> {
     let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
-    let key = cx
-        .provider
-        .find_key(cx.repository()?, &cx.deploy_key()?.public_key)
-        .await?;
     let live = LiveState {
-        key_installed: Some(key.is_some_and(|key| key.enabled)),
+        key_installed: key_installed(cx).await?,
         branch_exists: None,
     };
     Ok(diagnosis::diagnose_build(deploy, &log, &live))
+}
+
+/// `None`: it cannot be seen. Where keys belong to accounts, the credential sees those of its own account alone.
+async fn key_installed(cx: &StepContext<'_>) -> Result<Option<bool>, Halt> {
+    let key = &cx.deploy_key()?.public_key;
+    let found = cx.provider.find_key(cx.repository()?, key).await?;
+    Ok(match found {
+        Some(found) => Some(found.enabled),
+        None => cx.provider.capabilities().installs_keys.then_some(false),
+    })
 }

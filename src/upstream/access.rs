@@ -340,7 +340,8 @@ fn outcome(answer: Option<&Answer>) -> &'static str {
 
 /// Where to go on, when the answer is a redirect that keeps method and body and stays within the origin.
 ///
-/// GitHub sends 301 and 307 for renamed repositories and wants both followed with the method kept.
+/// GitHub sends 301 and 307 for renamed repositories and wants both followed with the method kept. Azure DevOps asks for
+/// a sign-in by a redirect, which leads to no answer.
 fn redirect_target(answer: &Answer) -> Option<Url> {
     let keeps_method = match answer.status {
         StatusCode::MOVED_PERMANENTLY
@@ -350,7 +351,9 @@ fn redirect_target(answer: &Answer) -> Option<Url> {
         _ => false,
     };
     let target = answer.url.join(answer.header(LOCATION.as_str())?).ok()?;
-    (keeps_method && target.origin() == answer.url.origin()).then_some(target)
+    let signs_in = target.path().contains("/_signin");
+    let stays = target.origin() == answer.url.origin() && !signs_in;
+    (keeps_method && stays).then_some(target)
 }
 
 /// A failure before anything was sent.

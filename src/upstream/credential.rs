@@ -6,6 +6,8 @@ use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use super::UpstreamKind;
+
 /// What a connection holds. `Debug` shows that there is a secret, not which.
 #[derive(Debug, Clone)]
 pub enum Credential {
@@ -34,6 +36,31 @@ impl Credential {
             Self::Anonymous => "anonymous",
             Self::Token(_) => "token",
             Self::Basic { .. } => "basic",
+        }
+    }
+
+    /// Why this vendor would not take it, as far as its form tells: the field that is wrong, and what would be right.
+    ///
+    /// Bitbucket refuses app passwords since June 2026; they all begin with `ATBB`. Azure DevOps ignores the user name.
+    pub fn misfit(&self, kind: UpstreamKind) -> Option<(&'static str, &'static str)> {
+        match (kind, self) {
+            (UpstreamKind::Bitbucket, _) if self.secret().starts_with("ATBB") => {
+                let field = if self.kind() == "basic" {
+                    "secret"
+                } else {
+                    "token"
+                };
+                let rule = "this is an app password, which Bitbucket no longer takes: make an API token (basic, with your e-mail address) or an access token";
+                Some((field, rule))
+            }
+            (UpstreamKind::Bitbucket, Self::Basic { user, .. }) if !user.contains('@') => {
+                let rule =
+                    "use the e-mail address of the Atlassian account that the API token belongs to";
+                Some(("user", rule))
+            }
+            (UpstreamKind::Bitbucket | UpstreamKind::AzureDevops, Self::Basic { .. }) => None,
+            (_, Self::Basic { .. }) => Some(("type", "use a `token` for this kind of connection")),
+            _ => None,
         }
     }
 
@@ -117,6 +144,37 @@ mod tests {
             "bad token [redacted]!"
         );
         assert_eq!(Credential::Token("".into()).hide("text"), "text");
+    }
+
+    #[test]
+    fn each_vendor_takes_the_types_that_it_knows() {
+        use UpstreamKind::{AzureDevops, Bitbucket, Github, Gitlab, Netlify};
+        let basic = |user: &str, secret: &str| Credential::Basic {
+            user: user.to_owned(),
+            secret: secret.into(),
+        };
+        let token = |text: &str| Credential::Token(text.into());
+        for (kind, credential, field) in [
+            (Netlify, token("nfp_x"), None),
+            (Github, token("ghp_x"), None),
+            (Github, basic("ann", "x"), Some("type")),
+            (Gitlab, basic("", "x"), Some("type")),
+            (Bitbucket, token("ATCTT3x"), None),
+            (Bitbucket, basic("ann@acme.example", "ATATT3x"), None),
+            (Bitbucket, basic("ann", "ATATT3x"), Some("user")),
+            (
+                Bitbucket,
+                basic("ann@acme.example", "ATBBx"),
+                Some("secret"),
+            ),
+            (Bitbucket, token("ATBBx"), Some("token")),
+            (AzureDevops, basic("", "pat"), None),
+            (AzureDevops, basic("acme", "pat"), None),
+            (AzureDevops, token("eyJ"), None),
+        ] {
+            let found = credential.misfit(kind).map(|(field, _)| field);
+            assert_eq!(found, field, "{kind} {credential:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Which installation of which vendor we talk to: an operator's choice, never a caller's.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use url::{Host, Url};
 use utoipa::ToSchema;
 
@@ -85,6 +86,51 @@ pub struct Instance {
     pub private_network: bool,
     /// Extra root certificates (PEM) to trust for this instance.
     pub ca_file: Option<PathBuf>,
+    /// How keys get to accounts; for Azure DevOps alone.
+    pub account_keys: AccountKeys,
+}
+
+/// How Netlify's keys get to Azure DevOps, where SSH keys belong to people and not to repositories.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountKeys {
+    /// Whether they may be placed by calls that the vendor does not describe.
+    pub by_internal_api: bool,
+    /// Keys that stand on service accounts already.
+    pub standing: Vec<StandingKey>,
+}
+
+/// A key pair of Netlify's whose public half stands on a service account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingKey {
+    /// Organisation in which the account has the key.
+    pub organisation: String,
+    /// Netlify's id of the pair; it has to belong to the user of the links' Netlify connection.
+    pub deploy_key_id: String,
+    /// When the provider stops taking it.
+    pub expires_at: Option<OffsetDateTime>,
+    /// Whose links may use it. Netlify can then clone for them whatever the account can read.
+    pub tenants: Vec<String>,
+}
+
+impl AccountKeys {
+    /// The standing key that a tenant may use for a repository, by its path.
+    pub fn standing_for(&self, tenant: &str, path: &str) -> Option<&StandingKey> {
+        let organisation = path.split('/').next()?;
+        self.standing.iter().find(|key| {
+            key.organisation.eq_ignore_ascii_case(organisation)
+                && key.tenants.iter().any(|granted| granted == tenant)
+        })
+    }
+}
+
+/// The instance of a connection: a configured one, or any host that is linked by hand.
+pub fn instance_of(instances: &[Arc<Instance>], kind: &str, host: &str) -> Option<Arc<Instance>> {
+    let is_meant = |known: &&Arc<Instance>| known.kind.as_str() == kind && known.host == host;
+    match instances.iter().find(is_meant) {
+        Some(known) => Some(known.clone()),
+        None if kind == UpstreamKind::Manual.as_str() => Instance::by_hand(host).map(Arc::new),
+        None => None,
+    }
 }
 
 impl Instance {
@@ -101,6 +147,7 @@ impl Instance {
             api,
             private_network: false,
             ca_file: None,
+            account_keys: AccountKeys::default(),
         })
     }
 

@@ -4,17 +4,17 @@ use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderMap, Method, StatusCode},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::{net::TcpListener, task::JoinHandle};
 use url::Url;
 
-use super::{Access, Answer, Credential, Dialect, Http, Instance, UpstreamKind};
+use super::{Access, AccountKeys, Answer, Credential, Dialect, Http, Instance, UpstreamKind};
 
 /// What the vendor is to answer.
 pub(crate) struct Reply {
@@ -129,8 +129,8 @@ async fn answer_next(State(script): State<Arc<Script>>, request: Request) -> Res
     });
     let reply = script.replies.lock().unwrap().pop();
     let reply = reply.unwrap_or_else(|| Reply::new(599, "asked more than expected"));
-    let status = StatusCode::from_u16(reply.status).unwrap();
-    let mut response = (status, reply.body).into_response();
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();
     for (name, value) in reply.headers {
         response.headers_mut().append(name, value.parse().unwrap());
     }
@@ -145,6 +145,7 @@ pub(crate) fn instance(kind: UpstreamKind, api: Url) -> Arc<Instance> {
         ssh_host: "github.com".into(),
         private_network: false,
         ca_file: None,
+        account_keys: AccountKeys::default(),
     })
 }
 

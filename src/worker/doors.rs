@@ -15,7 +15,7 @@ use crate::{
         data_keys::{self, DataKeyRow},
         links::LeasedLink,
     },
-    upstream::{Access, Credential, Http, Instance, UpstreamKind},
+    upstream::{Access, Credential, Http, Instance, StandingKey, UpstreamKind, instance_of},
     vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey, connection_row},
 };
 
@@ -34,6 +34,8 @@ pub struct Opened {
     pub provider: Box<dyn Provider>,
     /// Which one it is.
     pub provider_kind: UpstreamKind,
+    /// The operator's deploy key that the link may use, where keys belong to accounts.
+    pub standing_key: Option<StandingKey>,
 }
 
 /// The upstream of one connection.
@@ -80,6 +82,8 @@ impl Doors {
         let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
         let (instance, credential) = self.unseal(&key, provider)?;
         let provider_kind = instance.kind;
+        let keys = &instance.account_keys;
+        let standing_key = keys.standing_for(&link.tenant, &link.spec.path).cloned();
         let provider =
             providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
         Ok(Opened {
@@ -87,6 +91,7 @@ impl Doors {
             provider: provider
                 .ok_or_else(|| closed(format!("{provider_kind} is not built yet")))?,
             provider_kind,
+            standing_key,
         })
     }
 
@@ -126,22 +131,13 @@ impl Doors {
         self.key_ring.unwrap(tenant, &wrapped).map_err(closed)
     }
 
-    fn instance(&self, kind: &str, host: &str) -> Option<Arc<Instance>> {
-        let is_meant = |known: &&Arc<Instance>| known.kind.as_str() == kind && known.host == host;
-        match self.instances.iter().find(is_meant) {
-            Some(known) => Some(known.clone()),
-            None if kind == UpstreamKind::Manual.as_str() => Instance::by_hand(host).map(Arc::new),
-            None => None,
-        }
-    }
-
     fn unseal(
         &self,
         key: &DataKey,
         row: Option<ConnectionRow>,
     ) -> Result<(Arc<Instance>, Credential), Failure> {
         let row = row.ok_or_else(|| closed("the connection was deleted"))?;
-        let instance = self.instance(&row.kind, &row.host);
+        let instance = instance_of(&self.instances, &row.kind, &row.host);
         let instance =
             instance.ok_or_else(|| closed(format!("{} is no longer configured", row.host)))?;
         let plain = key

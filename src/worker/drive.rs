@@ -203,6 +203,7 @@ async fn round(
                 provider_kind: opened.provider_kind,
                 intent_at: *intent_at,
                 elapsed: progress.elapsed(*step),
+                standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),
                 known_deploy_keys: supplies.known_deploy_keys.clone(),
                 key_was_sent: progress

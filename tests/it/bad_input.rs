@@ -229,6 +229,8 @@ async fn connections_are_checked_too() {
         *connection.pointer_mut(pointer).expect("a place") = value;
         connection
     };
+    let basic = |user: &str, secret: &str| json!({"type": "basic", "user": user, "secret": secret});
+    let at_bitbucket = |user: &str, secret: &str| json!({"name": "a", "kind": "bitbucket", "credential": basic(user, secret)});
     let mut foreign = good.clone();
     foreign["host"] = json!("github.example.com");
     let mut unknown = good.clone();
@@ -247,6 +249,15 @@ async fn connections_are_checked_too() {
         (
             with("/credential/token", json!("x".repeat(4097))),
             "/credential/token",
+        ),
+        (
+            with("/credential", basic("ann", "secret-abc")),
+            "/credential/type",
+        ),
+        (at_bitbucket("ann", "secret-abc"), "/credential/user"),
+        (
+            at_bitbucket("ann@acme.example", "ATBBsecret-abc"),
+            "/credential/secret",
         ),
         (foreign, "/host"),
         (unknown, "/extra"),

@@ -172,6 +172,7 @@ impl From<Key> for RepositoryKey {
             enabled: true,
             created_at: key.added_on,
             last_used: key.last_used,
+            expires_at: None,
         }
     }
 }
