@@ -14,6 +14,7 @@ mod description;
 mod existing_sites;
 mod failed_builds;
 mod fairness;
+mod gitea;
 mod gitlab;
 mod keys;
 mod linking;

@@ -50,7 +50,12 @@ pub struct PlannedObject {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn plan(instances: &[Arc<Instance>], db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<LinkPlan, Problem> {
+pub async fn plan(
+    instances: &[Arc<Instance>],
+    db: &mut PgConnection,
+    tenant: &str,
+    id: Uuid,
+) -> Result<LinkPlan, Problem> {
     let row = links::get(db, tenant, id).await?.ok_or_else(not_found)?;
     let gone = || Problem::internal(anyhow::anyhow!("{} is not configured", row.spec.host));
     let instance = instance_of(instances, &row.provider, &row.spec.host).ok_or_else(gone)?;

@@ -16,6 +16,7 @@ fn instance(kind: UpstreamKind, host: &str, ssh_host: &str, api: &str) -> Arc<In
         ssh_host: ssh_host.into(),
         private_network: false,
         ca_file: None,
+        account_keys: Default::default(),
     })
 }
 

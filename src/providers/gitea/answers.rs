@@ -102,6 +102,7 @@ impl From<Key> for RepositoryKey {
             enabled: true,
             created_at: key.created_at,
             last_used: None,
+            expires_at: None,
         }
     }
 }

@@ -178,6 +178,7 @@ impl Key {
             enabled: self.expires_at.is_none_or(|expiry| expiry > now),
             created_at: self.created_at,
             last_used: self.last_used_at,
+            expires_at: self.expires_at,
         }
     }
 }
