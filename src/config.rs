@@ -23,9 +23,9 @@ pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use reference::{SettingDoc, env_file, reference};
 pub use settings::{
-    AzureDevopsTokenArgs, BitbucketTokenArgs, ClientArgs, DataArgs, DatabaseArgs, GithubTokenArgs,
-    KeyRingArgs, LogArgs, NetlifyTokenArgs, QuotaArgs, ServeArgs, ServerArgs, StoreArgs, TrustArgs,
-    UpstreamArgs, WorkerArgs, path,
+    AzureDevopsTokenArgs, BitbucketTokenArgs, ClientArgs, DataArgs, DatabaseArgs, GiteaTokenArgs,
+    GithubTokenArgs, GitlabTokenArgs, KeyRingArgs, LogArgs, NetlifyTokenArgs, QuotaArgs, ServeArgs,
+    ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
 };
 
 use instance::{BUILT_IN, PLACE_KEYS, api_address, read_providers};

@@ -37,6 +37,17 @@ SITE_WRITE = {"repo": {"$ref": "#/components/schemas/RepoWrite"}, "plugins": {"t
               "default_hooks_data": {"type": "object"}, "env": {"type": "object"}, "created_via": {"type": "string"},
               "session_id": {"type": "string"}}
 
+GITLAB_USER_KEYS = {
+    "operationId": "getApiV4UserKeys",
+    "parameters": [{"in": "query", "name": name, "required": False, "schema": {"type": "integer"}}
+                   for name in ("page", "per_page")],
+    "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": {
+        "type": "array", "items": {"type": "object", "required": ["id", "title", "key", "created_at"], "properties": {
+            "id": {"type": "integer"}, "title": {"type": "string"}, "key": {"type": "string"},
+            "usage_type": {"type": "string"}, "created_at": {"type": "string", "format": "date-time"},
+            "expires_at": {"type": "string", "format": "date-time", "nullable": True}}}}}}}},
+}
+
 
 def main(folder):
     write("netlify.json", netlify(folder))
@@ -146,6 +157,8 @@ def gitlab(folder):
     # Recorded answers have booleans where the description says string.
     for name in ("bot", "external"):
         schemas["APIEntitiesUserPublic"]["properties"][name] = {"type": "boolean", "nullable": True}
+    # Missing in the extract that is cut here: https://docs.gitlab.com/api/user_keys/#list-all-your-ssh-keys
+    paths["/user/keys"] = {"get": GITLAB_USER_KEYS}
     return extract("GitLab REST API, extract", source, "https://gitlab.com/api/v4", paths, schemas)
 
 

@@ -16,7 +16,8 @@ use super::{Output, print};
 use crate::api::connections::Connection;
 use crate::api::problem::ProblemCode;
 use crate::config::{
-    AzureDevopsTokenArgs, BitbucketTokenArgs, GithubTokenArgs, NetlifyTokenArgs, path,
+    AzureDevopsTokenArgs, BitbucketTokenArgs, GiteaTokenArgs, GithubTokenArgs, GitlabTokenArgs,
+    NetlifyTokenArgs, path,
 };
 use crate::upstream::UpstreamKind;
 
@@ -55,6 +56,34 @@ Examples:
     Github {
         #[command(flatten)]
         environment: GithubTokenArgs,
+        #[command(flatten)]
+        args: ConnectArgs,
+    },
+    /// Hands linkbroker a GitLab token.
+    ///
+    /// A personal, project or group access token with the scope `api`, whose owner is Maintainer of the projects to link.
+    /// Without --token-stdin and --token-file it is taken from GITLAB_TOKEN, else asked for.
+    #[command(after_help = "\
+Examples:
+  linkbroker connect gitlab
+  glab config get token | linkbroker connect gitlab --token-stdin
+  linkbroker connect gitlab --host gitlab.example.com --token-file ./token")]
+    Gitlab {
+        #[command(flatten)]
+        environment: GitlabTokenArgs,
+        #[command(flatten)]
+        args: ConnectArgs,
+    },
+    /// Hands linkbroker a token of Gitea or Forgejo.
+    ///
+    /// With the scopes `write:repository` and `read:user`, of somebody who administers the repositories to link. The host is
+    /// one that the operator configured. Without --token-stdin and --token-file it is taken from GITEA_TOKEN, else asked for.
+    #[command(after_help = "\
+Example:
+  linkbroker connect gitea --host code.example.com --token-file ./token")]
+    Gitea {
+        #[command(flatten)]
+        environment: GiteaTokenArgs,
         #[command(flatten)]
         args: ConnectArgs,
     },
@@ -163,6 +192,14 @@ pub(super) async fn run(command: ConnectCommand, output: Output) -> anyhow::Resu
         ConnectCommand::Github { environment, args } => {
             let set = ("GITHUB_TOKEN", environment.github_token);
             connect(UpstreamKind::Github, None, set, args, output).await
+        }
+        ConnectCommand::Gitlab { environment, args } => {
+            let set = ("GITLAB_TOKEN", environment.gitlab_token);
+            connect(UpstreamKind::Gitlab, None, set, args, output).await
+        }
+        ConnectCommand::Gitea { environment, args } => {
+            let set = ("GITEA_TOKEN", environment.gitea_token);
+            connect(UpstreamKind::Gitea, None, set, args, output).await
         }
         ConnectCommand::Bitbucket {
             user,

@@ -130,7 +130,7 @@ fn refusal_hint(problem: &ProblemDocument, location: Option<&str>) -> Option<Str
         }
         (ProblemCode::NotFound, _) => "`linkbroker list` lists the links that there are.",
         (ProblemCode::InvalidRequest, _) if problem.errors.iter().any(about_connections) => {
-            "`linkbroker connections` lists them, `linkbroker connect netlify|github` makes one."
+            "`linkbroker connections` lists them, `linkbroker connect` makes one."
         }
         // The places are told already.
         (ProblemCode::InvalidRequest | ProblemCode::InvalidQuery, _) => return None,

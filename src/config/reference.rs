@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::instance::{BUILT_IN, PLACE_KEYS, PROVIDERS};
 use super::{
     AzureDevopsTokenArgs, BitbucketTokenArgs, ClientArgs, Config, Database, FirstBuild,
-    GithubTokenArgs, LogFormat, NetlifyTokenArgs, Role, ServeArgs,
+    GiteaTokenArgs, GithubTokenArgs, GitlabTokenArgs, LogFormat, NetlifyTokenArgs, Role, ServeArgs,
 };
 use crate::upstream::Instance;
 
@@ -38,6 +38,8 @@ pub fn reference() -> Vec<SettingDoc> {
     settings.extend(described_all::<ClientArgs>());
     settings.extend(described_all::<NetlifyTokenArgs>());
     settings.extend(described_all::<GithubTokenArgs>());
+    settings.extend(described_all::<GitlabTokenArgs>());
+    settings.extend(described_all::<GiteaTokenArgs>());
     settings.extend(described_all::<BitbucketTokenArgs>());
     settings.extend(described_all::<AzureDevopsTokenArgs>());
     settings

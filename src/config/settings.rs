@@ -185,7 +185,7 @@ pub struct UpstreamArgs {
     )]
     pub azure_devops_place_keys: String,
 
-    /// TOML file of more git providers: [[provider]] with kind (github, gitlab, manual, …), host, api, ssh_host, private_network, ca_file. Also of keys that stand on service accounts at Azure DevOps: [[standing_key]] with organisation, deploy_key_id (Netlify's), expires_at, tenants.
+    /// TOML file of more git providers: [[provider]] with kind (github, gitlab, gitea, manual), host, api, ssh_host, private_network, ca_file. Also of keys that stand on service accounts at Azure DevOps: [[standing_key]] with organisation, deploy_key_id (Netlify's), expires_at, tenants.
     #[arg(long, env = "LINKBROKER_PROVIDERS", value_name = "FILE", value_parser = path())]
     pub providers: Option<PathBuf>,
 }
@@ -304,6 +304,36 @@ pub struct GithubTokenArgs {
         value_name = "TOKEN"
     )]
     pub github_token: Option<SecretString>,
+}
+
+/// The token that `linkbroker connect gitlab` takes from the environment.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connect")]
+pub struct GitlabTokenArgs {
+    /// Token that `linkbroker connect gitlab` hands to the service; read from the environment only.
+    #[arg(
+        long,
+        env = "GITLAB_TOKEN",
+        hide = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub gitlab_token: Option<SecretString>,
+}
+
+/// The token that `linkbroker connect gitea` takes from the environment.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connect")]
+pub struct GiteaTokenArgs {
+    /// Token that `linkbroker connect gitea` hands to the service; read from the environment only.
+    #[arg(
+        long,
+        env = "GITEA_TOKEN",
+        hide = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub gitea_token: Option<SecretString>,
 }
 
 /// The token that `linkbroker connect bitbucket` takes from the environment.

@@ -213,6 +213,12 @@ pub struct AskedBuild {
 pub struct Facts {
     /// Set by `resolve_repository`.
     pub repository: Option<Repository>,
+    /// When `resolve_repository` saw that the repository has no webhook to Netlify; absent when it has one, or was not asked.
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub no_webhook_at: Option<OffsetDateTime>,
     /// Set by `reserve_deploy_key`.
     pub deploy_key: Option<DeployKey>,
     /// Netlify's ids of keys that the provider would not take because they are in use elsewhere.
@@ -256,8 +262,8 @@ pub enum Origin {
 /// One thing that a step learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// The repository exists and may be linked.
-    Repository(Repository),
+    /// The repository exists and may be linked; since when it is known to have no webhook to Netlify.
+    Repository(Repository, Option<OffsetDateTime>),
     /// The link has a key pair.
     DeployKey(DeployKey),
     /// The provider will not take the link's key: it is in use elsewhere.
@@ -304,7 +310,10 @@ impl Facts {
     pub fn learn(&mut self, fact: Fact) -> bool {
         let before = self.clone();
         match fact {
-            Fact::Repository(it) => self.repository = Some(it),
+            Fact::Repository(it, no_webhook_at) => {
+                self.repository = Some(it);
+                self.no_webhook_at = no_webhook_at;
+            }
             Fact::DeployKey(it) => self.deploy_key = Some(it),
             Fact::DeployKeyRefused => self
                 .refused_keys

@@ -2,6 +2,8 @@
 //!
 //! The calls are those of the straight way, when no answer is lost and nothing has to be looked for.
 
+mod provider;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -59,7 +61,7 @@ pub fn preview(way: &Way<'_>, provider: &str) -> Vec<PreviewRound> {
         });
         rounds[round - 1].steps.push(PreviewStep {
             name: planned.name,
-            calls: calls(planned.name, way.spec, provider),
+            calls: calls(planned.name, way, provider),
             makes: planned
                 .name
                 .makes()
@@ -94,22 +96,26 @@ impl StepName {
     }
 }
 
-/// GitHub is the only provider that can be linked so far; the next one brings its own paths.
-fn calls(step: StepName, spec: &LinkSpec, provider: &str) -> Vec<PreviewCall> {
+/// The calls of a step: Netlify's, and the provider's where no person takes its part.
+fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
+    let by_hand = match step {
+        StepName::InstallDeployKey => !way.provider.installs_keys,
+        StepName::InstallWebhook | StepName::AlignWebhook => !way.provider.installs_webhooks,
+        _ => false,
+    };
+    let mut calls = netlify_calls(step, way.spec);
+    if !by_hand {
+        calls.append(&mut provider::calls(provider, step));
+    }
+    calls
+}
+
+fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
     let netlify = |method, path| call("netlify", method, path);
-    let github = |method, path| call(provider, method, path);
     match step {
-        StepName::ResolveRepository => {
-            let branch = github("GET", "/repos/{owner}/{repo}/git/ref/{ref}");
-            let branch =
-                branch.only("the branch is not the default one, or the repository looks empty");
-            vec![github("GET", "/repos/{owner}/{repo}"), branch]
-        }
         StepName::ReserveDeployKey => {
             vec![netlify("POST", "/deploy_keys").only("no unused key is in stock")]
         }
-        StepName::InstallDeployKey => vec![github("POST", "/repos/{owner}/{repo}/keys")],
-        StepName::InstallWebhook => vec![github("POST", "/repos/{owner}/{repo}/hooks")],
         StepName::CreateSite if spec.site.id.is_some() => vec![
             netlify("GET", "/sites/{site_id}"),
             netlify("GET", "/sites/{site_id}/builds"),
@@ -127,23 +133,17 @@ fn calls(step: StepName, spec: &LinkSpec, provider: &str) -> Vec<PreviewCall> {
             ]
         }
         StepName::AttachRepository => vec![netlify("PATCH", "/sites/{site_id}")],
-        StepName::AlignWebhook => {
-            let elsewhere = "Netlify wants pushes at another address than the usual one";
-            vec![
-                github("GET", "/repos/{owner}/{repo}/hooks").only(elsewhere),
-                github("PATCH", "/repos/{owner}/{repo}/hooks/{hook_id}").only(elsewhere),
-            ]
-        }
         StepName::FindBuild => vec![netlify("GET", "/deploys/{deploy_id}")],
         StepName::WatchDeploy => vec![netlify("GET", "/deploys/{deploy_id}").repeated()],
-        StepName::ReplayPush => vec![
-            netlify("GET", "/sites/{site_id}/builds"),
-            github("POST", "/repos/{owner}/{repo}/hooks/{hook_id}/tests"),
-        ],
+        StepName::ReplayPush => vec![netlify("GET", "/sites/{site_id}/builds")],
         StepName::ProvePush => vec![
             netlify("GET", "/sites/{site_id}/builds").repeated(),
             netlify("POST", "/deploys/{deploy_id}/cancel").only("the build doubles the first one"),
         ],
+        StepName::ResolveRepository
+        | StepName::InstallDeployKey
+        | StepName::InstallWebhook
+        | StepName::AlignWebhook => Vec::new(),
     }
 }
 

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
-    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
+    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look, Place,
     Provider, RepositoryKey, WebhookFault, removed, same_key,
 };
 use crate::{
@@ -154,6 +154,14 @@ impl Gitlab {
         }
     }
 
+    /// All webhooks of a project, by its path or number.
+    ///
+    /// <https://docs.gitlab.com/api/project_webhooks/#list-webhooks-for-a-project>
+    async fn hooks(&self, project: &str) -> Result<Vec<Hook>, UpstreamError> {
+        let call = Call::get(["projects", project, "hooks"]).query("per_page", "100");
+        self.access.pages(call).await
+    }
+
     async fn put_hook(
         &self,
         repository: &Repository,
@@ -211,6 +219,25 @@ impl Provider for Gitlab {
         project.into_repository(&self.access.instance().host, branch, &answer)
     }
 
+    async fn resolve_and_look(
+        &self,
+        path: &str,
+        branch: Option<&str>,
+        url: &str,
+    ) -> Result<(Repository, Look), UpstreamError> {
+        if self.access.is_anonymous() {
+            return Ok((self.resolve(path, branch).await?, Look::Unknown));
+        }
+        let (repository, hooks) = tokio::join!(self.resolve(path, branch), self.hooks(path));
+        let is_missing = hooks.is_ok_and(|hooks| hooks.iter().all(|hook| !hook.points_at(url)));
+        let look = if is_missing {
+            Look::Missing
+        } else {
+            Look::Unknown
+        };
+        Ok((repository?, look))
+    }
+
     /// <https://docs.gitlab.com/api/deploy_keys/#list-deploy-keys-for-project>
     async fn find_key(
         &self,
@@ -250,14 +277,12 @@ impl Provider for Gitlab {
         self.remove(repository, "deploy_keys", id).await
     }
 
-    /// <https://docs.gitlab.com/api/project_webhooks/#list-webhooks-for-a-project>
     async fn find_webhook(
         &self,
         repository: &Repository,
         url: &str,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
-        let call = Call::get(["projects", &repository.id, "hooks"]).query("per_page", "100");
-        let mut hooks: Vec<Hook> = self.access.pages(call).await?;
+        let mut hooks = self.hooks(&repository.id).await?;
         hooks.retain(|hook| hook.points_at(url));
         // The oldest that works is the one that others rely on.
         hooks.sort_by_key(|hook| (!hook.is_active(), hook.id));

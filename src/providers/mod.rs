@@ -117,6 +117,15 @@ pub struct InstalledWebhook {
     pub made: bool,
 }
 
+/// What a look at a repository's webhooks saw on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// None with this address.
+    Missing,
+    /// One is there, or nobody looked.
+    Unknown,
+}
+
 /// Where a person does what no API does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
@@ -190,6 +199,21 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// `repository_not_found_or_no_access`, `repository_archived`, `repository_empty`, `branch_missing`.
     async fn resolve(&self, path: &str, branch: Option<&str>) -> Result<Repository, UpstreamError>;
+
+    /// [`Provider::resolve`], with a look at the webhooks beside it, where callers have to look before they install and
+    /// the provider lets it be done by the path: that saves a round.
+    ///
+    /// # Errors
+    /// As [`Provider::resolve`]; the look fails silently.
+    async fn resolve_and_look(
+        &self,
+        path: &str,
+        branch: Option<&str>,
+        _url: &str,
+    ) -> Result<(Repository, Look), UpstreamError> {
+        let repository = self.resolve(path, branch).await?;
+        Ok((repository, Look::Unknown))
+    }
 
     /// The key with this content, if the repository has it.
     async fn find_key(

@@ -105,6 +105,7 @@ async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
             None if cx.facts.refused_keys.len() < FRESH_KEYS => Err(Halt::Reopen {
                 step: StepName::ReserveDeployKey,
                 fact: Box::new(Fact::DeployKeyRefused),
+                why: error.code,
             }),
             None => Err(error.into()),
         },

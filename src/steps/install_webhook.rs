@@ -1,5 +1,7 @@
 //! Step `install_webhook`: the provider tells Netlify about pushes; one webhook per repository.
 
+use time::{Duration, OffsetDateTime};
+
 use super::{Halt, StepContext, Undone, ask, prove_push, remove};
 use crate::{
     link::{
@@ -14,16 +16,19 @@ use crate::{
     providers::FoundWebhook,
 };
 
+/// How long a look at the webhooks counts.
+const FRESH: Duration = Duration::seconds(10);
+
 /// A webhook with Netlify's address is there, and nothing is wrong with it. One that cannot be read shows itself by
 /// the build of a push.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     if !cx.provider.capabilities().installs_webhooks {
         let pushed = prove_push::pushed(cx).await?;
-        return Ok(pushed.map(|_| by_a_person(cx)));
+        return pushed.map(|_| by_a_person(cx)).transpose();
     }
     let found = cx
         .provider
-        .find_webhook(cx.repository()?, &address(cx))
+        .find_webhook(cx.repository()?, &address(cx)?)
         .await?;
     let fit = found.filter(|found| found.faults.is_empty());
     Ok(fit.map(|found| Fact::Webhook(found.webhook, cx.origin(found.created_at))))
@@ -33,11 +38,11 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     match cx.provider.capabilities().installs_webhooks {
         true => install(cx).await,
-        false if cx.facts.asked.contains(&StepName::InstallWebhook) => Ok(by_a_person(cx)),
+        false if cx.facts.asked.contains(&StepName::InstallWebhook) => by_a_person(cx),
         false => Err(ask(
             StepName::InstallWebhook,
             FailureCode::WebhookToBePlaced,
-            Deed::PlaceWebhook { url: address(cx) },
+            Deed::PlaceWebhook { url: address(cx)? },
             cx.provider.place_of_webhooks(cx.repository()?),
             match cx.spec.verify {
                 Verify::Push => GoesOn::BySeeing,
@@ -47,20 +52,19 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     }
 }
 
-fn by_a_person(cx: &StepContext<'_>) -> Fact {
-    let url = address(cx);
+fn by_a_person(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let url = address(cx)?;
     let webhook = Webhook {
         id: url.clone(),
         url,
     };
-    Fact::Webhook(webhook, Origin::Found)
+    Ok(Fact::Webhook(webhook, Origin::Found))
 }
 
 async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    let (repository, address) = (cx.repository()?, address(cx));
-    if !cx.provider.capabilities().refuses_double_webhooks
-        && let Some(found) = cx.provider.find_webhook(repository, &address).await?
-    {
+    let (repository, address) = (cx.repository()?, address(cx)?);
+    let may_be_there = !cx.provider.capabilities().refuses_double_webhooks && !was_just_missing(cx);
+    if may_be_there && let Some(found) = cx.provider.find_webhook(repository, &address).await? {
         return adopt(cx, found).await;
     }
     let installed = cx.provider.install_webhook(repository, &address).await?;
@@ -79,7 +83,7 @@ async fn adopt(cx: &StepContext<'_>, found: FoundWebhook) -> Result<Fact, Halt> 
     }
     let repository = cx.repository()?;
     cx.provider.repair_webhook(repository, &found).await?;
-    let mended = cx.provider.find_webhook(repository, &address(cx)).await?;
+    let mended = cx.provider.find_webhook(repository, &address(cx)?).await?;
     let webhook = mended.map_or(found.webhook, |mended| mended.webhook);
     Ok(Fact::Webhook(webhook, origin))
 }
@@ -94,8 +98,28 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
 }
 
 /// The attached site's own word, where it is known already.
-fn address(cx: &StepContext<'_>) -> String {
+fn address(cx: &StepContext<'_>) -> Result<String, Halt> {
     let attachment = cx.facts.attachment.as_ref();
-    let said = attachment.and_then(|attachment| attachment.deploy_hook.clone());
-    said.unwrap_or_else(|| netlify::webhook_url(cx.netlify.instance(), cx.provider_kind).into())
+    match attachment.and_then(|attachment| attachment.deploy_hook.clone()) {
+        Some(said) => Ok(said),
+        None if cx.provider.capabilities().site_has_own_webhook => {
+            let detail = "Netlify has named no webhook address for the site";
+            Err(Halt::stop(FailureCode::LinkDeaf, detail))
+        }
+        None => Ok(usual_address(cx)),
+    }
+}
+
+/// Where Netlify listens to a provider, whatever the site.
+pub fn usual_address(cx: &StepContext<'_>) -> String {
+    netlify::webhook_url(cx.netlify.instance(), cx.provider_kind).into()
+}
+
+/// Whether `resolve_repository` has seen a moment ago that there is none, which saves a look.
+fn was_just_missing(cx: &StepContext<'_>) -> bool {
+    let age = cx
+        .facts
+        .no_webhook_at
+        .map(|at| OffsetDateTime::now_utc() - at);
+    age.is_some_and(|age| (Duration::ZERO..FRESH).contains(&age))
 }

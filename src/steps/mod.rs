@@ -115,6 +115,8 @@ pub enum Halt {
         step: StepName,
         /// What was learned.
         fact: Box<Fact>,
+        /// Why.
+        why: FailureCode,
     },
     /// The end, until a person has done what the failure's `action` says.
     Ask {

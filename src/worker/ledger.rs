@@ -64,7 +64,7 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
             let url = json!({ "url": webhook.url });
             Some(provider(ResourceKind::Webhook, &webhook.id, *origin, url))
         }
-        Fact::Repository(_)
+        Fact::Repository(..)
         | Fact::DeployKeyRefused
         | Fact::Attachment(_)
         | Fact::Build(..)

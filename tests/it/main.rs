@@ -15,6 +15,8 @@ mod examples;
 mod existing_sites;
 mod failed_builds;
 mod fairness;
+mod gitea;
+mod gitlab;
 mod keys;
 mod linking;
 mod listing;

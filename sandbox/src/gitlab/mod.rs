@@ -80,6 +80,7 @@ pub fn router(world: &Arc<World>) -> Router<Arc<World>> {
     let api = Router::new()
         .nest("/projects/{id}", project_router())
         .route("/user", get(users::current))
+        .route("/user/keys", get(users::own_keys))
         .route("/users/{user_id}/project_deploy_keys", get(keys::of_user))
         .route("/namespaces/{id}", get(users::namespace))
         .route("/personal_access_tokens/self", get(users::own_token))

@@ -8,7 +8,7 @@ use super::{DISABLED_AFTER, is_executable};
 use crate::clock::milliseconds;
 use crate::forge::credentials::Visitor;
 use crate::forge::gate::ssh_url;
-use crate::forge::{Access, Delivery, DeployKey, Hook, Person, Provider, Repository};
+use crate::forge::{Access, Delivery, DeployKey, Hook, Person, PersonKey, Provider, Repository};
 use crate::git::CommitInfo;
 use crate::world::World;
 
@@ -50,6 +50,14 @@ const fn access_level(access: Access) -> Option<u8> {
         Access::Push => Some(30),
         Access::Admin => Some(40),
     }
+}
+
+/// An SSH key in somebody's profile.
+pub fn person_key(key: &PersonKey) -> Value {
+    json!({
+        "id": key.id, "title": key.title, "key": key.key.as_str(), "usage_type": "auth_and_signing",
+        "created_at": milliseconds(key.created_at), "expires_at": key.expires_at.map(milliseconds),
+    })
 }
 
 /// A project with the visitor's own rights.

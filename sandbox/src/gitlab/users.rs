@@ -1,13 +1,15 @@
-//! Calls about the caller and the instance: `/user`, `/personal_access_tokens/self`, `/namespaces/:id`, `/version`.
+//! Calls about the caller and the instance: `/user`, `/user/keys`, `/personal_access_tokens/self`, `/namespaces/:id`, `/version`.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State as Shared};
+use axum::extract::{Path, Query, State as Shared};
+use axum::response::Response;
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::door::unauthorized;
 use super::not_found;
+use super::projects::Paging;
 use super::shapes::{self, Addresses};
 use crate::clock::milliseconds;
 use crate::forge::credentials::Visitor;
@@ -32,6 +34,20 @@ pub async fn current(
         "created_at": milliseconds(person.created_at), "bio": "", "bot": token.kind == TokenKind::Access,
         "email": person.email(), "public_email": null,
     })))
+}
+
+/// `GET /user/keys`: the SSH keys in the caller's profile.
+pub async fn own_keys(
+    Shared(world): Shared<Arc<World>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(paging): Query<Paging>,
+) -> Result<Response, Refusal> {
+    let token = visitor.token.as_ref().ok_or_else(unauthorized)?;
+    let state = world.forges.gitlab.lock();
+    let own = state.person_keys.iter().filter(|k| k.login == token.login);
+    let shown = own.map(shapes::person_key).collect();
+    let address = format!("{}/user/keys", Addresses::of(&world).api);
+    Ok(paging.of(shown, 100, &address))
 }
 
 /// `GET /personal_access_tokens/self`: of project and group access tokens too, not of OAuth's.

@@ -152,6 +152,27 @@ async fn resolving_the_default_branch_of_a_nested_project_takes_one_call() {
 }
 
 #[tokio::test]
+async fn a_look_at_the_webhooks_beside_resolving_says_only_what_it_saw() {
+    let other = json!({"url": "https://other.example/"});
+    for (reply, look) in [
+        (Reply::new(200, "[]"), Look::Missing),
+        (Reply::new(200, json!([hook(1, other)])), Look::Missing),
+        (Reply::new(200, json!([hook(1, json!({}))])), Look::Unknown),
+        (Reply::new(404, said("404 Not found")), Look::Unknown),
+    ] {
+        let replies = vec![
+            reply.at("/hooks"),
+            Reply::new(200, project(json!({}))).at("docs"),
+        ];
+        let vendor = Vendor::start(replies).await;
+        let found = gitlab(&vendor)
+            .resolve_and_look("acme/web/docs", None, HOOK)
+            .await;
+        assert_eq!(found.unwrap(), (docs(), look));
+    }
+}
+
+#[tokio::test]
 async fn another_branch_is_looked_up_by_its_encoded_name() {
     let found = Reply::new(200, json!({"name": "feature/x"}));
     let missing = Reply::new(404, said("404 Branch Not Found"));

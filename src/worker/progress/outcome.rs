@@ -45,6 +45,7 @@ impl Progress {
             Err(Halt::Reopen {
                 step: earlier,
                 fact,
+                why,
             }) => {
                 self.learn(*fact);
                 for reopened in [earlier, step] {
@@ -52,7 +53,7 @@ impl Progress {
                 }
                 self.event(
                     "step.reopened",
-                    json!({ "step": earlier, "because_of": step }),
+                    json!({ "step": earlier, "because_of": step, "code": why }),
                 );
             }
             Err(halt) => self.halted(step, halt, StepState::Failed, settings),

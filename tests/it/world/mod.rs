@@ -167,6 +167,8 @@ impl World {
         json!({
             "netlify": linkbroker_sandbox::netlify::world_view(world),
             "github": linkbroker_sandbox::github::world_view(world),
+            "gitlab": linkbroker_sandbox::forge::world_view(world, &world.forges.gitlab),
+            "gitea": linkbroker_sandbox::forge::world_view(world, &world.forges.gitea),
         })
     }
 
@@ -223,8 +225,13 @@ fn usual_settings(
         ("DATABASE_URL", database.url.clone()),
         ("LINKBROKER_NETLIFY_URL", sandbox.netlify_url()),
         ("LINKBROKER_GITHUB_URL", sandbox.github_url()),
+        ("LINKBROKER_GITLAB_URL", sandbox.gitlab_url()),
         ("LINKBROKER_BITBUCKET_URL", at("/bitbucket/2.0")),
         ("LINKBROKER_AZURE_DEVOPS_URL", at("/azure")),
+        (
+            "LINKBROKER_PROVIDERS",
+            providers_file(folder, &sandbox.gitea_url()),
+        ),
         (
             "LINKBROKER_DATA_DIR",
             folder.join("data").display().to_string(),
@@ -241,6 +248,15 @@ fn usual_settings(
     ];
     settings.extend(quick.map(|(name, value)| (name, value.to_owned())));
     settings
+}
+
+/// The operator's file of further providers: a Forgejo at `code.example.com`.
+fn providers_file(folder: &Path, gitea: &str) -> String {
+    let file = folder.join("providers.toml");
+    let text =
+        format!("[[provider]]\nkind = \"gitea\"\nhost = \"code.example.com\"\napi = \"{gitea}\"\n");
+    std::fs::write(&file, text).expect("a file in the test's own folder");
+    file.display().to_string()
 }
 
 /// The request that most tests make: `acme/docs` to the site `acme-docs`.
