@@ -128,7 +128,7 @@ const fn first_tokens(provider: Provider) -> &'static [(&'static str, TokenKind)
             (crate::BITBUCKET_TOKEN, TokenKind::Personal),
             (crate::BITBUCKET_ACCESS_TOKEN, TokenKind::Access),
         ],
-        Provider::AzureDevops => &[],
+        Provider::AzureDevops => &[(crate::AZURE_DEVOPS_TOKEN, TokenKind::Personal)],
     }
 }
 

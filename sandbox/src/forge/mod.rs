@@ -108,6 +108,12 @@ pub trait Vendor: Send + Sync {
     /// What a webhook is told about a push; `None` when it does not listen to it or is suspended.
     fn announce(&self, world: &World, hook: &Hook, push: &Push) -> Option<Message>;
 
+    /// The webhooks that may be told about a push to a repository, each with the repository that holds it.
+    fn listeners(&self, _state: &State, repository: &Repository) -> Vec<(u64, Hook)> {
+        let hooks = repository.hooks.iter();
+        hooks.map(|hook| (repository.id, hook.clone())).collect()
+    }
+
     /// The pauses before further attempts of a delivery that failed; none where the provider gives up at once.
     fn retries(&self, _world: &World) -> Vec<Duration> {
         Vec::new()

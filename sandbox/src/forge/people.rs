@@ -101,6 +101,7 @@ pub fn add_person_key(world: &World, forge: &Forge, new: NewPersonKey) -> anyhow
         title: new.title,
         key,
         permissions: new.permissions,
+        within: None,
         by_api: false,
         created_at: now,
         expires_at,

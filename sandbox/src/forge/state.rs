@@ -76,6 +76,8 @@ pub struct PersonKey {
     pub title: String,
     pub key: PublicKey,
     pub permissions: Permissions,
+    /// The key is good for paths below this one only: Azure's keys belong to one organisation.
+    pub within: Option<String>,
     /// Whether a client made it by an API, not a person in the browser.
     pub by_api: bool,
     pub created_at: OffsetDateTime,
