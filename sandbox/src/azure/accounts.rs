@@ -55,6 +55,7 @@ pub async fn projects(
     let mut state = world.forges.azure.lock();
     let visible = organization.repositories(&state);
     let mut repositories: Vec<Repository> = visible.into_iter().cloned().collect();
+    repositories.sort_by(|a, b| a.owner().cmp(b.owner()));
     repositories.dedup_by(|a, b| a.owner() == b.owner());
     let shown = repositories.iter().map(|r| {
         let project = project_identity(&mut state, &world, r.owner());

@@ -11,6 +11,7 @@ mod payloads;
 mod repositories;
 mod shapes;
 mod ssh_keys;
+mod subscription;
 mod subscriptions;
 mod target;
 
@@ -171,8 +172,8 @@ pub struct Azure;
 
 impl Vendor for Azure {
     fn announce(&self, world: &World, hook: &Hook, push: &Push) -> Option<Message> {
-        let listens = hook.events.contains("git.push") && subscriptions::is_on(hook);
-        (listens && subscriptions::passes_filter(hook, push))
+        let listens = hook.events.contains("git.push") && subscription::is_on(hook);
+        (listens && subscription::passes_filter(hook, push))
             .then(|| payloads::push(world, hook, push))
     }
 
@@ -181,8 +182,10 @@ impl Vendor for Azure {
         let project = state.repositories.values();
         let project = project.filter(|r| r.owner() == repository.owner());
         let hooks = project.flat_map(|r| r.hooks.iter().map(move |hook| (r.id, hook.clone())));
+        // What somebody made who left is silent.
+        let speaks = |hook: &Hook| state.has_person(&hook.added_by);
         hooks
-            .filter(|(_, hook)| subscriptions::is_about(hook, repository))
+            .filter(|(_, hook)| subscription::is_about(hook, repository) && speaks(hook))
             .collect()
     }
 

@@ -8,39 +8,16 @@ use axum::body::Bytes;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use url::Url;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::shapes::{identity, list as listed};
-use super::target::{Organization, project_identity};
-use super::{DISABLED_AFTER, PROBATION_AFTER, bad, refused};
-use crate::clock::milliseconds;
+use super::shapes::list as listed;
+use super::subscription::{Written, shape, write};
+use super::target::Organization;
+use super::{bad, refused};
 use crate::forge::refusal::{Refusal, read};
-use crate::forge::{Access, Hook, Push, Repository, State};
+use crate::forge::{Access, Hook, Repository, State};
 use crate::world::World;
-
-/// What the publisher `tfs` tells of git; `git.pullrequest.merged` is missing in the published list and real.
-const EVENTS: [&str; 5] = [
-    "git.push",
-    "git.pullrequest.created",
-    "git.pullrequest.updated",
-    "git.pullrequest.merged",
-    "git.repo.created",
-];
-
-/// A subscription as clients write it, always whole.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Written {
-    publisher_id: String,
-    event_type: String,
-    consumer_id: String,
-    consumer_action_id: String,
-    publisher_inputs: Map<String, Value>,
-    consumer_inputs: Map<String, Value>,
-    status: Option<String>,
-}
 
 /// The query of the list.
 #[derive(Default, Deserialize)]
@@ -168,24 +145,6 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Whether messages are sent.
-pub fn is_on(hook: &Hook) -> bool {
-    hook.active && hook.failures < DISABLED_AFTER
-}
-
-/// Whether a subscription is about a repository or all of its project.
-pub fn is_about(hook: &Hook, repository: &Repository) -> bool {
-    let wanted = publisher_input(hook, "repository");
-    wanted.is_empty() || wanted.eq_ignore_ascii_case(&repository.uuid.to_string())
-}
-
-/// Whether a push's branch is one that the subscription is about.
-pub fn passes_filter(hook: &Hook, push: &Push) -> bool {
-    let wanted = publisher_input(hook, "branch");
-    let wanted = wanted.strip_prefix("refs/heads/").unwrap_or(wanted);
-    wanted.is_empty() || push.branch() == Some(wanted)
-}
-
 /// The subscription that a call names, with the repository that holds it.
 ///
 /// # Errors
@@ -273,84 +232,4 @@ fn check_right(organization: &Organization, repository: &Repository) -> Result<(
         "UnauthorizedRequestException",
         &message,
     ))
-}
-
-fn write(hook: &mut Hook, written: Written) -> Result<(), Refusal> {
-    let kind = (written.publisher_id.as_str(), written.consumer_id.as_str());
-    if kind != ("tfs", "webHooks") || written.consumer_action_id != "httpRequest" {
-        return Err(bad(
-            "Only publisher tfs and consumer webHooks with httpRequest are here.",
-        ));
-    }
-    if !EVENTS.contains(&written.event_type.as_str()) {
-        return Err(bad(&format!(
-            "The event type '{}' is not known.",
-            written.event_type
-        )));
-    }
-    let url = written
-        .consumer_inputs
-        .get("url")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if !Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
-        return Err(bad("Subscription input 'url' is not a valid URI."));
-    }
-    url.clone_into(&mut hook.url);
-    hook.events = BTreeSet::from([written.event_type]);
-    hook.active = written.status.is_none_or(|status| status == "enabled");
-    hook.settings.insert(
-        "publisherInputs".to_owned(),
-        written.publisher_inputs.into(),
-    );
-    hook.settings
-        .insert("consumerInputs".to_owned(), written.consumer_inputs.into());
-    Ok(())
-}
-
-fn publisher_input<'h>(hook: &'h Hook, name: &str) -> &'h str {
-    let inputs = hook.settings.get("publisherInputs");
-    inputs
-        .and_then(|inputs| inputs[name].as_str())
-        .unwrap_or_default()
-}
-
-/// A subscription; secrets among its inputs are stars.
-pub fn shape(world: &World, state: &mut State, organization: &Organization, hook: &Hook) -> Value {
-    let by = identity(&state.person(&hook.added_by, hook.created_at));
-    let status = match hook.failures {
-        _ if !hook.active => "disabledByUser",
-        DISABLED_AFTER.. => "disabledBySystem",
-        PROBATION_AFTER.. => "onProbation",
-        _ => "enabled",
-    };
-    let setting = |name: &str| {
-        hook.settings
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| json!({}))
-    };
-    let mut consumer = setting("consumerInputs");
-    for secret in ["basicAuthPassword", "httpHeaders"] {
-        if consumer[secret].is_string() {
-            consumer[secret] = "********".into();
-        }
-    }
-    consumer["url"] = hook.url.clone().into();
-    let mut publisher = setting("publisherInputs");
-    let instance = project_identity(state, world, &organization.name).uuid;
-    publisher["tfsSubscriptionId"] = instance.to_string().into();
-    let base = format!(
-        "{}/azure/{}/_apis/hooks/subscriptions",
-        world.origin(),
-        organization.name
-    );
-    json!({
-        "id": hook.uuid, "url": format!("{base}/{}", hook.uuid), "status": status, "publisherId": "tfs",
-        "eventType": hook.events.first(), "subscriber": null, "resourceVersion": "1.0",
-        "eventDescription": "Any branch", "consumerId": "webHooks", "consumerActionId": "httpRequest",
-        "actionDescription": "To host netlify", "probationRetries": 0, "createdBy": by, "modifiedBy": by,
-        "createdDate": milliseconds(hook.created_at), "modifiedDate": milliseconds(hook.updated_at),
-        "publisherInputs": publisher, "consumerInputs": consumer,
-    })
 }

@@ -14,6 +14,7 @@ mod people;
 mod plain;
 pub mod post;
 pub mod pushes;
+mod records;
 pub mod refusal;
 mod repositories;
 pub mod site_template;
@@ -31,15 +32,14 @@ use time::OffsetDateTime;
 pub use access::{Access, Permissions};
 pub use admin::{NewDeployKey, NewWebhook, install_key, install_webhook};
 pub use outbox::{deliver, send};
-pub use people::{NewPersonKey, NewToken, add_person_key, add_token, revoke_token};
+pub use people::{NewPersonKey, NewToken, add_person_key, add_token, remove_person, revoke_token};
 pub use post::Answer;
 pub use pushes::Push;
+pub use records::{Delivery, DeployKey, Hook, Person, PersonKey, Repository, Token, TokenKind};
 pub use repositories::{
     NewRepository, archive, commit, create_repository, first_commit, rename, reset,
 };
-pub use state::{
-    Delivery, DeployKey, Hook, Person, PersonKey, Repository, State, Token, TokenKind,
-};
+pub use state::State;
 pub use view::{counts, view, world_view};
 
 use crate::world::World;

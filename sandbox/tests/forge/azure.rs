@@ -411,6 +411,31 @@ async fn a_reader_may_not_subscribe_and_writing_wants_a_version() {
 }
 
 #[tokio::test]
+async fn what_somebody_subscribed_who_left_is_silent() {
+    let stage = stage().await;
+    let token = NewToken {
+        token: "leaver".to_owned(),
+        login: "ann".to_owned(),
+        everywhere: Some(Access::Admin),
+        ..NewToken::default()
+    };
+    let world = stage.sandbox.world();
+    forge::add_token(world, &world.forges.azure, token).unwrap();
+    let repository = get(&stage, REPOSITORY).await.expect(200);
+    let body = subscription(&repository, "git.push", "http://127.0.0.1:1/");
+    let made = call_as(&stage, "leaver", Method::POST, SUBSCRIPTIONS, Some(body))
+        .await
+        .expect(200);
+    assert_eq!(made["status"], "enabled");
+    forge::remove_person(&world.forges.azure, "ann").unwrap();
+    let path = format!("{SUBSCRIPTIONS}/{}", made["id"].as_str().unwrap());
+    assert_eq!(
+        get(&stage, &path).await.expect(200)["status"],
+        "disabledByInactiveIdentity"
+    );
+}
+
+#[tokio::test]
 async fn a_subscription_without_a_repository_hears_of_the_whole_project() {
     let stage = stage().await;
     let url = receiver(Arc::new(Mutex::new(StatusCode::NO_CONTENT))).await;
