@@ -54,6 +54,7 @@ def main(folder):
     write("github.json", github(folder))
     write("gitlab.json", gitlab(folder))
     write("bitbucket.json", bitbucket(folder))
+    write("azure_devops.json", azure_devops(folder))
 
 
 def netlify(folder):
@@ -192,18 +193,64 @@ def bitbucket(folder):
     return extract("Bitbucket Cloud REST API, extract", source, "https://api.bitbucket.org/2.0", paths, schemas)
 
 
+# What the vendor's own pages and public tools call although nothing describes it.
+AZURE_UNDESCRIBED = {
+    "/{organization}/_apis/connectionData": "get", "/_apis/profile/profiles/me": "get",
+    "/{organization}/_apis/Token/SessionTokens": "get", "/{organization}/_apis/Token/SessionTokens/{authorizationId}": "delete",
+    "/{organization}/_apis/Contribution/HierarchyQuery": "post",
+}
+
+
+def azure_devops(folder):
+    paths, schemas = {}, {}
+    for part in ("git", "hooks", "core"):
+        source, more_paths, more_schemas = from_swagger(folder / f"azure-devops.{part}.swagger.json")
+        paths, schemas = paths | more_paths, more_schemas | schemas
+    # Repositories are found by their GUID without their project too.
+    git = "/_apis/git/repositories/{repositoryId}"
+    for tail in ("", "/refs"):
+        twin = copy.deepcopy(paths["/{organization}/{project}" + git + tail])
+        paths["/{organization}" + git + tail] = twin
+    for item in paths.values():
+        for method, operation in item.items():
+            correct_azure(method, operation)
+    for path, method in AZURE_UNDESCRIBED.items():
+        paths[path] = {method: {"operationId": path, "x-undocumented": True, "parameters": [
+            {"name": name, "in": "query", "schema": {"type": "string"}}
+            for name in ("api-version", "isPublic", "includePublicData")],
+            "responses": {"200": {"description": ""}, "203": {"description": ""}, "204": {"description": ""}}}}
+    query = paths["/{organization}/_apis/Contribution/HierarchyQuery"]["post"]
+    query["requestBody"] = {"required": True, "content": {"application/json": {"schema": {
+        "type": "object", "required": ["contributionIds", "dataProviderContext"]}}}}
+    return extract("Azure DevOps Services REST API, extract", source, "https://dev.azure.com", paths, schemas)
+
+
+def correct_azure(method, operation):
+    # Lists come with their length.
+    for answer in operation["responses"].values():
+        media = answer.get("content", {}).get("application/json", {})
+        if media.get("schema", {}).get("type") == "array":
+            media["schema"] = {"type": "object", "required": ["count", "value"], "properties": {
+                "count": {"type": "integer"}, "value": media["schema"]}}
+    # A page to sign in, and 204 after removals: neither is described.
+    operation["responses"]["203"] = {"description": ""}
+    if method == "delete":
+        operation["responses"]["204"] = {"description": ""}
+
+
 def from_swagger(file):
     """A document of Swagger 2.0 as OpenAPI 3.0: the document, its paths and its schemas."""
     source = json.loads(file.read_text().replace("#/definitions/", "#/components/schemas/").replace("x-nullable", "nullable"))
     paths = {}
     for path, item in source["paths"].items():
         shared = item.pop("parameters", [])
-        paths[path] = {method: from_swagger_operation(operation, shared) for method, operation in item.items()}
+        paths[path] = {method: from_swagger_operation(operation, shared, source) for method, operation in item.items()}
     return source, clean(paths), clean(source["definitions"])
 
 
-def from_swagger_operation(operation, shared):
-    parameters = shared + operation.get("parameters", [])
+def from_swagger_operation(operation, shared, source):
+    parameters = [source["parameters"][p["$ref"].rsplit("/", 1)[1]] if "$ref" in p else p
+                  for p in shared + operation.get("parameters", [])]
     described = {"operationId": operation.get("operationId", ""), "responses": {}, "parameters": [
         {"name": p["name"], "in": p["in"], "required": p.get("required", False), "schema": {"type": p.get("type", "string")}}
         for p in parameters if p["in"] in ("path", "query")]}

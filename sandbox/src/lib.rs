@@ -68,6 +68,8 @@ pub const BITBUCKET_TOKEN: &str = "sandbox-bitbucket-token";
 pub const BITBUCKET_EMAIL: &str = "sandbox@example.com";
 /// The Bitbucket access token that exists from the start, of a workspace: a bearer token.
 pub const BITBUCKET_ACCESS_TOKEN: &str = "sandbox-bitbucket-access-token";
+/// The personal access token of Azure DevOps that exists from the start, with full scope: basic credentials with any user name.
+pub const AZURE_DEVOPS_TOKEN: &str = "sandbox-azure-devops-token";
 /// Login of the person behind the providers' tokens that exist from the start.
 pub const LOGIN: &str = "sandbox";
 /// Slug of the Netlify account (team) that exists from the start.
@@ -169,6 +171,11 @@ impl Sandbox {
         format!("{}/bitbucket/2.0", self.world.origin())
     }
 
+    /// Value for `LINKBROKER_AZURE_DEVOPS_URL`; stands for all of Azure's host names.
+    pub fn azure_devops_url(&self) -> String {
+        format!("{}/azure", self.world.origin())
+    }
+
     /// Base of the admin door.
     pub fn admin_url(&self) -> String {
         format!("{}/__sandbox", self.world.origin())
@@ -267,6 +274,7 @@ fn app(world: &Arc<World>) -> Router {
         .nest("/gitlab", gitlab::router(world))
         .nest("/gitea", gitea::router(world))
         .nest("/bitbucket", bitbucket::router(world))
+        .nest("/azure", azure::router(world))
         .nest("/sites", netlify::sites_router())
         // Also for what a vendor's router did not match, so that it is observed.
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not Found") })

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use linkbroker_sandbox::{
-    ACCOUNT, BITBUCKET_ACCESS_TOKEN, BITBUCKET_EMAIL, BITBUCKET_TOKEN, GITEA_TOKEN, GITHUB_TOKEN,
-    GITLAB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Switches,
+    ACCOUNT, AZURE_DEVOPS_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_EMAIL, BITBUCKET_TOKEN,
+    GITEA_TOKEN, GITHUB_TOKEN, GITLAB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Switches,
 };
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -128,6 +128,7 @@ fn announce(sandbox: &Sandbox, ready_file: Option<&Path>) -> anyhow::Result<()> 
         "gitea_url": sandbox.gitea_url(), "gitea_token": GITEA_TOKEN, "bitbucket_url": sandbox.bitbucket_url(),
         "bitbucket_email": BITBUCKET_EMAIL, "bitbucket_token": BITBUCKET_TOKEN,
         "bitbucket_access_token": BITBUCKET_ACCESS_TOKEN,
+        "azure_devops_url": sandbox.azure_devops_url(), "azure_devops_token": AZURE_DEVOPS_TOKEN,
         "netlify_token": NETLIFY_TOKEN, "github_token": GITHUB_TOKEN, "account": ACCOUNT,
     });
     println!("{line}");

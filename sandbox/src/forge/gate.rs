@@ -155,6 +155,10 @@ impl Visit<'_> {
             .iter()
             .find(|k| k.key == *self.key && alive(k.expires_at))?;
         let repository = state.repositories.get(&self.id)?;
+        let below = |within: &String| repository.path.starts_with(&format!("{within}/"));
+        if !key.within.as_ref().is_none_or(below) {
+            return None;
+        }
         let member = key.permissions.on(&repository.path, &key.login);
         let access = member.unwrap_or_default().max(repository.for_anybody());
         Some((key.login.clone(), access))

@@ -14,6 +14,7 @@ mod people;
 mod plain;
 pub mod post;
 pub mod pushes;
+mod records;
 pub mod refusal;
 mod repositories;
 pub mod site_template;
@@ -31,15 +32,14 @@ use time::OffsetDateTime;
 pub use access::{Access, Permissions};
 pub use admin::{NewDeployKey, NewWebhook, install_key, install_webhook};
 pub use outbox::{deliver, send};
-pub use people::{NewPersonKey, NewToken, add_person_key, add_token, revoke_token};
+pub use people::{NewPersonKey, NewToken, add_person_key, add_token, remove_person, revoke_token};
 pub use post::Answer;
 pub use pushes::Push;
+pub use records::{Delivery, DeployKey, Hook, Person, PersonKey, Repository, Token, TokenKind};
 pub use repositories::{
     NewRepository, archive, commit, create_repository, first_commit, rename, reset,
 };
-pub use state::{
-    Delivery, DeployKey, Hook, Person, PersonKey, Repository, State, Token, TokenKind,
-};
+pub use state::State;
 pub use view::{counts, view, world_view};
 
 use crate::world::World;
@@ -107,6 +107,12 @@ impl From<(Provider, &str)> for Place {
 pub trait Vendor: Send + Sync {
     /// What a webhook is told about a push; `None` when it does not listen to it or is suspended.
     fn announce(&self, world: &World, hook: &Hook, push: &Push) -> Option<Message>;
+
+    /// The webhooks that may be told about a push to a repository, each with the repository that holds it.
+    fn listeners(&self, _state: &State, repository: &Repository) -> Vec<(u64, Hook)> {
+        let hooks = repository.hooks.iter();
+        hooks.map(|hook| (repository.id, hook.clone())).collect()
+    }
 
     /// The pauses before further attempts of a delivery that failed; none where the provider gives up at once.
     fn retries(&self, _world: &World) -> Vec<Duration> {

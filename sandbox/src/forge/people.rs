@@ -79,6 +79,15 @@ pub fn revoke_token(forge: &Forge, token: &str) -> anyhow::Result<()> {
     gone.map(drop).context("no such token")
 }
 
+/// Removes a person, as when somebody leaves a company: tokens and SSH keys go, keys and webhooks on repositories stay.
+///
+/// # Errors
+/// When there is no such person.
+pub fn remove_person(forge: &Forge, login: &str) -> anyhow::Result<()> {
+    let gone = forge.lock().remove_person(login);
+    gone.map(drop).context("no such person")
+}
+
 /// Adds a person's own SSH key, for plain git over the SSH front.
 ///
 /// # Errors
@@ -101,6 +110,7 @@ pub fn add_person_key(world: &World, forge: &Forge, new: NewPersonKey) -> anyhow
         title: new.title,
         key,
         permissions: new.permissions,
+        within: None,
         by_api: false,
         created_at: now,
         expires_at,

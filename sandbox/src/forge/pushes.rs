@@ -82,14 +82,10 @@ pub async fn pushed(world: &Arc<World>, forge: &Forge, update: &RefUpdate) -> an
         return Ok(());
     };
     let push = read(world, repository, update).await?;
-    for hook in &push.repository.hooks {
-        if let Some(message) = forge.vendor.announce(world, hook, &push) {
-            outbox::send(
-                world,
-                forge.provider,
-                (push.repository.id, hook.id),
-                message,
-            );
+    let listeners = forge.vendor.listeners(&forge.lock(), &push.repository);
+    for (holder, hook) in listeners {
+        if let Some(message) = forge.vendor.announce(world, &hook, &push) {
+            outbox::send(world, forge.provider, (holder, hook.id), message);
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ pub struct Push {
     pub reference: String,
     pub after: String,
     #[serde(default)]
-    deleted: bool,
+    pub deleted: bool,
     pub repository: PushedRepository,
     pub head_commit: Option<HeadCommit>,
     pub pusher: Option<Pusher>,
