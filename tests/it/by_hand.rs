@@ -1,8 +1,8 @@
 //! Where linkbroker may only read: a person places key and webhook, told exactly what to do, and the link goes on.
 
-use linkbroker_sandbox::NETLIFY_TOKEN;
+use linkbroker_sandbox::forge::{self, Forge, NewDeployKey, NewWebhook};
 use linkbroker_sandbox::git::NewCommit;
-use linkbroker_sandbox::github::NewRepository;
+use linkbroker_sandbox::{NETLIFY_TOKEN, NewRepository, Place, Provider};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -188,4 +188,134 @@ async fn a_key_that_was_not_placed_is_asked_for_again_after_the_clone_failed() {
     assert_eq!(link["status"], "build_failed", "{link:#}");
     let link = world.client.retry(&id).await;
     assert_eq!(link["diagnosis"]["code"], "key_to_be_placed", "{link:#}");
+}
+
+/// A git host with SSH and nothing else; the address of its repository `acme/docs`.
+async fn plain_host(world: &World) -> String {
+    let new = NewRepository {
+        provider: Provider::Plain,
+        name: "docs".to_owned(),
+        template: Some("site".to_owned()),
+        ..NewRepository::default()
+    };
+    let made = world
+        .sandbox
+        .create_repository(new)
+        .await
+        .expect("a repository");
+    text(&made["ssh_url"])
+}
+
+fn plain(world: &World) -> &Forge {
+    &world.sandbox.world().forges.plain
+}
+
+#[tokio::test]
+async fn a_git_host_that_knows_only_ssh_is_linked_with_a_persons_hands() {
+    let world = World::empty(Setup::default()).await;
+    let address = plain_host(&world).await;
+    let mut request = docs();
+    request["repository"] = json!(address);
+    request["branch"] = json!("main");
+
+    let answer = world
+        .client
+        .post("/links", request.clone())
+        .await
+        .expect(422);
+    let detail = text(&answer.body["errors"][0]["detail"]);
+    assert!(detail.contains("kind `manual`"), "{detail}");
+    for connection in [
+        json!({"name": "netlify", "kind": "netlify", "credential": {"type": "token", "token": NETLIFY_TOKEN}}),
+        json!({"name": "our-git", "kind": "manual", "host": "127.0.0.1", "credential": {"type": "anonymous"}}),
+    ] {
+        world
+            .client
+            .post("/connections", connection)
+            .await
+            .expect(201);
+    }
+
+    let link = world.client.link_settled(request).await;
+    let id = text(&link["id"]);
+    let action = &link["diagnosis"]["action"];
+    assert_eq!(action["kind"], "place_deploy_key", "{link:#}");
+    let key = NewDeployKey {
+        repository: "acme/docs".to_owned(),
+        key: text(&action["public_key"]),
+        ..NewDeployKey::default()
+    };
+    forge::install_key(world.sandbox.world(), plain(&world), key).expect("a key");
+
+    let link = world.client.retry(&id).await;
+    let action = &link["diagnosis"]["action"];
+    assert_eq!(action["kind"], "place_webhook", "{link:#}");
+    assert_eq!(link["deploy"]["state"], "ready", "the key works: {link:#}");
+    let webhook = NewWebhook {
+        repository: "acme/docs".to_owned(),
+        url: text(&action["url"]),
+        ..NewWebhook::default()
+    };
+    forge::install_webhook(world.sandbox.world(), plain(&world), webhook).expect("a webhook");
+    let commit = NewCommit {
+        message: "Second".to_owned(),
+        files: [("content/text.txt".to_owned(), "second words\n".to_owned())].into(),
+        ..NewCommit::default()
+    };
+    let at: Place = (Provider::Plain, "acme/docs").into();
+    world.sandbox.commit(at, commit).await.expect("a commit");
+    until_live(&world, &id).await;
+    until("the page to have what was pushed", async || {
+        world
+            .page("acme-docs")
+            .await
+            .contains("second words")
+            .then_some(())
+    })
+    .await;
+
+    let link = world.client.unlink(&id, "").await;
+    assert_eq!(link["status"], "unlinked", "{link:#}");
+    assert_eq!(world.count("sites").1, 0);
+    assert_eq!(world.count("deploy_keys").1, 0);
+    let violations = world.sandbox.violations();
+    assert!(violations.is_empty(), "{violations:#?}");
+}
+
+#[tokio::test]
+async fn a_repository_without_an_api_needs_its_branch_named_and_its_connection_a_host() {
+    let world = World::empty(Setup::default()).await;
+    let mut request = docs();
+    request["repository"] = json!("git@git.example.com:team/docs.git");
+    let answer = world.client.post("/links", request).await.expect(422);
+    assert_eq!(
+        answer.body["errors"][0]["pointer"], "/branch",
+        "{}",
+        answer.text
+    );
+    for (connection, pointer) in [
+        (
+            json!({"name": "x", "kind": "manual", "credential": {"type": "anonymous"}}),
+            "/host",
+        ),
+        (
+            json!({"name": "x", "kind": "manual", "host": "a b", "credential": {"type": "anonymous"}}),
+            "/host",
+        ),
+        (
+            json!({"name": "x", "kind": "manual", "host": "h", "credential": {"type": "token", "token": "t"}}),
+            "/credential",
+        ),
+    ] {
+        let answer = world
+            .client
+            .post("/connections", connection)
+            .await
+            .expect(422);
+        assert_eq!(
+            answer.body["errors"][0]["pointer"], pointer,
+            "{}",
+            answer.text
+        );
+    }
 }
