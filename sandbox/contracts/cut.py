@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Cuts the vendors' API descriptions down to what the sandbox answers: `cut.py FOLDER` rewrites netlify.json and github.json.
+"""Cuts the vendors' API descriptions down to what the sandbox answers: `cut.py FOLDER` rewrites the JSON files here.
 
 FOLDER holds the documents that SOURCES.md names. Every correction is made here, in one place, with its reason; SOURCES.md
 lists them for readers. Needs PyYAML.
@@ -41,6 +41,7 @@ SITE_WRITE = {"repo": {"$ref": "#/components/schemas/RepoWrite"}, "plugins": {"t
 def main(folder):
     write("netlify.json", netlify(folder))
     write("github.json", github(folder))
+    write("gitlab.json", gitlab(folder))
 
 
 def netlify(folder):
@@ -134,6 +135,24 @@ def github(folder):
     return {"openapi": "3.1.0", "info": {"title": "GitHub REST API, extract", "version": source["info"]["version"]},
             "servers": [{"url": "https://api.github.com"}], "paths": to_31(paths),
             "components": {"schemas": to_31(schemas)}}
+
+
+def gitlab(folder):
+    source = yaml.safe_load((folder / "gitlab.openapi.yaml").read_text())
+    # The base address of a client ends in /api/v4.
+    paths = {path.removeprefix("/api/v4"): item for path, item in clean(source["paths"]).items()}
+    schemas = clean(source["components"]["schemas"])
+    # Recorded answers have booleans where the description says string.
+    for name in ("bot", "external"):
+        schemas["APIEntitiesUserPublic"]["properties"][name] = {"type": "boolean", "nullable": True}
+    return extract("GitLab REST API, extract", source, "https://gitlab.com/api/v4", paths, schemas)
+
+
+def extract(title, source, server, paths, schemas):
+    """A document of OpenAPI 3.1 out of parts of one of 3.0."""
+    return {"openapi": "3.1.0", "info": {"title": title, "version": str(source["info"]["version"])},
+            "servers": [{"url": server}], "paths": to_31(paths),
+            "components": {"schemas": to_31(closure(paths, schemas))}}
 
 
 def resolve_parts(node, components):

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use crate::clock::milliseconds;
 use crate::contracts::Violation;
 use crate::faults::FaultRule;
+use crate::forge::{self, Forge, NewPersonKey, NewRepository, Place, Provider};
 use crate::git::NewCommit;
 use crate::recorder::{Call, Upstream, per_upstream, rounds};
 use crate::switches::Switches;
@@ -33,15 +35,24 @@ pub struct Count {
 /// What exists and what was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// `deploy_keys`, `sites`, `builds`, `deploys`, `notifications`, `repositories`, `installed_keys`, `webhooks`, `deliveries`.
+    /// `deploy_keys`, `sites`, `builds`, `deploys`, `notifications`, and of all providers
+    /// together `repositories`, `installed_keys`, `webhooks`, `deliveries`.
     #[serde(flatten)]
     pub kinds: BTreeMap<&'static str, Count>,
+    /// The providers' share of the last four, by provider.
+    pub providers: BTreeMap<Provider, BTreeMap<&'static str, Count>>,
     pub calls: BTreeMap<Upstream, u64>,
     /// Sequential rounds in which clients called.
     pub rounds: u64,
 }
 
 impl Counts {
+    /// The count of a kind at one provider.
+    pub fn at(&self, provider: Provider, kind: &str) -> Count {
+        let kinds = self.providers.get(&provider);
+        kinds.and_then(|k| k.get(kind)).copied().unwrap_or_default()
+    }
+
     /// The count of a kind; zero for a kind that was never met.
     pub fn of(&self, kind: &str) -> Count {
         self.kinds.get(kind).copied().unwrap_or_default()
@@ -55,9 +66,17 @@ pub fn counts(world: &World, since: u64) -> Counts {
 
 fn counts_of(world: &World, calls: &[Call]) -> Counts {
     let mut kinds = netlify::counts(&world.netlify.lock());
-    kinds.extend(github::counts(world));
+    let github = [(Provider::Github, github::counts(world))];
+    let others = world.forges.all().map(|f| (f.provider, forge::counts(f)));
+    let providers: BTreeMap<_, _> = github.into_iter().chain(others).collect();
+    for (kind, count) in providers.values().flatten() {
+        let sum: &mut Count = kinds.entry(kind).or_default();
+        sum.created += count.created;
+        sum.alive += count.alive;
+    }
     Counts {
         kinds,
+        providers,
         calls: per_upstream(calls),
         rounds: rounds(calls),
     }
@@ -69,12 +88,83 @@ fn counts_of(world: &World, calls: &[Call]) -> Counts {
 /// Never in practice.
 pub fn reset(world: &World) -> anyhow::Result<()> {
     world.netlify.lock().reset(&world.clock);
-    github::reset(world)?;
+    forget_providers(world)?;
     world.recorder.clear();
     world.faults.clear();
     world.contracts.clear();
     world.restore_switches();
     Ok(())
+}
+
+/// Empties all providers and makes the tokens that exist from the start.
+///
+/// # Errors
+/// When a repository's folder cannot be deleted.
+pub(crate) fn forget_providers(world: &World) -> anyhow::Result<()> {
+    github::reset(world)?;
+    for forge in world.forges.all() {
+        let token = match forge.provider {
+            Provider::Gitlab => Some(crate::GITLAB_TOKEN),
+            _ => None,
+        };
+        forge::reset(world, forge, token)?;
+    }
+    Ok(())
+}
+
+/// Makes a repository at any provider.
+///
+/// # Errors
+/// When the path is taken or not acceptable.
+pub async fn create_repository(world: &Arc<World>, new: NewRepository) -> anyhow::Result<Value> {
+    match world.forges.of(new.provider) {
+        Some(forge) => forge::create_repository(world, forge, new).await,
+        None => github::create_repository(world, new).await,
+    }
+}
+
+/// Commits at any provider and tells the webhooks.
+///
+/// # Errors
+/// When there is no such repository or it is archived.
+pub async fn commit(world: &Arc<World>, at: &Place, new: NewCommit) -> anyhow::Result<Value> {
+    match world.forges.of(at.provider) {
+        Some(forge) => forge::commit(world, forge, &at.path, new).await,
+        None => github::commit(world, &at.path, new).await,
+    }
+}
+
+/// Gives a repository another path; the old one leads there.
+///
+/// # Errors
+/// When there is no such repository or the path is taken.
+pub fn rename(world: &World, at: &Place, to: &str) -> anyhow::Result<()> {
+    match world.forges.of(at.provider) {
+        Some(forge) => forge::rename(world, forge, &at.path, to),
+        None => github::rename(world, &at.path, to),
+    }
+}
+
+/// Archives a repository, or takes it back.
+///
+/// # Errors
+/// When there is no such repository.
+pub fn archive(world: &World, at: &Place, archived: bool) -> anyhow::Result<()> {
+    match world.forges.of(at.provider) {
+        Some(forge) => forge::archive(forge, &at.path, archived),
+        None => github::archive(world, &at.path, archived),
+    }
+}
+
+/// Adds a person's SSH key.
+///
+/// # Errors
+/// When the text is no key, or the key is in use.
+pub fn add_person_key(world: &World, new: NewPersonKey) -> anyhow::Result<()> {
+    match world.forges.of(new.provider) {
+        Some(forge) => forge::add_person_key(world, forge, new),
+        None => github::add_person_key(world, new),
+    }
 }
 
 /// Everything below `/__sandbox`.
@@ -84,16 +174,18 @@ pub fn router() -> Router<Arc<World>> {
         .route("/calls", get(show_calls))
         .route("/counts", get(show_counts))
         .route("/violations", get(show_violations))
-        .route("/repositories", post(create_repository))
+        .route("/repositories", post(post_repository))
         .route("/repositories/{owner}/{repo}/commits", post(create_commit))
-        .route("/repositories/{owner}/{repo}/rename", post(rename))
-        .route("/repositories/{owner}/{repo}/archive", post(archive))
+        .route("/repositories/{owner}/{repo}/rename", post(post_rename))
+        .route("/repositories/{owner}/{repo}/archive", post(post_archive))
         .route(
             "/repositories/{owner}/{repo}/deploy-keys-policy",
             post(set_key_policy),
         )
+        .route("/deploy-keys", post(install_key))
+        .route("/webhooks", post(install_webhook))
         .route("/tokens", post(add_token).delete(revoke_token))
-        .route("/person-keys", post(add_person_key))
+        .route("/person-keys", post(post_person_key))
         .route("/faults", post(add_fault).delete(clear_faults))
         .route("/clock", post(advance_clock))
         .route("/switches", get(show_switches).patch(patch_switches))
@@ -151,24 +243,42 @@ struct KeyPolicy {
     enabled: bool,
 }
 
+impl At {
+    /// `owner/name`; an owner with slashes comes percent-encoded.
+    fn place(&self, (owner, name): (String, String)) -> Place {
+        (self.provider, format!("{owner}/{name}").as_str()).into()
+    }
+}
+
 const fn yes() -> bool {
     true
 }
 
-/// `{"netlify": {…}}` or `{"github": {…}}`
+/// Whose repository a path names.
+#[derive(Deserialize)]
+struct At {
+    #[serde(default)]
+    provider: Provider,
+}
+
+/// `{"netlify": {…}}`, `{"github": {…}}`, `{"gitlab": {…}}` …
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum NewToken {
     Netlify(netlify::NewToken),
     Github(github::NewToken),
+    #[serde(untagged)]
+    Other(BTreeMap<Provider, forge::NewToken>),
 }
 
-/// `{"netlify": "token"}` or `{"github": "token"}`
+/// `{"netlify": "token"}`, `{"github": "token"}`, `{"gitlab": "token"}` …
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum OldToken {
     Netlify(String),
     Github(String),
+    #[serde(untagged)]
+    Other(BTreeMap<Provider, String>),
 }
 
 #[derive(Deserialize)]
@@ -180,7 +290,12 @@ struct Advance {
 async fn show_world(State(world): State<Arc<World>>) -> Json<Value> {
     let netlify = netlify::world_view(&world);
     let github = github::world_view(&world);
-    Json(json!({"now": milliseconds(world.clock.now()), "netlify": netlify, "github": github}))
+    let mut shown =
+        json!({"now": milliseconds(world.clock.now()), "netlify": netlify, "github": github});
+    for forge in world.forges.all() {
+        shown[forge.provider.word()] = forge::world_view(&world, forge);
+    }
+    Json(shown)
 }
 
 async fn show_calls(
@@ -200,38 +315,41 @@ async fn show_violations(State(world): State<Arc<World>>) -> Json<Vec<Violation>
     Json(world.contracts.violations())
 }
 
-async fn create_repository(
+async fn post_repository(
     State(world): State<Arc<World>>,
-    Json(new): Json<github::NewRepository>,
+    Json(new): Json<NewRepository>,
 ) -> Result<Response, Refused> {
-    let repository = github::create_repository(&world, new).await?;
+    let repository = create_repository(&world, new).await?;
     Ok((StatusCode::CREATED, Json(repository)).into_response())
 }
 
 async fn create_commit(
     State(world): State<Arc<World>>,
-    Path((owner, repo)): Path<(String, String)>,
+    Path(path): Path<(String, String)>,
+    Query(at): Query<At>,
     Json(new): Json<NewCommit>,
 ) -> Result<Response, Refused> {
-    let commit = github::commit(&world, &format!("{owner}/{repo}"), new).await?;
+    let commit = commit(&world, &at.place(path), new).await?;
     Ok((StatusCode::CREATED, Json(commit)).into_response())
 }
 
-async fn rename(
+async fn post_rename(
     State(world): State<Arc<World>>,
-    Path((owner, repo)): Path<(String, String)>,
-    Json(rename): Json<Rename>,
+    Path(path): Path<(String, String)>,
+    Query(at): Query<At>,
+    Json(wanted): Json<Rename>,
 ) -> Result<StatusCode, Refused> {
-    github::rename(&world, &format!("{owner}/{repo}"), &rename.to)?;
+    rename(&world, &at.place(path), &wanted.to)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn archive(
+async fn post_archive(
     State(world): State<Arc<World>>,
-    Path((owner, repo)): Path<(String, String)>,
-    Json(archive): Json<Archive>,
+    Path(path): Path<(String, String)>,
+    Query(at): Query<At>,
+    Json(wanted): Json<Archive>,
 ) -> Result<StatusCode, Refused> {
-    github::archive(&world, &format!("{owner}/{repo}"), archive.archived)?;
+    archive(&world, &at.place(path), wanted.archived)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -251,6 +369,11 @@ async fn add_token(
     match new {
         NewToken::Netlify(new) => world.netlify.lock().add_token(new, world.clock.now()),
         NewToken::Github(new) => github::add_token(&world, new)?,
+        NewToken::Other(tokens) => {
+            for (provider, new) in tokens {
+                forge::add_token(&world, own_forge(&world, provider)?, new)?;
+            }
+        }
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -265,16 +388,45 @@ async fn revoke_token(
             gone.ok_or_else(|| anyhow::anyhow!("no such token"))?;
         }
         OldToken::Github(token) => github::revoke_token(&world, &token)?,
+        OldToken::Other(tokens) => {
+            for (provider, token) in tokens {
+                forge::revoke_token(own_forge(&world, provider)?, &token)?;
+            }
+        }
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn add_person_key(
+async fn post_person_key(
     State(world): State<Arc<World>>,
-    Json(new): Json<github::NewPersonKey>,
+    Json(new): Json<NewPersonKey>,
 ) -> Result<StatusCode, Refused> {
-    github::add_person_key(&world, new)?;
+    add_person_key(&world, new)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn install_key(
+    State(world): State<Arc<World>>,
+    Json(new): Json<forge::NewDeployKey>,
+) -> Result<Response, Refused> {
+    let forge = own_forge(&world, new.provider)?;
+    let key = forge::install_key(&world, forge, new)?;
+    Ok((StatusCode::CREATED, Json(key)).into_response())
+}
+
+async fn install_webhook(
+    State(world): State<Arc<World>>,
+    Json(new): Json<forge::NewWebhook>,
+) -> Result<Response, Refused> {
+    let forge = own_forge(&world, new.provider)?;
+    let webhook = forge::install_webhook(&world, forge, new)?;
+    Ok((StatusCode::CREATED, Json(webhook)).into_response())
+}
+
+/// The forge of a provider; GitHub's state is its own.
+fn own_forge(world: &World, provider: Provider) -> anyhow::Result<&Forge> {
+    let forge = world.forges.of(provider);
+    forge.context("at GitHub, this is done by its API")
 }
 
 async fn add_fault(

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use linkbroker_sandbox::{ACCOUNT, GITHUB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Switches};
+use linkbroker_sandbox::{
+    ACCOUNT, GITHUB_TOKEN, GITLAB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Switches,
+};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -121,6 +123,7 @@ fn announce(sandbox: &Sandbox, ready_file: Option<&Path>) -> anyhow::Result<()> 
     let line = json!({
         "netlify_url": sandbox.netlify_url(), "github_url": sandbox.github_url(), "admin_url": sandbox.admin_url(),
         "sites_url": format!("{}/sites", sandbox.world().origin()), "ssh_addr": sandbox.ssh_addr(),
+        "gitlab_url": sandbox.gitlab_url(), "gitlab_token": GITLAB_TOKEN,
         "netlify_token": NETLIFY_TOKEN, "github_token": GITHUB_TOKEN, "account": ACCOUNT,
     });
     println!("{line}");

@@ -43,7 +43,7 @@ use crate::{
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
     },
-    upstream::{Credential, UpstreamKind},
+    upstream::{Credential, Instance, UpstreamKind},
     vault::{DataKey, Purpose, WrappedDataKey, connection_row},
 };
 
@@ -62,7 +62,7 @@ pub struct NewConnection {
     name: String,
     /// Which vendor's API it speaks.
     kind: UpstreamKind,
-    /// Host of one of the configured instances. Default: the vendor's public one.
+    /// Host of one of the configured instances; any for kind `manual`. Default: the vendor's public one.
     host: Option<String>,
     /// The secret.
     #[serde(deserialize_with = "json_object::only")]
@@ -73,6 +73,9 @@ pub struct NewConnection {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum NewCredential {
+    /// None: public repositories can be read, and people do what needs rights.
+    #[schema(title = "NoCredential")]
+    Anonymous {},
     /// A personal, project or installation access token; Bitbucket: of a repository, project or workspace; Azure DevOps: of
     /// Microsoft Entra.
     #[schema(title = "TokenCredential")]
@@ -358,6 +361,9 @@ fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
         let problem = Problem::new(ProblemCode::InvalidRequest);
         return Err(problem.error("/name", CONNECTION_NAME_RULE));
     }
+    if new.kind == UpstreamKind::Manual {
+        return manual_host(new);
+    }
     let mut of_kind = api.instances.iter().filter(|known| known.kind == new.kind);
     let found = of_kind.find(|known| {
         new.host
@@ -384,9 +390,19 @@ fn checked(new: NewCredential, kind: UpstreamKind, pointer: &str) -> Result<Cred
     }
 }
 
+/// A host that we never call needs no operator's consent.
+fn manual_host(new: &NewConnection) -> Result<String, Problem> {
+    let instance = new.host.as_deref().and_then(Instance::by_hand);
+    instance.map(|instance| instance.host).ok_or_else(|| {
+        let detail = "name the git host as in the repository's SSH address, e.g. git.example.com";
+        Problem::new(ProblemCode::InvalidRequest).error("/host", detail)
+    })
+}
+
 /// A secret that could not stand in an HTTP header would fail much later and less clearly.
 fn check_secret(new: &NewCredential, pointer: &str) -> Result<(), Problem> {
     let (field, secret) = match new {
+        NewCredential::Anonymous {} => return Ok(()),
         NewCredential::Token { token } => ("token", token),
         NewCredential::Basic { secret, .. } => ("secret", secret),
     };
@@ -411,6 +427,7 @@ fn check_user(user: &str, pointer: &str) -> Result<(), Problem> {
 
 fn credential(new: NewCredential) -> Credential {
     match new {
+        NewCredential::Anonymous {} => Credential::Anonymous,
         NewCredential::Token { token } => Credential::Token(token),
         NewCredential::Basic { user, secret } => Credential::Basic { user, secret },
     }

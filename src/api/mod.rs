@@ -21,6 +21,7 @@ mod page;
 mod polling;
 pub mod problem;
 pub mod quotas;
+mod repositories;
 mod status_tokens;
 
 use std::sync::Arc;
@@ -34,7 +35,6 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    link::{repository_ref::RepositoryRef, request::LinkSpec},
     store::StoreError,
     store::bell::Bell,
     upstream::{Instance, UpstreamKind},
@@ -42,7 +42,7 @@ use crate::{
 };
 use caller::Authenticator;
 use feed::Feed;
-use problem::{Problem, ProblemCode};
+use problem::Problem;
 use quotas::Quotas;
 
 /// What every handler may use.
@@ -76,9 +76,6 @@ impl FromRef<Api> for Arc<Authenticator> {
     }
 }
 
-/// Providers that this version can link.
-const LINKABLE: &[UpstreamKind] = &[UpstreamKind::Github];
-
 impl Api {
     fn netlify(&self) -> Result<&Instance, Problem> {
         let netlify = self
@@ -89,53 +86,6 @@ impl Api {
             .map(Arc::as_ref)
             .ok_or_else(|| Problem::internal(anyhow::anyhow!("Netlify is not configured")))
     }
-
-    /// The provider that a repository's host belongs to; the request then names its main host.
-    fn resolve_host(&self, spec: &mut LinkSpec) -> Result<UpstreamKind, Problem> {
-        let written = RepositoryRef {
-            host: spec.host.clone(),
-            path: spec.path.clone(),
-        };
-        let known = self
-            .instances
-            .iter()
-            .find(|known| is_host_of(known, &written.host));
-        let refuse = |detail: String| {
-            Err(Problem::new(ProblemCode::InvalidRequest).error("/repository", detail))
-        };
-        match known {
-            Some(known) if LINKABLE.contains(&known.kind) => {
-                spec.host.clone_from(&known.host);
-                Ok(known.kind)
-            }
-            Some(known) => refuse(format!(
-                "repositories at {} cannot be linked by this version",
-                known.host
-            )),
-            None => refuse(format!(
-                "no provider is configured for this host; known are {}",
-                self.linkable_hosts()
-            )),
-        }
-    }
-
-    fn linkable_hosts(&self) -> String {
-        let linkable = self
-            .instances
-            .iter()
-            .filter(|known| LINKABLE.contains(&known.kind));
-        linkable
-            .map(|known| known.host.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    }
-}
-
-fn is_host_of(instance: &Instance, host: &str) -> bool {
-    let host = host.strip_prefix("www.").unwrap_or(host);
-    let api = instance.api.host_str();
-    let ssh = [instance.ssh_host.clone(), format!("ssh.{}", instance.host)];
-    host == instance.host || Some(host) == api || ssh.iter().any(|known| known == host)
 }
 
 impl From<StoreError> for Problem {

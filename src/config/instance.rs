@@ -18,6 +18,7 @@ fn conventional_api(kind: UpstreamKind, host: &str) -> Option<String> {
         UpstreamKind::Github if host.ends_with(".ghe.com") => Some(format!("https://api.{host}")),
         UpstreamKind::Github => Some(format!("https://{host}/api/v3")),
         UpstreamKind::Gitlab => Some(format!("https://{host}/api/v4")),
+        UpstreamKind::Gitea => Some(format!("https://{host}/api/v1")),
         UpstreamKind::Manual => Some(format!("https://{host}")),
         UpstreamKind::Netlify | UpstreamKind::Bitbucket | UpstreamKind::AzureDevops => None,
     }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use super::{plan::StepName, request::BuildSettings};
+
 /// The repository as its provider describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Repository {
@@ -78,6 +80,34 @@ pub struct Site {
     pub team: String,
 }
 
+/// How a site that was there stood before the link touched it: what unlinking puts back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteBefore {
+    /// The repository that was attached to it, if one was.
+    pub repository: Option<AttachedRepository>,
+    /// How it was built.
+    pub build: BuildSettings,
+    /// Branches that Netlify built; empty: every branch.
+    pub allowed_branches: Vec<String>,
+    /// Netlify's ids of the builds that it had: none of them is ours.
+    pub builds: Vec<String>,
+}
+
+/// A repository as a site knew it, in the words of the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedRepository {
+    /// Netlify's word for the provider.
+    pub provider: String,
+    /// Netlify's name of the repository: owner and name, or an SSH address.
+    pub path: String,
+    /// Production branch.
+    pub branch: Option<String>,
+    /// The key pair that it was cloned with.
+    pub deploy_key_id: Option<String>,
+    /// The app installation that it was cloned with.
+    pub installation_id: Option<i64>,
+}
+
 /// What Netlify answered when the repository was attached to the site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Attachment {
@@ -148,6 +178,13 @@ pub struct Proof {
     pub deploy: Option<Deploy>,
     /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
     pub level: u8,
+    /// Builds of pushes from before this time prove nothing; set when a link is to be proven once more.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub since: Option<OffsetDateTime>,
 }
 
 /// A build that the link followed once.
@@ -186,6 +223,9 @@ pub struct Facts {
     pub webhook: Option<Webhook>,
     /// Set by `create_site`.
     pub site: Option<Site>,
+    /// Set by `create_site` when the site was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_before: Option<SiteBefore>,
     /// Set by `attach_repository`.
     pub attachment: Option<Attachment>,
     /// Set by `find_build`.
@@ -198,6 +238,9 @@ pub struct Facts {
     pub deploy: Option<Deploy>,
     /// Set by `replay_push` and `prove_push`.
     pub proof: Option<Proof>,
+    /// Steps whose part a person was asked to do and linkbroker cannot see done: the next try takes it as done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<StepName>,
 }
 
 /// Who made an object.
@@ -225,6 +268,8 @@ pub enum Fact {
     Webhook(Webhook, Origin),
     /// The site exists.
     Site(Site, Origin),
+    /// The site was there.
+    SiteThatWas(Site, Box<SiteBefore>),
     /// The site knows its repository.
     Attachment(Attachment),
     /// The first build is known, and its deploy as far as it was seen.
@@ -235,6 +280,8 @@ pub enum Fact {
     Deploy(Deploy),
     /// The proof moved on.
     Proof(Proof),
+    /// A person was asked to do the part of this step.
+    Asked(StepName),
     /// Nothing that later steps need.
     Nothing,
 }
@@ -262,9 +309,21 @@ impl Facts {
             Fact::DeployKeyRefused => self
                 .refused_keys
                 .extend(self.deploy_key.take().map(|key| key.id)),
-            Fact::InstalledKey(it, _) => self.installed_key = Some(it),
-            Fact::Webhook(it, _) => self.webhook = Some(it),
+            Fact::InstalledKey(it, _) => {
+                self.asked
+                    .retain(|step| *step != StepName::InstallDeployKey);
+                self.installed_key = Some(it);
+            }
+            Fact::Webhook(it, _) => {
+                self.asked.retain(|step| *step != StepName::InstallWebhook);
+                self.webhook = Some(it);
+            }
             Fact::Site(it, _) => self.site = Some(it),
+            Fact::SiteThatWas(it, before) => {
+                self.site = Some(it);
+                // A later look sees what we made of it.
+                self.site_before.get_or_insert(*before);
+            }
             Fact::Attachment(it) => self.attachment = Some(it),
             Fact::Build(it, deploy) => {
                 self.build = Some(it);
@@ -273,6 +332,10 @@ impl Facts {
             Fact::AskedBuild(it) => self.asked_build = Some(it),
             Fact::Deploy(it) => self.deploy = Some(it),
             Fact::Proof(it) => self.proof = Some(it),
+            Fact::Asked(step) => {
+                self.asked.retain(|asked| *asked != step);
+                self.asked.push(step);
+            }
             Fact::Nothing => {}
         }
         *self != before

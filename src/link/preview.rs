@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    plan::{PLAN, PlannedStep, StepName},
+    plan::{PLAN, StepName, Way},
     request::LinkSpec,
     resource::ResourceKind,
 };
@@ -49,30 +49,30 @@ pub struct PreviewCall {
     pub when: Option<String>,
 }
 
-/// The rounds of a link with this request at a provider.
-pub fn preview(spec: &LinkSpec, provider: &str) -> Vec<PreviewRound> {
+/// The rounds of a link on this way at a provider.
+pub fn preview(way: &Way<'_>, provider: &str) -> Vec<PreviewRound> {
     let mut rounds: Vec<PreviewRound> = Vec::new();
-    for planned in PLAN.iter().filter(|planned| !(planned.skip)(spec)) {
-        let round = round_of(planned);
+    for planned in PLAN.iter().filter(|planned| !way.skips(planned.name)) {
+        let round = round_of(way, planned.name);
         rounds.resize_with(rounds.len().max(round), || PreviewRound {
             steps: Vec::new(),
         });
         rounds[round - 1].steps.push(PreviewStep {
             name: planned.name,
-            calls: calls(planned.name, spec, provider),
-            makes: planned.name.makes(),
+            calls: calls(planned.name, way.spec, provider),
+            makes: planned
+                .name
+                .makes()
+                .filter(|made| *made != ResourceKind::Site || way.spec.site.id.is_none()),
         });
     }
     rounds
 }
 
 /// Counted from 1: one more than the latest of the steps that it needs.
-fn round_of(planned: &PlannedStep) -> usize {
-    let needs = planned.needs.iter();
-    1 + needs
-        .map(|need| round_of(need.planned()))
-        .max()
-        .unwrap_or(0)
+fn round_of(way: &Way<'_>, step: StepName) -> usize {
+    let needs = way.needs(step).iter();
+    1 + needs.map(|need| round_of(way, *need)).max().unwrap_or(0)
 }
 
 impl StepName {
@@ -110,10 +110,22 @@ fn calls(step: StepName, spec: &LinkSpec, provider: &str) -> Vec<PreviewCall> {
         }
         StepName::InstallDeployKey => vec![github("POST", "/repos/{owner}/{repo}/keys")],
         StepName::InstallWebhook => vec![github("POST", "/repos/{owner}/{repo}/hooks")],
+        StepName::CreateSite if spec.site.id.is_some() => vec![
+            netlify("GET", "/sites/{site_id}"),
+            netlify("GET", "/sites/{site_id}/builds"),
+        ],
         StepName::CreateSite => match spec.site.team {
             Some(_) => vec![netlify("POST", "/{account_slug}/sites")],
             None => vec![netlify("POST", "/sites")],
         },
+        StepName::AttachRepository if spec.site.relink => {
+            let elsewhere = "another repository is attached to the site";
+            vec![
+                netlify("GET", "/sites/{site_id}").only(elsewhere),
+                netlify("PUT", "/sites/{site_id}/unlink_repo").only(elsewhere),
+                netlify("PATCH", "/sites/{site_id}"),
+            ]
+        }
         StepName::AttachRepository => vec![netlify("PATCH", "/sites/{site_id}")],
         StepName::AlignWebhook => {
             let elsewhere = "Netlify wants pushes at another address than the usual one";

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
-pub use repo::{Attach, attach, repository_path};
+pub use repo::{Attach, attach, put_back, repository_path};
 
 use super::{present, was_there};
 use crate::{
     link::{
-        facts::{self, Attachment},
+        facts::{self, AttachedRepository, Attachment, SiteBefore},
         failure::FailureCode,
+        request,
     },
     upstream::{Access, Call, UpstreamError},
 };
@@ -62,6 +63,13 @@ struct BuildSettings {
     deploy_key_id: Option<String>,
     installation_id: Option<Value>,
     stop_builds: Option<bool>,
+    cmd: Option<String>,
+    dir: Option<String>,
+    base: Option<String>,
+    functions_dir: Option<String>,
+    package_path: Option<String>,
+    #[serde(deserialize_with = "null_is_default")]
+    allowed_branches: Vec<String>,
 }
 
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -70,6 +78,11 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Netlify writes installation ids as numbers, its guide as text.
+fn whole_number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
 impl Site {
@@ -82,6 +95,30 @@ impl Site {
             url: url.unwrap_or_else(|| format!("https://{}.netlify.app", self.name)),
             admin_url: self.admin_url.clone().unwrap_or_default(),
             team: self.account_slug.clone().unwrap_or_default(),
+        }
+    }
+
+    /// How it stands before a link touches it. The builds are not part of the answer.
+    pub fn before(&self) -> SiteBefore {
+        let settings = &self.build_settings;
+        let attached = self.repository_path().map(|path| AttachedRepository {
+            provider: settings.provider.clone().unwrap_or_default(),
+            path: path.to_owned(),
+            branch: self.branch().map(str::to_owned),
+            deploy_key_id: self.deploy_key_id().map(str::to_owned),
+            installation_id: settings.installation_id.as_ref().and_then(whole_number),
+        });
+        SiteBefore {
+            repository: attached,
+            build: request::BuildSettings {
+                command: present(settings.cmd.clone()),
+                publish: present(settings.dir.clone()),
+                base: present(settings.base.clone()),
+                functions: present(settings.functions_dir.clone()),
+                package_path: present(settings.package_path.clone()),
+            },
+            allowed_branches: settings.allowed_branches.clone(),
+            builds: Vec::new(),
         }
     }
 

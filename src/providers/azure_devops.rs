@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use url::Url;
 
 use super::{
-    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook,
-    KeyInstructions, Provider, RepositoryKey,
+    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
+    Provider, RepositoryKey,
 };
 use crate::{
     link::{
@@ -28,6 +28,21 @@ use crate::{
     upstream::{Access, Answer, Call, Class, Credential, Dialect, Http, Instance, UpstreamError},
 };
 use answers::{ConnectionData, Profile, Ref, Repo, open_page};
+
+/// What can be done with a credential, as long as the operator does not allow undescribed calls: then keys too.
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    installs_keys: false,
+    finds_keys: false,
+    installs_webhooks: true,
+    site_has_own_webhook: false,
+    refuses_double_webhooks: false,
+    replays_pushes: true,
+    reports_deliveries: true,
+};
+
+/// The key can do what its account can, and ends with it.
+const SERVICE_ACCOUNT: &str =
+    "a service account that can read the project and nothing else; the key expires within a year";
 
 /// Version of the documented calls; Azure refuses writes without one.
 const VERSION: &str = "7.1";
@@ -88,7 +103,7 @@ impl AzureDevops {
         repository: &Repository,
         branch: &str,
     ) -> Result<(), UpstreamError> {
-        let place = Place::of(repository);
+        let place = Address::of(repository);
         let call = Call::get([
             place.organisation,
             place.project,
@@ -144,12 +159,14 @@ impl AzureDevops {
 #[async_trait]
 impl Provider for AzureDevops {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            installs_keys: self.access.instance().account_keys.by_internal_api,
-            installs_webhooks: true,
-            refuses_double_webhooks: false,
-            replays_pushes: true,
-            reports_deliveries: true,
+        let places_keys = self.access.instance().account_keys.by_internal_api;
+        match self.access.is_anonymous() {
+            true => Capabilities::BY_HAND,
+            false => Capabilities {
+                installs_keys: places_keys,
+                finds_keys: places_keys,
+                ..CAPABILITIES
+            },
         }
     }
 
@@ -173,14 +190,17 @@ impl Provider for AzureDevops {
         repository: &Repository,
         public_key: &str,
     ) -> Result<Option<RepositoryKey>, UpstreamError> {
+        self.find_account_key(repository, public_key).await
+    }
+
+    /// The keys of other accounts stay hidden, and what nobody described may be refused: neither says anything.
+    async fn glimpse_key(
+        &self,
+        repository: &Repository,
+        public_key: &str,
+    ) -> Result<Option<RepositoryKey>, UpstreamError> {
         match self.find_account_key(repository, public_key).await {
-            // Nobody said that these calls may be used: what they refuse is unknown.
-            Err(error)
-                if !self.capabilities().installs_keys
-                    && matches!(error.class, Class::Refused | Class::NotFound) =>
-            {
-                Ok(None)
-            }
+            Err(error) if matches!(error.class, Class::Refused | Class::NotFound) => Ok(None),
             found => found,
         }
     }
@@ -191,23 +211,16 @@ impl Provider for AzureDevops {
         title: &str,
         public_key: &str,
     ) -> Result<RepositoryKey, UpstreamError> {
-        match self.key_instructions(repository, public_key) {
-            None => self.place_account_key(repository, title, public_key).await,
-            Some(instructions) => {
-                let detail = instructions.to_string();
-                Err(self.access.unsent(FailureCode::KeyNeedsPerson, detail))
-            }
-        }
+        self.place_account_key(repository, title, public_key).await
     }
 
-    fn key_instructions(
-        &self,
-        repository: &Repository,
-        public_key: &str,
-    ) -> Option<KeyInstructions> {
-        let place = Place::of(repository);
-        let page = self.page(&[place.organisation, "_usersSettings", "keys"]);
-        (!self.capabilities().installs_keys).then(|| ssh_keys::instructions(page, public_key))
+    fn place_of_keys(&self, repository: &Repository) -> Place {
+        let organisation = Address::of(repository).organisation;
+        let host = &self.access.instance().host;
+        Place {
+            page: Some(web_address(host, &[organisation, "_usersSettings", "keys"])),
+            account: Some(SERVICE_ACCOUNT.to_owned()),
+        }
     }
 
     async fn remove_key(&self, repository: &Repository, id: &str) -> Result<bool, UpstreamError> {
@@ -289,6 +302,9 @@ impl Provider for AzureDevops {
     }
 
     async fn identity(&self) -> Result<Identity, UpstreamError> {
+        if self.access.is_anonymous() {
+            return Ok(Identity::anybody());
+        }
         let login = match &self.organisation {
             Some(organisation) => self.connection_data(organisation).await?.login(),
             None => self.profile().await?.login(),
@@ -299,13 +315,6 @@ impl Provider for AzureDevops {
             scopes: None,
             expires_at: None,
         })
-    }
-}
-
-impl AzureDevops {
-    /// Address of a page for people.
-    fn page(&self, segments: &[&str]) -> String {
-        web_address(&self.access.instance().host, segments)
     }
 }
 
@@ -342,13 +351,13 @@ fn split(path: &str) -> (&str, &str, &str) {
 
 /// How calls name a known repository: the organisation by name, the rest by GUID.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Address<'a> {
     organisation: &'a str,
     project: &'a str,
     repository: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Address<'a> {
     fn of(repository: &'a Repository) -> Self {
         let (project, id) = repository.id.split_once('/').unwrap_or_default();
         Self {

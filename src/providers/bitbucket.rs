@@ -28,6 +28,17 @@ use crate::{
 };
 use answers::{Hook, Key, Permission, Repo, User, open_page, scopes};
 
+/// What can be done with a credential: there is no test and no log of deliveries.
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    installs_keys: true,
+    finds_keys: true,
+    installs_webhooks: true,
+    site_has_own_webhook: false,
+    refuses_double_webhooks: false,
+    replays_pushes: false,
+    reports_deliveries: false,
+};
+
 /// What Netlify needs to hear, by analogy with GitHub; `repo:push` tells about deleted branches too.
 const EVENTS: [&str; 5] = [
     "repo:push",
@@ -155,12 +166,9 @@ impl Bitbucket {
 #[async_trait]
 impl Provider for Bitbucket {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            installs_keys: true,
-            installs_webhooks: true,
-            refuses_double_webhooks: false,
-            replays_pushes: false,
-            reports_deliveries: false,
+        match self.access.is_anonymous() {
+            true => Capabilities::BY_HAND,
+            false => CAPABILITIES,
         }
     }
 
@@ -303,6 +311,9 @@ impl Provider for Bitbucket {
 
     /// <https://developer.atlassian.com/cloud/bitbucket/rest/api-group-users/#api-user-get>
     async fn identity(&self) -> Result<Identity, UpstreamError> {
+        if self.access.is_anonymous() {
+            return Ok(Identity::anybody());
+        }
         match self.access.send(Call::get(["user"])).await {
             Ok(answer) => Ok(Identity {
                 login: answer.json::<User>()?.name(),

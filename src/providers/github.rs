@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
-    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Provider,
-    RepositoryKey, same_key,
+    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
+    Provider, RepositoryKey, removed, same_key,
 };
 use crate::{
     link::{
@@ -25,6 +25,17 @@ use answers::{Hook, Key, Repo, SentDelivery, User, scopes, token_expiry};
 
 /// What Netlify's own tools subscribe to.
 const EVENTS: [&str; 3] = ["push", "pull_request", "delete"];
+
+/// What can be done with a credential.
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    installs_keys: true,
+    finds_keys: true,
+    installs_webhooks: true,
+    site_has_own_webhook: false,
+    refuses_double_webhooks: true,
+    replays_pushes: true,
+    reports_deliveries: true,
+};
 
 static DIALECT: Dialect = Dialect {
     accept: "application/vnd.github+json",
@@ -88,25 +99,20 @@ impl Github {
     ) -> Result<bool, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::delete(["repos", owner, name, collection, id]);
-        match self.access.send(call).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_missing() => {
-                self.settle_absence(repository).await.map(|()| false)
-            }
-            Err(error) => Err(error),
-        }
+        removed(
+            self.access.send(call).await,
+            self.settle_absence(repository),
+        )
+        .await
     }
 }
 
 #[async_trait]
 impl Provider for Github {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            installs_keys: true,
-            installs_webhooks: true,
-            refuses_double_webhooks: true,
-            replays_pushes: true,
-            reports_deliveries: true,
+        match self.access.is_anonymous() {
+            true => Capabilities::BY_HAND,
+            false => CAPABILITIES,
         }
     }
 
@@ -116,7 +122,9 @@ impl Provider for Github {
         let answer = self.access.send(Call::get(["repos", owner, name])).await?;
         let repo: Repo = answer.json()?;
         repo.check_state(&answer)?;
-        repo.check_rights(&answer)?;
+        if !self.access.is_anonymous() {
+            repo.check_rights(&answer)?;
+        }
         let wanted = branch.unwrap_or(&repo.default_branch);
         // A size of 0 is an empty repository, or one so new that GitHub has not measured it yet.
         if wanted != repo.default_branch || repo.size == Some(0) {
@@ -292,7 +300,18 @@ impl Provider for Github {
     }
 
     /// <https://docs.github.com/en/rest/users/users#get-the-authenticated-user>
+    fn place_of_keys(&self, repository: &Repository) -> Place {
+        settings_page(repository, "keys/new")
+    }
+
+    fn place_of_webhooks(&self, repository: &Repository) -> Place {
+        settings_page(repository, "hooks/new")
+    }
+
     async fn identity(&self) -> Result<Identity, UpstreamError> {
+        if self.access.is_anonymous() {
+            return Ok(Identity::anybody());
+        }
         let answer = self.access.send(Call::get(["user"])).await?;
         let user: User = answer.json()?;
         Ok(Identity {
@@ -302,6 +321,13 @@ impl Provider for Github {
                 .header("github-authentication-token-expiration")
                 .and_then(token_expiry),
         })
+    }
+}
+
+fn settings_page(repository: &Repository, page: &str) -> Place {
+    Place {
+        page: Some(format!("{}/settings/{page}", repository.web_url)),
+        account: None,
     }
 }
 

@@ -6,22 +6,25 @@
 mod azure_devops;
 mod bitbucket;
 mod github;
+mod gitlab;
+mod manual;
 mod public_key;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
 use url::Url;
 
-pub use public_key::same_key;
+pub use crate::link::capabilities::Capabilities;
+pub use public_key::{bare_key, same_key};
 
 use crate::{
     link::facts::{Repository, Webhook},
-    upstream::{Credential, Http, Instance, UpstreamError, UpstreamKind},
+    upstream::{Answer, Credential, Http, Instance, UpstreamError, UpstreamKind},
 };
 
-/// The adapter for an instance; `None` for providers without an API that we use (`manual`, and those not built yet).
+/// The adapter for an instance; `None` for what is no provider, and for those not built yet.
 ///
 /// # Errors
 /// `internal` when the instance's certificates cannot be loaded.
@@ -32,6 +35,8 @@ pub fn for_instance(
 ) -> Result<Option<Box<dyn Provider>>, UpstreamError> {
     Ok(match instance.kind {
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
+        UpstreamKind::Manual => Some(Box::new(manual::Manual::new(instance))),
+        UpstreamKind::Gitlab => Some(Box::new(gitlab::Gitlab::new(http, instance, credential)?)),
         UpstreamKind::Bitbucket => Some(Box::new(bitbucket::Bitbucket::new(
             http, instance, credential,
         )?)),
@@ -42,19 +47,17 @@ pub fn for_instance(
     })
 }
 
-/// What a provider can do; the plan is built from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Keys belong to a repository and can be installed by API (Azure's belong to a person, `manual` has no API).
-    pub installs_keys: bool,
-    /// Webhooks can be installed by API.
-    pub installs_webhooks: bool,
-    /// The provider itself refuses a second webhook with the same address; where not, look before installing.
-    pub refuses_double_webhooks: bool,
-    /// The last push can be delivered again on request: the proof that pushes build.
-    pub replays_pushes: bool,
-    /// It can be read how deliveries ended.
-    pub reports_deliveries: bool,
+/// What can be done at a provider with a credential of this type; the plan is built from it.
+pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
+    match kind {
+        UpstreamKind::Manual => manual::CAPABILITIES,
+        _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
+        UpstreamKind::Github => github::CAPABILITIES,
+        UpstreamKind::Gitlab => gitlab::CAPABILITIES,
+        UpstreamKind::Bitbucket => bitbucket::CAPABILITIES,
+        UpstreamKind::AzureDevops => azure_devops::CAPABILITIES,
+        _ => Capabilities::BY_HAND,
+    }
 }
 
 /// A key at the provider that is ours by its content.
@@ -72,31 +75,6 @@ pub struct RepositoryKey {
     pub last_used: Option<String>,
     /// When it stops working; `None`: never, or the provider does not say.
     pub expires_at: Option<OffsetDateTime>,
-}
-
-/// What a person has to do so that Netlify can clone, where no call may do it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyInstructions {
-    /// Address of the page on which the key is placed.
-    pub page: String,
-    /// The key, exactly as it is to be pasted.
-    pub public_key: String,
-    /// As whom, and what to mind: whole sentences.
-    pub advice: String,
-}
-
-impl fmt::Display for KeyInstructions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            page,
-            public_key,
-            advice,
-        } = self;
-        write!(
-            f,
-            "Add this SSH public key at {page}: {public_key} . {advice}"
-        )
-    }
 }
 
 /// A webhook at the provider that points where we want.
@@ -123,6 +101,8 @@ pub enum WebhookFault {
     NotJson,
     /// It does not check Netlify's certificate.
     InsecureTls,
+    /// It tells about some branches only, and the link's may not be among them.
+    HidesBranches,
 }
 
 /// A webhook that is in place now.
@@ -132,6 +112,15 @@ pub struct InstalledWebhook {
     pub webhook: Webhook,
     /// Whether this call made it; an adopted one is not ours to remove.
     pub made: bool,
+}
+
+/// Where a person does what no API does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The provider's page for it.
+    pub page: Option<String>,
+    /// The account that it must be done with.
+    pub account: Option<String>,
 }
 
 /// What a delivery was about.
@@ -163,6 +152,17 @@ pub struct Identity {
     pub scopes: Option<Vec<String>>,
     /// When it stops working. GitHub deletes the deploy keys that a token made together with the token.
     pub expires_at: Option<OffsetDateTime>,
+}
+
+impl Identity {
+    /// Nobody in particular, who may do nothing in particular.
+    pub fn anybody() -> Self {
+        Self {
+            login: "anybody".to_owned(),
+            scopes: None,
+            expires_at: None,
+        }
+    }
 }
 
 /// What linking needs of a git provider.
@@ -199,7 +199,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// `key_in_use_elsewhere` also when this repository has the key already: [`Provider::find_key`] tells which.
-    /// `deploy_keys_disabled`, `key_refused`; `key_needs_person` where only [`Provider::key_instructions`] help.
+    /// `deploy_keys_disabled`, `key_refused`.
     async fn install_key(
         &self,
         repository: &Repository,
@@ -207,9 +207,14 @@ pub trait Provider: Send + Sync {
         public_key: &str,
     ) -> Result<RepositoryKey, UpstreamError>;
 
-    /// What a person has to do where [`Capabilities::installs_keys`] says that no call may place the key.
-    fn key_instructions(&self, _: &Repository, _public_key: &str) -> Option<KeyInstructions> {
-        None
+    /// The key with this content, where [`Capabilities::finds_keys`] does not hold but the credential happens to see some:
+    /// `None` says nothing.
+    async fn glimpse_key(
+        &self,
+        _: &Repository,
+        _public_key: &str,
+    ) -> Result<Option<RepositoryKey>, UpstreamError> {
+        Ok(None)
     }
 
     /// Removes a key by the provider's id; whether it was there.
@@ -262,6 +267,16 @@ pub trait Provider: Send + Sync {
         webhook: &Webhook,
     ) -> Result<(), UpstreamError>;
 
+    /// Where a person puts a deploy key, when no API does it.
+    fn place_of_keys(&self, _: &Repository) -> Place {
+        Place::default()
+    }
+
+    /// Where a person makes a webhook, when no API does it.
+    fn place_of_webhooks(&self, _: &Repository) -> Place {
+        Place::default()
+    }
+
     /// The newest delivery of an event.
     async fn last_delivery(
         &self,
@@ -272,6 +287,18 @@ pub trait Provider: Send + Sync {
 
     /// Whom the credential belongs to; the cheapest check of a credential.
     async fn identity(&self) -> Result<Identity, UpstreamError>;
+}
+
+/// Whether a removal removed anything. 404 is "absent" and "not yours to see" alike, so `look` settles which.
+async fn removed(
+    removal: Result<Answer, UpstreamError>,
+    look: impl Future<Output = Result<(), UpstreamError>>,
+) -> Result<bool, UpstreamError> {
+    match removal {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_missing() => look.await.map(|()| false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether two webhook addresses are the same: case of scheme and host, a default port and a final slash are not part

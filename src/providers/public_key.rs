@@ -2,6 +2,12 @@
 //!
 //! GitHub strips the comment, Bitbucket moves it into a field, GitLab cuts it; titles are for people.
 
+/// The line without its comment and without blanks at its ends, which some forms take for parts of the key.
+pub fn bare_key(line: &str) -> String {
+    let words: Vec<_> = line.split_ascii_whitespace().take(2).collect();
+    words.join(" ")
+}
+
 /// Whether two OpenSSH lines hold the same key.
 pub fn same_key(one: &str, other: &str) -> bool {
     match (identity(one), identity(other)) {

@@ -2,7 +2,7 @@
 
 use super::{Halt, StepContext, Undone};
 use crate::{
-    link::facts::{Attachment, Fact},
+    link::facts::{self, Fact, SiteBefore},
     link::resource::{ResourceKind, Right},
     netlify::sites::{self, Attach, Site},
 };
@@ -15,32 +15,58 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 fn is_attached(cx: &StepContext<'_>, site: &Site) -> Result<bool, Halt> {
     let repository = cx.repository()?;
-    let ours = sites::repository_path(cx.provider_kind, repository);
-    let has_path = site
-        .repository_path()
-        .is_some_and(|path| path.eq_ignore_ascii_case(ours));
+    let has_path = match site.repository_path() {
+        Some(path) => is_ours(cx, path)?,
+        None => false,
+    };
     let has_key = site.deploy_key_id() == Some(&cx.deploy_key()?.id);
     Ok(has_path && has_key && site.branch() == Some(&repository.branch))
 }
 
-/// Attaches it. Netlify's answer is read back: a site that kept no key is deaf.
+/// Attaches it. Netlify's answer is read back: a site that kept no key is deaf. What the caller says nothing about stays
+/// as it was on a site that is there.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    let build = &cx.spec.build;
+    free_from_other(cx).await?;
+    let before = cx.facts.site_before.clone().unwrap_or_default();
+    let was_attached = before.repository.is_some();
+    let kept = was_attached.then_some(&before.allowed_branches[..]);
+    let asked = cx.spec.allowed_branches.as_deref().or(kept);
     let repository = cx.repository()?;
-    let allowed = allowed_branches(cx.spec.allowed_branches.as_deref(), &repository.branch);
     let attach = Attach {
         provider: cx.provider_kind,
         repository,
         deploy_key_id: &cx.deploy_key()?.id,
-        command: build.command.as_deref().unwrap_or_default(),
-        publish: build.publish.as_deref().unwrap_or_default(),
-        base: build.base.as_deref().unwrap_or_default(),
-        functions: build.functions.as_deref().unwrap_or_default(),
-        allowed_branches: &allowed,
+        build: cx.spec.build.over(&before.build),
+        allowed_branches: &allowed_branches(asked, &repository.branch),
         stop_builds: false,
     };
     let site = sites::attach(cx.netlify, &cx.site()?.id, &attach).await?;
     Ok(Fact::Attachment(site.attachment()))
+}
+
+/// Takes the site from the repository that has it: attaching over another one is said to change nothing but the settings.
+async fn free_from_other(cx: &StepContext<'_>) -> Result<(), Halt> {
+    let before = cx.facts.site_before.as_ref();
+    let Some(other) = before.and_then(|before| before.repository.as_ref()) else {
+        return Ok(());
+    };
+    if is_ours(cx, &other.path)? {
+        return Ok(());
+    }
+    // An interrupted try may have done it already, and our own repository must not be let go of.
+    let site = sites::get(cx.netlify, &cx.site()?.id).await?;
+    match site.repository_path() {
+        Some(path) if !is_ours(cx, path)? => {
+            sites::unlink_repo(cx.netlify, &site.id).await?;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_ours(cx: &StepContext<'_>, path: &str) -> Result<bool, Halt> {
+    let ours = sites::repository_path(cx.provider_kind, cx.repository()?);
+    Ok(path.eq_ignore_ascii_case(ours))
 }
 
 /// Netlify takes an empty list for every branch. A list without the production branch would make a
@@ -57,19 +83,50 @@ fn allowed_branches(asked: Option<&[String]>, production: &str) -> Vec<String> {
 
 /// Detaches a site that stays; one that goes takes its attachment with it. Netlify deletes the
 /// site's keys when it detaches, which is what `reserve_deploy_key` would do next; a standing key has to stay, so that
-/// a site with one keeps its repository and is kept from building.
+/// a site with one keeps its repository and is kept from building. A site that was there gets back what was attached to
+/// it, unless its key is gone.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
-    let Some(site) = &cx.facts.site else {
+    let (Some(site), Some(_)) = (&cx.facts.site, &cx.facts.attachment) else {
         return Ok(Vec::new());
     };
     let stays = cx.keep_site || cx.right(ResourceKind::Site, &site.id) != Right::Ours;
-    let was_attached = matches!(cx.facts.attachment, Some(Attachment { .. }));
-    if !(stays && was_attached) {
+    if !stays {
         return Ok(Vec::new());
     }
-    match &cx.facts.deploy_key {
-        Some(key) if key.standing => sites::stop_builds(cx.netlify, &site.id).await?,
-        _ => sites::unlink_repo(cx.netlify, &site.id).await?,
-    };
+    match (&cx.facts.site_before, &cx.facts.deploy_key) {
+        (Some(before), _) if can_be_put_back(cx, before)? => put_back(cx, site, before).await?,
+        (_, Some(key)) if key.standing => {
+            sites::stop_builds(cx.netlify, &site.id).await?;
+        }
+        _ => {
+            sites::unlink_repo(cx.netlify, &site.id).await?;
+        }
+    }
     Ok(Vec::new())
+}
+
+/// Taking the site from another repository deleted that one's key.
+fn can_be_put_back(cx: &StepContext<'_>, before: &SiteBefore) -> Result<bool, Halt> {
+    match &before.repository {
+        Some(repository) => {
+            Ok(repository.installation_id.is_some() || is_ours(cx, &repository.path)?)
+        }
+        None => Ok(false),
+    }
+}
+
+/// Every attaching starts a build, so it is done once: while the site has our key.
+async fn put_back(
+    cx: &StepContext<'_>,
+    site: &facts::Site,
+    before: &SiteBefore,
+) -> Result<(), Halt> {
+    let now = match sites::get(cx.netlify, &site.id).await {
+        Err(error) if error.is_missing() => return Ok(()),
+        found => found?,
+    };
+    match now.deploy_key_id() == Some(&cx.deploy_key()?.id) {
+        true => Ok(sites::put_back(cx.netlify, &site.id, before).await?),
+        false => Ok(()),
+    }
 }

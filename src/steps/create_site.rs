@@ -4,15 +4,21 @@ use super::{Halt, StepContext, Undone, remove};
 use crate::{
     link::resource::{Receipt, ResourceKind},
     link::{
-        facts::{Fact, Origin},
+        facts::{Fact, Origin, SiteBefore},
         failure::FailureCode,
     },
-    netlify::sites::{self, NewSite, Site},
+    netlify::{
+        builds,
+        sites::{self, NewSite, Site},
+    },
 };
 
 /// The site with our name, when it can only be ours: visible to our credential, and bare or with
 /// our key. The name is its natural key (limits.md C2).
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    if let Some(id) = &cx.spec.site.id {
+        return take(cx, id).await.map(Some);
+    }
     let found = sites::find_by_name(cx.netlify, &cx.spec.site.name).await?;
     Ok(found.filter(|site| is_ours(cx, site)).map(|site| {
         let known = cx
@@ -44,8 +50,33 @@ fn is_ours(cx: &StepContext<'_>, site: &Site) -> bool {
         && (site.repository_path().is_none() || site.deploy_key_id() == ours)
 }
 
-/// Makes it.
+/// A site that is there, unless another repository is attached to it. What it is like is remembered before anything is
+/// changed.
+async fn take(cx: &StepContext<'_>, id: &str) -> Result<Fact, Halt> {
+    let (site, builds) = tokio::try_join!(
+        sites::get(cx.netlify, id),
+        builds::list_for_site(cx.netlify, id)
+    )?;
+    let ours = sites::repository_path(cx.provider_kind, cx.repository()?);
+    if let Some(path) = site.repository_path()
+        && !path.eq_ignore_ascii_case(ours)
+        && !cx.spec.site.relink
+    {
+        let detail = format!("`{path}` is attached to the site `{}`.", site.name);
+        return Err(Halt::stop(FailureCode::SiteLinkedElsewhere, detail));
+    }
+    let before = SiteBefore {
+        builds: builds.into_iter().map(|build| build.id).collect(),
+        ..site.before()
+    };
+    Ok(Fact::SiteThatWas(site.fact(), Box::new(before)))
+}
+
+/// Makes it, or takes the one that is there.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    if let Some(id) = &cx.spec.site.id {
+        return take(cx, id).await;
+    }
     let new = NewSite {
         name: &cx.spec.site.name,
         team: cx.spec.site.team.as_deref(),

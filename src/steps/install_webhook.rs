@@ -1,15 +1,26 @@
 //! Step `install_webhook`: the provider tells Netlify about pushes; one webhook per repository.
 
-use super::{Halt, StepContext, Undone, remove};
+use super::{Halt, StepContext, Undone, ask, prove_push, remove};
 use crate::{
-    link::facts::{Fact, Origin},
-    link::resource::ResourceKind,
+    link::{
+        action::{Deed, GoesOn},
+        facts::{Fact, Origin, Webhook},
+        failure::FailureCode,
+        plan::StepName,
+        request::Verify,
+        resource::ResourceKind,
+    },
     netlify,
     providers::FoundWebhook,
 };
 
-/// A webhook with Netlify's address is there, and nothing is wrong with it.
+/// A webhook with Netlify's address is there, and nothing is wrong with it. One that cannot be read shows itself by
+/// the build of a push.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    if !cx.provider.capabilities().installs_webhooks {
+        let pushed = prove_push::pushed(cx).await?;
+        return Ok(pushed.map(|_| by_a_person(cx)));
+    }
     let found = cx
         .provider
         .find_webhook(cx.repository()?, &address(cx))
@@ -18,8 +29,34 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     Ok(fit.map(|found| Fact::Webhook(found.webhook, cx.origin(found.created_at))))
 }
 
-/// Makes it. One that is there is adopted, and mended where it lacks something that Netlify needs.
+/// Makes it, or asks a person to. One that is there is adopted, and mended where it lacks something that Netlify needs.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    match cx.provider.capabilities().installs_webhooks {
+        true => install(cx).await,
+        false if cx.facts.asked.contains(&StepName::InstallWebhook) => Ok(by_a_person(cx)),
+        false => Err(ask(
+            StepName::InstallWebhook,
+            FailureCode::WebhookToBePlaced,
+            Deed::PlaceWebhook { url: address(cx) },
+            cx.provider.place_of_webhooks(cx.repository()?),
+            match cx.spec.verify {
+                Verify::Push => GoesOn::BySeeing,
+                Verify::Build => GoesOn::ByRetry,
+            },
+        )),
+    }
+}
+
+fn by_a_person(cx: &StepContext<'_>) -> Fact {
+    let url = address(cx);
+    let webhook = Webhook {
+        id: url.clone(),
+        url,
+    };
+    Fact::Webhook(webhook, Origin::Found)
+}
+
+async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let (repository, address) = (cx.repository()?, address(cx));
     if !cx.provider.capabilities().refuses_double_webhooks
         && let Some(found) = cx.provider.find_webhook(repository, &address).await?
@@ -56,6 +93,9 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     remove(cx, ResourceKind::Webhook, &webhook.id, delete).await
 }
 
+/// The attached site's own word, where it is known already.
 fn address(cx: &StepContext<'_>) -> String {
-    netlify::webhook_url(cx.netlify.instance(), cx.provider_kind).into()
+    let attachment = cx.facts.attachment.as_ref();
+    let said = attachment.and_then(|attachment| attachment.deploy_hook.clone());
+    said.unwrap_or_else(|| netlify::webhook_url(cx.netlify.instance(), cx.provider_kind).into())
 }

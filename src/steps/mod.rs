@@ -27,12 +27,13 @@ use uuid::Uuid;
 use crate::{
     link::resource::{Receipt, ResourceKind, Right},
     link::{
+        action::{Action, Deed, GoesOn},
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
         plan::StepName,
         request::LinkSpec,
     },
-    providers::Provider,
+    providers::{Place, Provider},
     upstream::{Access, Class, StandingKey, UpstreamError, UpstreamKind},
 };
 
@@ -114,6 +115,15 @@ pub enum Halt {
         step: StepName,
         /// What was learned.
         fact: Box<Fact>,
+    },
+    /// The end, until a person has done what the failure's `action` says.
+    Ask {
+        /// What to do.
+        failure: Failure,
+        /// Whether the step's `observe` shows when it is done.
+        looks_again: bool,
+        /// What was learned on the way.
+        fact: Option<Box<Fact>>,
     },
     /// The end, until somebody acts.
     Stop {
@@ -246,6 +256,31 @@ impl StepContext<'_> {
             .iter()
             .find(|(of, known, _)| *of == kind && known == id);
         mine.map_or(Right::Foreign, |(_, _, right)| *right)
+    }
+}
+
+/// Asks a person to do what no API does, and to come back or to be seen.
+fn ask(step: StepName, code: FailureCode, what: Deed, place: Place, then: GoesOn) -> Halt {
+    let detail = match &what {
+        Deed::PlaceDeployKey { .. } => {
+            "Netlify reads the repository with this key; it may only read."
+        }
+        Deed::PlaceWebhook { .. } => "Netlify learns of pushes by this webhook.",
+        Deed::PushCommit { .. } => "A build that a push starts is the proof of the link.",
+    };
+    let action = Action {
+        what,
+        page: place.page,
+        account: place.account,
+        then,
+    };
+    Halt::Ask {
+        failure: Failure {
+            action: Some(Box::new(action)),
+            ..Failure::new(code, detail)
+        },
+        looks_again: then == GoesOn::BySeeing,
+        fact: Some(Box::new(Fact::Asked(step))),
     }
 }
 

@@ -10,10 +10,13 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 /// Existence, id, privacy, branch and rights, before anything is touched.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    let repository = cx
+    let mut repository = cx
         .provider
         .resolve(&cx.spec.path, cx.spec.branch.as_deref())
         .await?;
+    if let Some(ssh_url) = &cx.spec.ssh_url {
+        repository.ssh_url.clone_from(ssh_url);
+    }
     match &cx.facts.repository {
         // A name that changed hands must not take our key with it.
         Some(known) if known.id != repository.id => Err(Halt::stop(

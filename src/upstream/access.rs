@@ -185,6 +185,11 @@ impl Access {
         result
     }
 
+    /// Whether calls are made without a credential.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self.credential, Credential::Anonymous)
+    }
+
     fn may_call(&self) -> Result<(), UpstreamError> {
         let Some(until) = self.rate.blocked_until(OffsetDateTime::now_utc()) else {
             return Ok(());
@@ -211,8 +216,10 @@ impl Access {
         let mut request = self
             .client
             .request(call.method.clone(), url)
-            .header(AUTHORIZATION, authorization)
             .header(ACCEPT, self.dialect.accept);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         for (name, value) in self.dialect.headers {
             request = request.header(*name, *value);
         }

@@ -11,6 +11,8 @@ use super::UpstreamKind;
 /// What a connection holds. `Debug` shows that there is a secret, not which.
 #[derive(Debug, Clone)]
 pub enum Credential {
+    /// None: what anybody may read can be read, and nothing be written.
+    Anonymous,
     /// Sent as `Authorization: Bearer …`.
     Token(SecretString),
     /// Sent as `Authorization: Basic …` (Bitbucket API tokens, Azure DevOps tokens with an empty user).
@@ -31,6 +33,7 @@ impl Credential {
     /// Its type, as rows and the API name it.
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::Anonymous => "anonymous",
             Self::Token(_) => "token",
             Self::Basic { .. } => "basic",
         }
@@ -41,6 +44,10 @@ impl Credential {
     /// Bitbucket refuses app passwords since June 2026; they all begin with `ATBB`. Azure DevOps ignores the user name.
     pub fn misfit(&self, kind: UpstreamKind) -> Option<(&'static str, &'static str)> {
         match (kind, self) {
+            (UpstreamKind::Manual, Self::Token(_) | Self::Basic { .. }) => Some((
+                "type",
+                "use `anonymous`: nothing is called at hosts that are linked by hand",
+            )),
             (UpstreamKind::Bitbucket, _) if self.secret().starts_with("ATBB") => {
                 let field = if self.kind() == "basic" {
                     "secret"
@@ -56,19 +63,21 @@ impl Credential {
                 Some(("user", rule))
             }
             (UpstreamKind::Bitbucket | UpstreamKind::AzureDevops, Self::Basic { .. }) => None,
-            (_, Self::Basic { .. }) => Some(("type", "use a `token` for this kind of connection")),
+            (_, Self::Basic { .. }) | (UpstreamKind::Netlify, Self::Anonymous) => {
+                Some(("type", "use a `token` for this kind of connection"))
+            }
             _ => None,
         }
     }
 
     /// What is sealed and stored of it, beside its type.
     pub fn to_stored(&self) -> Zeroizing<Vec<u8>> {
-        let (user, secret) = match self {
-            Self::Token(token) => ("", token),
-            Self::Basic { user, secret } => (user.as_str(), secret),
+        let user = match self {
+            Self::Anonymous | Self::Token(_) => "",
+            Self::Basic { user, .. } => user,
         };
         // A user name cannot hold a line break: it is one line of a header.
-        Zeroizing::new(format!("{user}\n{}", secret.expose_secret()).into_bytes())
+        Zeroizing::new(format!("{user}\n{}", self.secret()).into_bytes())
     }
 
     /// Reads what [`Credential::to_stored`] wrote.
@@ -80,6 +89,7 @@ impl Credential {
             .ok()
             .and_then(|text| text.split_once('\n'));
         match (kind, pair) {
+            ("anonymous", Some(("", ""))) => Ok(Self::Anonymous),
             ("token", Some((_, token))) => Ok(Self::Token(token.into())),
             ("basic", Some((user, secret))) => Ok(Self::Basic {
                 user: user.to_owned(),
@@ -89,9 +99,10 @@ impl Credential {
         }
     }
 
-    /// Value of the `Authorization` header, marked so that HTTP libraries do not log it.
-    pub(super) fn authorization(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+    /// Value of the `Authorization` header, if there is one to send, marked so that HTTP libraries do not log it.
+    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, InvalidHeaderValue> {
         let text = match self {
+            Self::Anonymous => return Ok(None),
             Self::Token(token) => format!("Bearer {}", token.expose_secret()),
             Self::Basic { user, secret } => {
                 let pair = format!("{user}:{}", secret.expose_secret());
@@ -100,7 +111,7 @@ impl Credential {
         };
         let mut value = HeaderValue::try_from(text)?;
         value.set_sensitive(true);
-        Ok(value)
+        Ok(Some(value))
     }
 
     /// A name for the credential that does not reveal it.
@@ -120,6 +131,7 @@ impl Credential {
 
     fn secret(&self) -> &str {
         match self {
+            Self::Anonymous => "",
             Self::Token(secret) | Self::Basic { secret, .. } => secret.expose_secret(),
         }
     }
@@ -150,6 +162,8 @@ mod tests {
         let token = |text: &str| Credential::Token(text.into());
         for (kind, credential, field) in [
             (Netlify, token("nfp_x"), None),
+            (Netlify, Credential::Anonymous, Some("type")),
+            (Github, Credential::Anonymous, None),
             (Github, token("ghp_x"), None),
             (Github, basic("ann", "x"), Some("type")),
             (Gitlab, basic("", "x"), Some("type")),
@@ -177,9 +191,10 @@ mod tests {
             user: String::new(),
             secret: "pat".into(),
         };
-        let header = basic.authorization().unwrap();
+        let header = basic.authorization().unwrap().unwrap();
         assert!(header.is_sensitive());
         assert_eq!(header.to_str().unwrap(), "Basic OnBhdA==");
+        assert!(Credential::Anonymous.authorization().unwrap().is_none());
         let broken = Credential::Token("line\nbreak".into());
         assert!(broken.authorization().is_err());
     }

@@ -21,6 +21,8 @@ pub enum UpstreamKind {
     Bitbucket,
     /// Azure DevOps Services.
     AzureDevops,
+    /// Gitea and Forgejo, whose API is the same; Netlify knows them as `manual`.
+    Gitea,
     /// Any git server without an API that we know: a person does the provider's half.
     Manual,
 }
@@ -33,10 +35,11 @@ impl UpstreamKind {
         Self::Gitlab,
         Self::Bitbucket,
         Self::AzureDevops,
+        Self::Gitea,
         Self::Manual,
     ];
 
-    /// The stable text form; for providers it is also Netlify's own word for them.
+    /// The stable text form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Netlify => "netlify",
@@ -44,6 +47,7 @@ impl UpstreamKind {
             Self::Gitlab => "gitlab",
             Self::Bitbucket => "bitbucket",
             Self::AzureDevops => "azure_devops",
+            Self::Gitea => "gitea",
             Self::Manual => "manual",
         }
     }
@@ -120,6 +124,42 @@ impl AccountKeys {
 }
 
 impl Instance {
+    /// A git host that nobody configured and that we never call: a person does the provider's half. Nothing when this
+    /// cannot be a host.
+    pub fn by_hand(host: &str) -> Option<Self> {
+        let host = host.to_ascii_lowercase();
+        let api = Url::parse(&format!("https://{host}/")).ok()?;
+        // Nothing but a host, in the form in which addresses name it.
+        (api.as_str() == format!("https://{host}/")).then(|| Self {
+            kind: UpstreamKind::Manual,
+            ssh_host: host.clone(),
+            host,
+            api,
+            private_network: false,
+            ca_file: None,
+            account_keys: AccountKeys::default(),
+        })
+    }
+
+    /// Host of the API, with its port where one is written.
+    pub fn api_authority(&self) -> String {
+        let host = self.api.host_str().unwrap_or_default();
+        match self.api.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
+    /// Path below which the instance's web pages live: empty, or e.g. `gitlab` for `https://host/gitlab/api/v4`. An API
+    /// at another host says nothing about the pages.
+    pub fn web_base(&self) -> &str {
+        let path = self.api.path().trim_matches('/');
+        match path.rsplit_once("api/v") {
+            Some((base, _)) if self.api_authority() == self.host => base.trim_end_matches('/'),
+            _ => "",
+        }
+    }
+
     /// Whether private addresses are fine: the operator said so, or wrote an address or `localhost` and so means it.
     pub(super) fn allows_private_addresses(&self) -> bool {
         self.private_network

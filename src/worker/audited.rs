@@ -155,8 +155,10 @@ fn is_trace(fact: &Fact, stocked: Option<&DeployKey>) -> bool {
         Fact::Attachment(_) | Fact::AskedBuild(_) | Fact::Proof(_) => true,
         Fact::Repository(_)
         | Fact::DeployKeyRefused
+        | Fact::SiteThatWas(..)
         | Fact::Build(..)
         | Fact::Deploy(_)
+        | Fact::Asked(_)
         | Fact::Nothing => false,
     }
 }

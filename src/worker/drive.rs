@@ -44,13 +44,16 @@ struct Supplies {
 enum Ended {
     Ensured(Result<(Fact, Option<Entry>), Halt>),
     Settled(Result<Option<(Fact, Option<Entry>)>, Halt>),
+    Looked(Result<Option<(Fact, Option<Entry>)>, Halt>),
     Undone(Result<Undone, Halt>),
 }
 
 impl Ended {
     fn fact(&self) -> Option<&Fact> {
         match self {
-            Self::Ensured(Ok((fact, _))) | Self::Settled(Ok(Some((fact, _)))) => Some(fact),
+            Self::Ensured(Ok((fact, _)))
+            | Self::Settled(Ok(Some((fact, _))))
+            | Self::Looked(Ok(Some((fact, _)))) => Some(fact),
             _ => None,
         }
     }
@@ -95,7 +98,7 @@ async fn go_on(
         if worker.drain.is_cancelled() {
             return let_go(worker, &mut progress, audit, Some(Duration::ZERO)).await;
         }
-        match progress.what_next() {
+        match progress.what_next(opened.provider.capabilities()) {
             Next::Steps(due) => {
                 if slot.is_none() {
                     slot = worker.slots.take(&progress.link.tenant).await;
@@ -118,7 +121,11 @@ async fn go_on(
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
             Next::Rest => {
                 progress.settle();
-                return let_go(worker, &mut progress, audit, None).await;
+                let after = progress.looks_again_in();
+                if progress.is_dirty() || !audit.is_empty() {
+                    return let_go(worker, &mut progress, audit, after).await;
+                }
+                return rest_again(worker, &mut progress, after).await;
             }
         }
     }
@@ -145,6 +152,19 @@ async fn let_go(
     after: Option<Duration>,
 ) -> Result<(), StoreError> {
     save(worker, progress, audit, Then::LetGo(after)).await
+}
+
+/// Lets go of a link of which there is nothing to tell: a look found that a person has not yet done what was asked.
+async fn rest_again(
+    worker: &Worker,
+    progress: &mut Progress,
+    after: Option<Duration>,
+) -> Result<(), StoreError> {
+    let mut tx = begin(&worker.pool, Rows::Of(&progress.link.tenant)).await?;
+    let steps = progress.take_unsaved().steps;
+    links::rest_again(&mut tx, &progress.link, &steps, after).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// One round: intents committed, effects at the same time, outcomes taken over.
@@ -201,11 +221,12 @@ async fn round(
         if let (Some(intent_at), Some(fact)) = (intent_at, ended.fact()) {
             audit.found(step, intent_at, fact, supplies.key_at_hand.as_ref());
         }
-        let retry = &worker.settings.retry;
+        let settings = &worker.settings;
         match ended {
-            Ended::Ensured(result) => progress.ensured(step, result, retry),
-            Ended::Settled(result) => progress.settled(step, result, retry),
-            Ended::Undone(result) => progress.undone(step, result, retry),
+            Ended::Ensured(result) => progress.ensured(step, result, settings),
+            Ended::Settled(result) => progress.settled(step, result, settings),
+            Ended::Looked(result) => progress.looked(step, result, settings),
+            Ended::Undone(result) => progress.undone(step, result, settings),
         }
     }
     Ok(())
@@ -222,15 +243,16 @@ async fn perform(
         let entry = ledger::entry(link, opened, &fact);
         (fact, entry)
     };
+    let look = async || {
+        let found = steps::observe(step, &cx).await;
+        found.map(|found| found.map(with_entry))
+    };
     match task {
         Task::Ensure { look_first } => {
             Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entry))
         }
-        Task::Settle => Ended::Settled(
-            steps::observe(step, &cx)
-                .await
-                .map(|found| found.map(with_entry)),
-        ),
+        Task::Settle => Ended::Settled(look().await),
+        Task::Look => Ended::Looked(look().await),
         Task::Undo => Ended::Undone(steps::undo(step, &cx).await),
     }
 }

@@ -52,6 +52,10 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
             let name = json!({ "name": site.name });
             Some(netlify(ResourceKind::Site, &site.id, *origin, name))
         }
+        Fact::SiteThatWas(site, before) => {
+            let before = json!({ "name": site.name, "before": before });
+            Some(netlify(ResourceKind::Site, &site.id, Origin::Found, before))
+        }
         Fact::InstalledKey(key, origin) => {
             let of = json!(key);
             Some(provider(ResourceKind::InstalledKey, &key.id, *origin, of))
@@ -67,6 +71,7 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
         | Fact::AskedBuild(_)
         | Fact::Deploy(_)
         | Fact::Proof(_)
+        | Fact::Asked(_)
         | Fact::Nothing => None,
     }
 }

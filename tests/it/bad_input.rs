@@ -39,7 +39,7 @@ async fn fields_are_refused_with_their_place() {
         ("/repository", json!("https://github.com/")),
         ("/repository", json!("https://github.com/acme")),
         ("/repository", json!("https://git.example.com/acme/docs")),
-        ("/repository", json!("https://gitlab.com/acme/docs")),
+        ("/repository", json!("https://gitlab.com/acme")),
         ("/repository", json!(7)),
         ("/branch", json!("feature..x")),
         ("/branch", json!("-x")),

@@ -5,6 +5,7 @@ mod api_keys;
 mod audit;
 mod bad_input;
 mod browsers;
+mod by_hand;
 mod callers;
 mod cancel_rebuild_verify;
 mod checking_connections;

@@ -71,10 +71,13 @@ async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, Bui
 
 async fn fetch(world: &World, job: &Job, into: &Path) -> Result<CommitInfo, CloneError> {
     let key = job.key.as_deref();
-    let path = &job.repo.repo_path;
+    let unknown = || CloneError {
+        log: format!("fatal: repository '{}' does not exist", job.repo.repo_path),
+    };
+    let url = job.repo.clone_url(world).ok_or_else(unknown)?;
     let head = world
         .git
-        .clone_over_ssh(key, path, &job.branch, into)
+        .clone_over_ssh(key, &url, &job.branch, into)
         .await?;
     match &job.wanted_sha {
         Some(wanted) if *wanted != head.sha => {

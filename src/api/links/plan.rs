@@ -12,9 +12,11 @@ use super::{
 use crate::{
     api::problem::Problem,
     link::{
+        plan::Way,
         preview::{PreviewRound, preview},
         resource::ResourceKind,
     },
+    providers,
     store::links,
 };
 
@@ -47,7 +49,15 @@ pub struct PlannedObject {
 /// When the database is away.
 pub async fn plan(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<LinkPlan, Problem> {
     let row = links::get(db, tenant, id).await?.ok_or_else(not_found)?;
-    let rounds = preview(&row.spec, &row.provider);
+    let kind = row
+        .provider
+        .parse()
+        .map_err(|what: String| Problem::internal(anyhow::anyhow!(what)))?;
+    let way = Way {
+        spec: &row.spec,
+        provider: providers::capabilities(kind, &row.provider_credential),
+    };
+    let rounds = preview(&way, &row.provider);
     let request = summary(row).request;
     let steps = rounds.iter().flat_map(|round| &round.steps);
     let objects = steps.filter_map(|step| {
@@ -55,7 +65,11 @@ pub async fn plan(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<LinkP
         // The step's last call is the one that makes its object.
         let upstream = step.calls.last()?.upstream.clone();
         let of = match upstream.as_str() {
-            "netlify" => request.site_name.clone(),
+            "netlify" => request
+                .site_name
+                .clone()
+                .or(request.site_id.clone())
+                .unwrap_or_default(),
             _ => request.repository.clone(),
         };
         Some(PlannedObject { kind, upstream, of })

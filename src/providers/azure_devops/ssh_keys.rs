@@ -3,17 +3,17 @@
 //!
 //! No documented call places one. Three ways are left: a key that stands on a service account already (the operator's
 //! [`StandingKey`](crate::upstream::StandingKey)); the calls of the settings page, which Microsoft does not describe and may change, and which the
-//! operator has to allow; and a person who follows [`KeyInstructions`]. The calls are known from tools that use them, e.g.
+//! operator has to allow; and a person who places it by hand. The calls are known from tools that use them, e.g.
 //! ADOKit's `SshKeyUtils.cs`.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{AzureDevops, Place, answers::open_page, refusals};
+use super::{Address, AzureDevops, answers::open_page, refusals};
 use crate::{
     link::{facts::Repository, failure::FailureCode},
-    providers::{KeyInstructions, RepositoryKey, same_key},
+    providers::{RepositoryKey, bare_key, same_key},
     redact,
     upstream::{Answer, Call, UpstreamError},
 };
@@ -50,21 +50,6 @@ impl From<AccountKey> for RepositoryKey {
     }
 }
 
-/// What a person has to do.
-pub(super) fn instructions(page: String, public_key: &str) -> KeyInstructions {
-    KeyInstructions {
-        page,
-        public_key: bare(public_key),
-        advice: "Sign in as a service account that can read this project and nothing else: the key can do what the account can. It expires within a year at the latest, and the link with it.".to_owned(),
-    }
-}
-
-/// Type and base64 alone: Azure takes a blank or line break at the end for a part of the key.
-fn bare(public_key: &str) -> String {
-    let words: Vec<_> = public_key.split_ascii_whitespace().take(2).collect();
-    words.join(" ")
-}
-
 impl AzureDevops {
     /// The key with this content on the account that the credential belongs to.
     pub(super) async fn find_account_key(
@@ -72,7 +57,7 @@ impl AzureDevops {
         repository: &Repository,
         public_key: &str,
     ) -> Result<Option<RepositoryKey>, UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let call = Call::get([organisation, "_apis", "Token", "SessionTokens"])
             .query("isPublic", "true")
             .query("includePublicData", "true")
@@ -93,14 +78,14 @@ impl AzureDevops {
         title: &str,
         public_key: &str,
     ) -> Result<RepositoryKey, UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let account = self.connection_data(organisation).await?.instance_id;
         let expires_at = (self.people.upstream_now() + LIFE).format(&Rfc3339);
         let request = json!({
             "contributionIds": [MAKER],
             "dataProviderContext": { "properties": {
                 "displayName": title,
-                "publicData": bare(public_key),
+                "publicData": bare_key(public_key),
                 "validTo": expires_at.expect("the year has four digits"),
                 "scope": "app_token",
                 "isPublic": true,
@@ -122,7 +107,7 @@ impl AzureDevops {
         repository: &Repository,
         id: &str,
     ) -> Result<bool, UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let call = Call::delete([organisation, "_apis", "Token", "SessionTokens", id])
             .query("isPublic", "true")
             .query("api-version", "5.0-preview.1");

@@ -624,25 +624,17 @@ fn account_key(id: &str, content: &str) -> Value {
 #[tokio::test]
 async fn a_person_places_the_key_unless_the_operator_allows_undescribed_calls() {
     let vendor = Vendor::start(Vec::new()).await;
-    let azure = azure(&vendor);
-    assert!(!azure.capabilities().installs_keys);
-    let error = azure
-        .install_key(&docs(), "Netlify", KEY)
-        .await
-        .unwrap_err();
-    assert_eq!(error.code, FailureCode::KeyNeedsPerson);
-    let wanted = azure.key_instructions(&docs(), KEY).unwrap();
-    assert_eq!(
-        wanted.page,
-        "https://dev.azure.com/acme/_usersSettings/keys"
-    );
-    assert_eq!(
-        wanted.public_key,
-        "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7"
-    );
-    for part in [&wanted.page, &wanted.public_key, "service account"] {
-        assert!(error.detail.contains(part), "{}", error.detail);
-    }
+    let by_hand = azure(&vendor);
+    let can = by_hand.capabilities();
+    assert!(!can.installs_keys && !can.finds_keys && can.installs_webhooks);
+    let place = by_hand.place_of_keys(&docs());
+    let page = "https://dev.azure.com/acme/_usersSettings/keys";
+    assert_eq!(place.page.as_deref(), Some(page));
+    assert!(place.account.unwrap().contains("service account"));
+    let can = with(&vendor, pat("acme"), true).capabilities();
+    assert!(can.installs_keys && can.finds_keys);
+    let can = with(&vendor, Credential::Anonymous, true).capabilities();
+    assert_eq!(can, Capabilities::BY_HAND);
     vendor.seen();
 }
 
@@ -650,21 +642,17 @@ async fn a_person_places_the_key_unless_the_operator_allows_undescribed_calls() 
 async fn a_key_that_a_person_placed_is_seen_where_the_credential_may_look() {
     let keys = json!([account_key("k1", "ssh-rsa BBBB"), account_key("k2", KEY)]);
     let refused = || Reply::new(401, said("UnauthorizedRequestException", "no"));
-    let vendor = Vendor::start(vec![list(keys), refused()]).await;
+    let vendor = Vendor::start(vec![list(keys), refused(), refused()]).await;
     let azure = azure(&vendor);
-    let found = azure.find_key(&docs(), KEY).await.unwrap().unwrap();
+    let found = azure.glimpse_key(&docs(), KEY).await.unwrap().unwrap();
     assert_eq!((found.id.as_str(), found.enabled), ("k2", true));
     assert!(found.expires_at.is_some());
-    assert_eq!(azure.find_key(&docs(), KEY).await.unwrap(), None);
-    let asked = "GET /api/acme/_apis/Token/SessionTokens?isPublic=true&includePublicData=true&api-version=7.0-preview.1";
-    assert_eq!(vendor.asked()[0], asked);
-
+    assert_eq!(azure.glimpse_key(&docs(), KEY).await.unwrap(), None);
     // Who may place keys has to know for certain.
-    let vendor = Vendor::start(vec![refused()]).await;
-    let unknown = with(&vendor, pat("acme"), true)
-        .find_key(&docs(), KEY)
-        .await;
+    let unknown = azure.find_key(&docs(), KEY).await;
     assert_eq!(unknown.unwrap_err().code, FailureCode::CredentialRefused);
+    let asked = "GET /api/acme/_apis/Token/SessionTokens?isPublic=true&includePublicData=true&api-version=7.0-preview.1";
+    assert!(vendor.asked().iter().all(|line| line == asked));
 }
 
 fn organisation() -> Reply {
