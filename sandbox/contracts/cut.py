@@ -42,6 +42,7 @@ def main(folder):
     write("netlify.json", netlify(folder))
     write("github.json", github(folder))
     write("gitlab.json", gitlab(folder))
+    write("bitbucket.json", bitbucket(folder))
 
 
 def netlify(folder):
@@ -146,6 +147,62 @@ def gitlab(folder):
     for name in ("bot", "external"):
         schemas["APIEntitiesUserPublic"]["properties"][name] = {"type": "boolean", "nullable": True}
     return extract("GitLab REST API, extract", source, "https://gitlab.com/api/v4", paths, schemas)
+
+
+def bitbucket(folder):
+    source, paths, schemas = from_swagger(folder / "bitbucket.swagger.json")
+    # The description has no body for what is written here; these are the fields that its pages and clients name.
+    key = {"type": "object", "additionalProperties": False, "required": ["key"],
+           "properties": {"key": {"type": "string"}, "label": {"type": "string"}}}
+    hook = {"type": "object", "additionalProperties": False, "required": ["url", "events"], "properties": {
+        name: schemas["webhook_subscription"]["allOf"][1]["properties"][name]
+        for name in ("active", "description", "events", "secret", "url")} | {
+        "skip_cert_verification": {"type": "boolean"}, "history_enabled": {"type": "boolean"}}}
+    schemas |= {"KeyWrite": key, "HookWrite": hook}
+    repository = "/repositories/{workspace}/{repo_slug}"
+    for path, schema in (("/deploy-keys", "KeyWrite"), ("/hooks", "HookWrite")):
+        paths[repository + path]["post"]["requestBody"] = body(schema)
+    paths[repository + "/deploy-keys/{key_id}"]["put"]["requestBody"] = body("KeyWrite")
+    paths[repository + "/hooks/{uid}"]["put"]["requestBody"] = body("HookWrite")
+    # Pages are described in prose only.
+    for item in paths.values():
+        for name in ("page", "pagelen"):
+            item.get("get", {"parameters": []})["parameters"].append(
+                {"name": name, "in": "query", "schema": {"type": "integer"}})
+    # Branches may contain slashes: the name by which the check knows such a variable.
+    branch = paths.pop(repository + "/refs/branches/{name}")
+    paths[repository + "/refs/branches/{branch}"] = branch
+    # A key that was never used; and errors explain missing scopes with an object.
+    unused = schemas["deploy_key"]["allOf"][1]["properties"]
+    unused["last_used"] = unused["last_used"] | {"nullable": True}
+    schemas["error"]["properties"]["error"]["properties"]["detail"] = {}
+    return extract("Bitbucket Cloud REST API, extract", source, "https://api.bitbucket.org/2.0", paths, schemas)
+
+
+def from_swagger(file):
+    """A document of Swagger 2.0 as OpenAPI 3.0: the document, its paths and its schemas."""
+    source = json.loads(file.read_text().replace("#/definitions/", "#/components/schemas/").replace("x-nullable", "nullable"))
+    paths = {}
+    for path, item in source["paths"].items():
+        shared = item.pop("parameters", [])
+        paths[path] = {method: from_swagger_operation(operation, shared) for method, operation in item.items()}
+    return source, clean(paths), clean(source["definitions"])
+
+
+def from_swagger_operation(operation, shared):
+    parameters = shared + operation.get("parameters", [])
+    described = {"operationId": operation.get("operationId", ""), "responses": {}, "parameters": [
+        {"name": p["name"], "in": p["in"], "required": p.get("required", False), "schema": {"type": p.get("type", "string")}}
+        for p in parameters if p["in"] in ("path", "query")]}
+    for parameter in parameters:
+        if parameter["in"] == "body":
+            described["requestBody"] = {"required": parameter.get("required", False),
+                                        "content": {"application/json": {"schema": parameter["schema"]}}}
+    for status, answer in operation["responses"].items():
+        described["responses"][status] = {"description": ""}
+        if "schema" in answer:
+            described["responses"][status]["content"] = {"application/json": {"schema": answer["schema"]}}
+    return described
 
 
 def extract(title, source, server, paths, schemas):

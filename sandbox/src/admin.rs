@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::clock::milliseconds;
 use crate::contracts::Violation;
 use crate::faults::FaultRule;
-use crate::forge::{self, Forge, NewPersonKey, NewRepository, Place, Provider};
+use crate::forge::{self, Access, Forge, NewPersonKey, NewRepository, Place, Provider, TokenKind};
 use crate::git::NewCommit;
 use crate::recorder::{Call, Upstream, per_upstream, rounds};
 use crate::switches::Switches;
@@ -103,13 +103,33 @@ pub fn reset(world: &World) -> anyhow::Result<()> {
 pub(crate) fn forget_providers(world: &World) -> anyhow::Result<()> {
     github::reset(world)?;
     for forge in world.forges.all() {
-        let token = match forge.provider {
-            Provider::Gitlab => Some(crate::GITLAB_TOKEN),
-            _ => None,
-        };
-        forge::reset(world, forge, token)?;
+        forge::reset(world, forge)?;
+        for (token, kind) in first_tokens(forge.provider) {
+            let new = forge::NewToken {
+                token: (*token).to_owned(),
+                login: crate::LOGIN.to_owned(),
+                kind: *kind,
+                everywhere: Some(Access::Admin),
+                ..forge::NewToken::default()
+            };
+            forge::add_token(world, forge, new)?;
+        }
     }
     Ok(())
+}
+
+/// The tokens that exist from the start.
+const fn first_tokens(provider: Provider) -> &'static [(&'static str, TokenKind)] {
+    match provider {
+        Provider::Github | Provider::Plain => &[],
+        Provider::Gitlab => &[(crate::GITLAB_TOKEN, TokenKind::Personal)],
+        Provider::Gitea => &[(crate::GITEA_TOKEN, TokenKind::Personal)],
+        Provider::Bitbucket => &[
+            (crate::BITBUCKET_TOKEN, TokenKind::Personal),
+            (crate::BITBUCKET_ACCESS_TOKEN, TokenKind::Access),
+        ],
+        Provider::AzureDevops => &[],
+    }
 }
 
 /// Makes a repository at any provider.

@@ -20,9 +20,16 @@ static GITHUB: LazyLock<anyhow::Result<Description>> =
     LazyLock::new(|| Description::parse(include_str!("../contracts/github.json")));
 static GITLAB: LazyLock<anyhow::Result<Description>> =
     LazyLock::new(|| Description::parse(include_str!("../contracts/gitlab.json")));
+static BITBUCKET: LazyLock<anyhow::Result<Description>> =
+    LazyLock::new(|| Description::parse(include_str!("../contracts/bitbucket.json")));
 
 /// The vendors that have a description.
-const DESCRIBED: [Upstream; 3] = [Upstream::Netlify, Upstream::Github, Upstream::Gitlab];
+const DESCRIBED: [Upstream; 4] = [
+    Upstream::Netlify,
+    Upstream::Github,
+    Upstream::Gitlab,
+    Upstream::Bitbucket,
+];
 
 /// Which half of a call is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,7 +195,8 @@ fn description(upstream: Upstream) -> anyhow::Result<&'static Description> {
         Upstream::Netlify => &NETLIFY,
         Upstream::Github => &GITHUB,
         Upstream::Gitlab => &GITLAB,
-        Upstream::Gitea | Upstream::Bitbucket | Upstream::AzureDevops => {
+        Upstream::Bitbucket => &BITBUCKET,
+        Upstream::Gitea | Upstream::AzureDevops => {
             anyhow::bail!("not described")
         }
         // Webhooks have no description; the providers' own tests check what they send.

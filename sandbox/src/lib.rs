@@ -60,6 +60,14 @@ pub const NETLIFY_TOKEN: &str = "sandbox-netlify-token";
 pub const GITHUB_TOKEN: &str = "sandbox-github-token";
 /// The GitLab token that exists from the start: scope `api`, maintainer of every project.
 pub const GITLAB_TOKEN: &str = "sandbox-gitlab-token";
+/// The token of Gitea (and Forgejo) that exists from the start: scope `write:repository`, administrator of every repository.
+pub const GITEA_TOKEN: &str = "sandbox-gitea-token";
+/// The Bitbucket API token that exists from the start; goes with [`BITBUCKET_EMAIL`] as basic credentials.
+pub const BITBUCKET_TOKEN: &str = "sandbox-bitbucket-token";
+/// E-mail address of the account behind [`BITBUCKET_TOKEN`].
+pub const BITBUCKET_EMAIL: &str = "sandbox@example.com";
+/// The Bitbucket access token that exists from the start, of a workspace: a bearer token.
+pub const BITBUCKET_ACCESS_TOKEN: &str = "sandbox-bitbucket-access-token";
 /// Login of the person behind the providers' tokens that exist from the start.
 pub const LOGIN: &str = "sandbox";
 /// Slug of the Netlify account (team) that exists from the start.
@@ -149,6 +157,16 @@ impl Sandbox {
     /// Value for `LINKBROKER_GITLAB_URL`: an instance that is served below a path.
     pub fn gitlab_url(&self) -> String {
         format!("{}/gitlab/api/v4", self.world.origin())
+    }
+
+    /// Base of the API of Gitea, for an instance that the operator configures.
+    pub fn gitea_url(&self) -> String {
+        format!("{}/gitea/api/v1", self.world.origin())
+    }
+
+    /// Value for `LINKBROKER_BITBUCKET_URL`.
+    pub fn bitbucket_url(&self) -> String {
+        format!("{}/bitbucket/2.0", self.world.origin())
     }
 
     /// Base of the admin door.
@@ -247,6 +265,8 @@ fn app(world: &Arc<World>) -> Router {
         .nest("/netlify", netlify::router(world))
         .nest("/github", github::router(world))
         .nest("/gitlab", gitlab::router(world))
+        .nest("/gitea", gitea::router(world))
+        .nest("/bitbucket", bitbucket::router(world))
         .nest("/sites", netlify::sites_router())
         // Also for what a vendor's router did not match, so that it is observed.
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not Found") })

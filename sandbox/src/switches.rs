@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{github, gitlab, netlify};
+use crate::{bitbucket, github, gitlab, netlify};
 
 /// All switches; `PATCH /__sandbox/switches` takes any part of this tree as a JSON merge patch.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -14,6 +14,7 @@ pub struct Switches {
     pub netlify: netlify::Switches,
     pub github: github::Switches,
     pub gitlab: gitlab::Switches,
+    pub bitbucket: bitbucket::Switches,
 }
 
 impl Switches {

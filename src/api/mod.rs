@@ -126,6 +126,8 @@ pub fn router(api: Api) -> Router {
         .merge(docs::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn(quotas::tell))
+        .layer(middleware::from_fn(extract::read_ahead))
         .layer(CatchPanicLayer::custom(problem::panicked));
     cors::allow(router, &api.cors_origins)
         .layer(middleware::from_fn(problem::identify))

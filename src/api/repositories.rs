@@ -14,15 +14,6 @@ use crate::{
     upstream::{Instance, UpstreamKind},
 };
 
-/// Providers that this version can link.
-const LINKABLE: &[UpstreamKind] = &[
-    UpstreamKind::Github,
-    UpstreamKind::Gitlab,
-    UpstreamKind::Bitbucket,
-    UpstreamKind::AzureDevops,
-    UpstreamKind::Manual,
-];
-
 /// A repository at one of the configured providers.
 pub(super) struct Located {
     /// Whose software the host runs.
@@ -43,17 +34,14 @@ impl Api {
         let instance = find(&self.instances, &address)?;
         let RepositoryPath { path, .. } = read(&address, &instance)?;
         let (provider, host) = (instance.kind, instance.host.clone());
-        match LINKABLE.contains(&provider) {
-            true => Ok(Located {
-                provider,
-                repository: RepositoryRef { host, path },
-                ssh_url: address
-                    .ssh
-                    .filter(|_| provider == UpstreamKind::Manual)
-                    .map(|ssh| ssh.url),
-            }),
-            false => Err(RefError::NotLinkable(host)),
-        }
+        Ok(Located {
+            provider,
+            repository: RepositoryRef { host, path },
+            ssh_url: address
+                .ssh
+                .filter(|_| provider == UpstreamKind::Manual)
+                .map(|ssh| ssh.url),
+        })
     }
 }
 
@@ -71,10 +59,10 @@ fn find(instances: &[Arc<Instance>], address: &Address) -> Result<Arc<Instance>,
 }
 
 fn unknown(instances: &[Arc<Instance>]) -> RefError {
-    let linkable = instances
+    let providers = instances
         .iter()
-        .filter(|known| LINKABLE.contains(&known.kind));
-    let hosts: Vec<_> = linkable.map(|known| known.host.as_str()).collect();
+        .filter(|known| known.kind != UpstreamKind::Netlify);
+    let hosts: Vec<_> = providers.map(|known| known.host.as_str()).collect();
     RefError::UnknownHost(hosts.join(", "))
 }
 

@@ -29,21 +29,6 @@ use crate::{
 };
 use answers::{ConnectionData, Profile, Ref, Repo, open_page};
 
-/// What can be done with a credential, as long as the operator does not allow undescribed calls: then keys too.
-pub(super) const CAPABILITIES: Capabilities = Capabilities {
-    installs_keys: false,
-    finds_keys: false,
-    installs_webhooks: true,
-    site_has_own_webhook: false,
-    refuses_double_webhooks: false,
-    replays_pushes: true,
-    reports_deliveries: true,
-};
-
-/// The key can do what its account can, and ends with it.
-const SERVICE_ACCOUNT: &str =
-    "a service account that can read the project and nothing else; the key expires within a year";
-
 /// Version of the documented calls; Azure refuses writes without one.
 const VERSION: &str = "7.1";
 
@@ -156,17 +141,26 @@ impl AzureDevops {
     }
 }
 
+/// What can be done with a credential: the calls for keys are not described, so the operator has to allow them.
+pub(super) fn capabilities(instance: &Instance) -> Capabilities {
+    let keys = instance.account_keys.by_internal_api;
+    Capabilities {
+        installs_keys: keys,
+        finds_keys: keys,
+        installs_webhooks: true,
+        site_has_own_webhook: false,
+        refuses_double_webhooks: false,
+        replays_pushes: true,
+        reports_deliveries: true,
+    }
+}
+
 #[async_trait]
 impl Provider for AzureDevops {
     fn capabilities(&self) -> Capabilities {
-        let places_keys = self.access.instance().account_keys.by_internal_api;
         match self.access.is_anonymous() {
             true => Capabilities::BY_HAND,
-            false => Capabilities {
-                installs_keys: places_keys,
-                finds_keys: places_keys,
-                ..CAPABILITIES
-            },
+            false => capabilities(self.access.instance()),
         }
     }
 
@@ -219,7 +213,7 @@ impl Provider for AzureDevops {
         let host = &self.access.instance().host;
         Place {
             page: Some(web_address(host, &[organisation, "_usersSettings", "keys"])),
-            account: Some(SERVICE_ACCOUNT.to_owned()),
+            account: Some(ssh_keys::ACCOUNT.to_owned()),
         }
     }
 

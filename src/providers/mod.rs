@@ -5,6 +5,7 @@
 
 mod azure_devops;
 mod bitbucket;
+mod gitea;
 mod github;
 mod gitlab;
 mod manual;
@@ -17,7 +18,7 @@ use time::OffsetDateTime;
 use url::Url;
 
 pub use crate::link::capabilities::Capabilities;
-pub use public_key::{bare_key, same_key};
+pub use public_key::{bare, same_key};
 
 use crate::{
     link::facts::{Repository, Webhook},
@@ -37,6 +38,7 @@ pub fn for_instance(
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
         UpstreamKind::Manual => Some(Box::new(manual::Manual::new(instance))),
         UpstreamKind::Gitlab => Some(Box::new(gitlab::Gitlab::new(http, instance, credential)?)),
+        UpstreamKind::Gitea => Some(Box::new(gitea::Gitea::new(http, instance, credential)?)),
         UpstreamKind::Bitbucket => Some(Box::new(bitbucket::Bitbucket::new(
             http, instance, credential,
         )?)),
@@ -48,14 +50,15 @@ pub fn for_instance(
 }
 
 /// What can be done at a provider with a credential of this type; the plan is built from it.
-pub fn capabilities(kind: UpstreamKind, credential_type: &str) -> Capabilities {
-    match kind {
+pub fn capabilities(instance: &Instance, credential_type: &str) -> Capabilities {
+    match instance.kind {
         UpstreamKind::Manual => manual::CAPABILITIES,
         _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
         UpstreamKind::Github => github::CAPABILITIES,
         UpstreamKind::Gitlab => gitlab::CAPABILITIES,
+        UpstreamKind::Gitea => gitea::CAPABILITIES,
         UpstreamKind::Bitbucket => bitbucket::CAPABILITIES,
-        UpstreamKind::AzureDevops => azure_devops::CAPABILITIES,
+        UpstreamKind::AzureDevops => azure_devops::capabilities(instance),
         _ => Capabilities::BY_HAND,
     }
 }

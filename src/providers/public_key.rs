@@ -2,18 +2,18 @@
 //!
 //! GitHub strips the comment, Bitbucket moves it into a field, GitLab cuts it; titles are for people.
 
-/// The line without its comment and without blanks at its ends, which some forms take for parts of the key.
-pub fn bare_key(line: &str) -> String {
-    let words: Vec<_> = line.split_ascii_whitespace().take(2).collect();
-    words.join(" ")
-}
-
 /// Whether two OpenSSH lines hold the same key.
 pub fn same_key(one: &str, other: &str) -> bool {
     match (identity(one), identity(other)) {
         (Some(one), Some(other)) => one == other,
         _ => false,
     }
+}
+
+/// Type and base64 alone, as people paste it: Azure takes a blank or line break at the end for a part of the key.
+pub fn bare(public_key: &str) -> String {
+    let words: Vec<_> = public_key.split_ascii_whitespace().take(2).collect();
+    words.join(" ")
 }
 
 fn identity(line: &str) -> Option<(&str, &str)> {

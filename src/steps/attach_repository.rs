@@ -93,9 +93,9 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     if !stays {
         return Ok(Vec::new());
     }
-    match (&cx.facts.site_before, &cx.facts.deploy_key) {
-        (Some(before), _) if can_be_put_back(cx, before)? => put_back(cx, site, before).await?,
-        (_, Some(key)) if key.standing => {
+    match &cx.facts.site_before {
+        Some(before) if can_be_put_back(cx, before)? => put_back(cx, site, before).await?,
+        _ if cx.deploy_key()?.standing => {
             sites::stop_builds(cx.netlify, &site.id).await?;
         }
         _ => {

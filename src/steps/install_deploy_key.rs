@@ -11,7 +11,7 @@ use crate::{
         failure::FailureCode,
         plan::StepName,
     },
-    providers::{RepositoryKey, bare_key},
+    providers::{RepositoryKey, bare},
 };
 
 /// Fresh keys that a link may try after the first was in use elsewhere.
@@ -44,20 +44,20 @@ fn installed(key: &DeployKey, found: RepositoryKey) -> InstalledKey {
     }
 }
 
-/// In place without our having seen it, and not ours to remove.
-fn unseen(key: &DeployKey, expires_at: Option<OffsetDateTime>) -> Fact {
+/// Nobody is asked: the account that has it is not the credential's.
+fn standing(cx: &StepContext<'_>, key: &DeployKey) -> Fact {
+    let expires_at = cx.standing_key.and_then(|standing| standing.expires_at);
+    placed_by_others(key, expires_at)
+}
+
+/// A key that cannot be seen has no id of the provider's that we know.
+fn placed_by_others(key: &DeployKey, expires_at: Option<OffsetDateTime>) -> Fact {
     let placed = InstalledKey {
         id: key.id.clone(),
         deploy_key_id: key.id.clone(),
         expires_at,
     };
     Fact::InstalledKey(placed, Origin::Found)
-}
-
-/// Nobody is asked: the account that has it is not the credential's.
-fn standing(cx: &StepContext<'_>, key: &DeployKey) -> Fact {
-    let expires_at = cx.standing_key.and_then(|standing| standing.expires_at);
-    unseen(key, expires_at)
 }
 
 /// Puts it there, or asks a person to. A key that is in use elsewhere is exchanged for a fresh one, once.
@@ -79,14 +79,14 @@ async fn by_hand(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         let glimpsed = cx.provider.glimpse_key(repository, &key.public_key).await?;
         return Ok(match glimpsed {
             Some(found) => Fact::InstalledKey(installed(key, found), Origin::Found),
-            None => unseen(key, None),
+            None => placed_by_others(key, None),
         });
     }
     Err(ask(
         StepName::InstallDeployKey,
         FailureCode::KeyToBePlaced,
         Deed::PlaceDeployKey {
-            public_key: bare_key(&key.public_key),
+            public_key: bare(&key.public_key),
         },
         cx.provider.place_of_keys(cx.repository()?),
         match can_be_seen {

@@ -1,6 +1,6 @@
 //! Which installation of which vendor we talk to: an operator's choice, never a caller's.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -120,6 +120,16 @@ impl AccountKeys {
             key.organisation.eq_ignore_ascii_case(organisation)
                 && key.tenants.iter().any(|granted| granted == tenant)
         })
+    }
+}
+
+/// The instance of a connection: a configured one, or any host that is linked by hand.
+pub fn instance_of(instances: &[Arc<Instance>], kind: &str, host: &str) -> Option<Arc<Instance>> {
+    let is_meant = |known: &&Arc<Instance>| known.kind.as_str() == kind && known.host == host;
+    match instances.iter().find(is_meant) {
+        Some(known) => Some(known.clone()),
+        None if kind == UpstreamKind::Manual.as_str() => Instance::by_hand(host).map(Arc::new),
+        None => None,
     }
 }
 

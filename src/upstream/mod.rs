@@ -25,5 +25,5 @@ pub use call::Call;
 pub use credential::Credential;
 pub use error::{Class, UpstreamError};
 pub use http::Http;
-pub use instance::{AccountKeys, Instance, StandingKey, UpstreamKind};
+pub use instance::{AccountKeys, Instance, StandingKey, UpstreamKind, instance_of};
 pub use journal::{Journal, SentWrite};

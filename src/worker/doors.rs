@@ -15,7 +15,7 @@ use crate::{
         data_keys::{self, DataKeyRow},
         links::LeasedLink,
     },
-    upstream::{Access, Credential, Http, Instance, StandingKey, UpstreamKind},
+    upstream::{Access, Credential, Http, Instance, StandingKey, UpstreamKind, instance_of},
     vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey, connection_row},
 };
 
@@ -131,22 +131,13 @@ impl Doors {
         self.key_ring.unwrap(tenant, &wrapped).map_err(closed)
     }
 
-    fn instance(&self, kind: &str, host: &str) -> Option<Arc<Instance>> {
-        let is_meant = |known: &&Arc<Instance>| known.kind.as_str() == kind && known.host == host;
-        match self.instances.iter().find(is_meant) {
-            Some(known) => Some(known.clone()),
-            None if kind == UpstreamKind::Manual.as_str() => Instance::by_hand(host).map(Arc::new),
-            None => None,
-        }
-    }
-
     fn unseal(
         &self,
         key: &DataKey,
         row: Option<ConnectionRow>,
     ) -> Result<(Arc<Instance>, Credential), Failure> {
         let row = row.ok_or_else(|| closed("the connection was deleted"))?;
-        let instance = self.instance(&row.kind, &row.host);
+        let instance = instance_of(&self.instances, &row.kind, &row.host);
         let instance =
             instance.ok_or_else(|| closed(format!("{} is no longer configured", row.host)))?;
         let plain = key

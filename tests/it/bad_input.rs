@@ -137,6 +137,7 @@ async fn bodies_that_are_no_request_are_refused() {
             "invalid_request",
         ),
         (json_type, &large, 413, "body_too_large"),
+        (Some("text/plain"), &large, 413, "body_too_large"),
         (Some("text/plain"), "{}", 415, "unsupported_media_type"),
         (
             Some("application/x-www-form-urlencoded"),

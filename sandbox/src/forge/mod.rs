@@ -11,6 +11,7 @@ pub mod gate;
 mod outbox;
 pub mod paging;
 mod people;
+mod plain;
 pub mod post;
 pub mod pushes;
 pub mod refusal;
@@ -127,9 +128,40 @@ pub trait Vendor: Send + Sync {
 pub struct Message {
     /// The provider's name of the event.
     pub event: String,
-    /// Apart from the content type, which is JSON's.
+    /// Apart from the content type.
     pub headers: Vec<(&'static str, String)>,
     pub body: Value,
+    pub encoding: Encoding,
+}
+
+/// How a message's body is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    #[default]
+    Json,
+    /// A form with the JSON text as `payload`.
+    Form,
+}
+
+impl Encoding {
+    /// The `Content-Type` header.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Form => "application/x-www-form-urlencoded",
+        }
+    }
+
+    /// The body's text.
+    pub fn text(self, body: &Value) -> String {
+        match self {
+            Self::Json => body.to_string(),
+            Self::Form => {
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.append_pair("payload", &body.to_string()).finish()
+            }
+        }
+    }
 }
 
 /// A provider's state, and what is special about it.
@@ -174,7 +206,7 @@ impl Default for Forges {
                 40_000_000,
             ),
             azure: Forge::new(Provider::AzureDevops, &crate::azure::Azure, 20_000),
-            plain: Forge::new(Provider::Plain, &crate::gitea::Plain, 10),
+            plain: Forge::new(Provider::Plain, &plain::Plain, 10),
         }
     }
 }

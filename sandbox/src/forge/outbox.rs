@@ -37,7 +37,9 @@ async fn attempt(world: &World, forge: &Forge, url: String, message: Message) ->
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-    headers.insert("Content-Type".to_owned(), "application/json".to_owned());
+    let content_type = message.encoding.content_type();
+    headers.insert("Content-Type".to_owned(), content_type.to_owned());
+    let text = message.encoding.text(&message.body);
     let id = forge.lock().next_id();
     let mut delivery = Delivery {
         id,
@@ -45,7 +47,7 @@ async fn attempt(world: &World, forge: &Forge, url: String, message: Message) ->
         event: message.event,
         sent_at: world.clock.now(),
         attempts: 1,
-        answer: post(&world.http, &url, &headers, message.body.to_string()).await,
+        answer: post(&world.http, &url, &headers, text.clone()).await,
         request_headers: headers,
         payload: message.body,
         url,
@@ -55,8 +57,12 @@ async fn attempt(world: &World, forge: &Forge, url: String, message: Message) ->
             break;
         }
         tokio::time::sleep(pause).await;
-        let body = delivery.payload.to_string();
-        delivery.answer = post(&world.http, &delivery.url, &delivery.request_headers, body).await;
+        let Delivery {
+            url,
+            request_headers,
+            ..
+        } = &delivery;
+        delivery.answer = post(&world.http, url, request_headers, text.clone()).await;
         delivery.attempts += 1;
     }
     delivery

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Access, Forge, NewToken, Provider, Repository, State, add_token, site_template};
+use super::{Forge, Provider, Repository, State, site_template};
 use super::{pushes, view};
 use crate::git::NewCommit;
 use crate::world::World;
@@ -163,23 +163,16 @@ pub fn archive(forge: &Forge, path: &str, archived: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Forgets everything but the token that exists from the start, which may do everything.
+/// Forgets everything.
 ///
 /// # Errors
 /// When a repository's folder cannot be deleted.
-pub fn reset(world: &World, forge: &Forge, token: Option<&str>) -> anyhow::Result<()> {
+pub fn reset(world: &World, forge: &Forge) -> anyhow::Result<()> {
     let forgotten = forge.lock().forget();
     for repository in forgotten {
         world.git.remove(&repository.store_key())?;
     }
-    let Some(token) = token else { return Ok(()) };
-    let new = NewToken {
-        token: token.to_owned(),
-        login: crate::LOGIN.to_owned(),
-        everywhere: Some(Access::Admin),
-        ..NewToken::default()
-    };
-    add_token(world, forge, new)
+    Ok(())
 }
 
 /// The repository with this path.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::payloads;
 use super::state::{Delivery, HookConfig};
+use crate::forge::Encoding;
 use crate::forge::post::{Silence, post};
 use crate::git::{RefUpdate, ZERO_SHA};
 use crate::world::World;
@@ -147,7 +148,7 @@ async fn deliver(
     config: &HookConfig,
     event: Event,
 ) -> Delivery {
-    let body = body(config, &event.payload);
+    let body = encoding(config).text(&event.payload);
     let request_headers = headers(repository, hook, config, &event, &body);
     let delivered_at = world.clock.now();
     let answer = post(&world.http, &config.url, &request_headers, body).await;
@@ -191,12 +192,11 @@ fn told(status: Result<u16, Silence>) -> (String, u16) {
     (text.to_owned(), code)
 }
 
-fn body(config: &HookConfig, payload: &Value) -> String {
-    if config.content_type == "json" {
-        return payload.to_string();
+fn encoding(config: &HookConfig) -> Encoding {
+    match config.content_type.as_str() {
+        "json" => Encoding::Json,
+        _ => Encoding::Form,
     }
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
-    form.append_pair("payload", &payload.to_string()).finish()
 }
 
 fn headers(
@@ -206,10 +206,7 @@ fn headers(
     event: &Event,
     body: &str,
 ) -> BTreeMap<String, String> {
-    let content_type = match config.content_type.as_str() {
-        "json" => "application/json",
-        _ => "application/x-www-form-urlencoded",
-    };
+    let content_type = encoding(config).content_type();
     let mut headers: BTreeMap<String, String> = [
         ("Accept", "*/*"),
         ("Content-Type", content_type),

@@ -16,7 +16,7 @@ use super::target::Target;
 use super::{hooks, not_found, payloads, refused};
 use crate::forge::refusal::Refusal;
 use crate::forge::usage::Limit;
-use crate::forge::{Delivery, Message, Provider, deliver, pushes};
+use crate::forge::{Delivery, Encoding, Message, Provider, deliver, pushes};
 use crate::world::World;
 
 /// How long deliveries can be read.
@@ -110,6 +110,7 @@ pub async fn resend(
         event: old.event,
         headers: payloads::headers(&world, hook, "Push Hook", None),
         body: old.payload,
+        encoding: Encoding::Json,
     };
     let delivered = deliver(&world, Provider::Gitlab, (target.id, hook), message).await;
     let status = delivered.and_then(|d| d.answer.status.ok());

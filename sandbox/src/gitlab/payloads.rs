@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::shapes::Addresses;
-use crate::forge::{Hook, Message, Push, Repository};
+use crate::forge::{Encoding, Hook, Message, Push, Repository};
 use crate::git::CommitInfo;
 use crate::world::World;
 
@@ -52,6 +52,7 @@ pub fn push(world: &World, hook: &Hook, push: &Push) -> Message {
         event: event(push).replace("_events", "_hooks"),
         headers: headers(world, hook.id, name, hook.secret.as_deref()),
         body,
+        encoding: Encoding::Json,
     }
 }
 

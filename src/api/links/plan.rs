@@ -1,5 +1,7 @@
 //! `POST /links?validate_only=true`: what linking would do.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -18,6 +20,7 @@ use crate::{
     },
     providers,
     store::links,
+    upstream::{Instance, instance_of},
 };
 
 /// What linking would do. Nothing of it has happened.
@@ -47,15 +50,18 @@ pub struct PlannedObject {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn plan(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<LinkPlan, Problem> {
+pub async fn plan(
+    instances: &[Arc<Instance>],
+    db: &mut PgConnection,
+    tenant: &str,
+    id: Uuid,
+) -> Result<LinkPlan, Problem> {
     let row = links::get(db, tenant, id).await?.ok_or_else(not_found)?;
-    let kind = row
-        .provider
-        .parse()
-        .map_err(|what: String| Problem::internal(anyhow::anyhow!(what)))?;
+    let gone = || Problem::internal(anyhow::anyhow!("{} is not configured", row.spec.host));
+    let instance = instance_of(instances, &row.provider, &row.spec.host).ok_or_else(gone)?;
     let way = Way {
         spec: &row.spec,
-        provider: providers::capabilities(kind, &row.provider_credential),
+        provider: providers::capabilities(&instance, &row.provider_credential),
     };
     let rounds = preview(&way, &row.provider);
     let request = summary(row).request;

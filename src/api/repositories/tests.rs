@@ -6,6 +6,7 @@ use proptest::{
 };
 
 use super::*;
+use crate::upstream::AccountKeys;
 
 /// An instance as the operator's file would name it; the API at its usual place below `base`.
 fn instance(kind: UpstreamKind, host: &str, ssh_host: &str, api: &str) -> Arc<Instance> {
@@ -16,7 +17,7 @@ fn instance(kind: UpstreamKind, host: &str, ssh_host: &str, api: &str) -> Arc<In
         ssh_host: ssh_host.into(),
         private_network: false,
         ca_file: None,
-        account_keys: Default::default(),
+        account_keys: AccountKeys::default(),
     })
 }
 

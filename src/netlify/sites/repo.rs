@@ -275,6 +275,10 @@ mod tests {
             repo(UpstreamKind::Bitbucket, "{0b1c}", "")["repo_id"],
             json!("acme/docs")
         );
+        let gitea = repo(UpstreamKind::Gitea, "7", "");
+        assert_eq!(gitea["provider"], json!("manual"));
+        assert_eq!(gitea.get("id"), None);
+        assert_eq!(gitea["repo"], json!("git@github.com:acme/docs.git"));
         let azure = repo(
             UpstreamKind::AzureDevops,
             "project-guid/repository-guid",

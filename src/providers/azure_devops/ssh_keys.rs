@@ -3,7 +3,7 @@
 //!
 //! No documented call places one. Three ways are left: a key that stands on a service account already (the operator's
 //! [`StandingKey`](crate::upstream::StandingKey)); the calls of the settings page, which Microsoft does not describe and may change, and which the
-//! operator has to allow; and a person who places it by hand. The calls are known from tools that use them, e.g.
+//! operator has to allow; and a person who is asked to. The calls are known from tools that use them, e.g.
 //! ADOKit's `SshKeyUtils.cs`.
 
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{Address, AzureDevops, answers::open_page, refusals};
 use crate::{
     link::{facts::Repository, failure::FailureCode},
-    providers::{RepositoryKey, bare_key, same_key},
+    providers::{RepositoryKey, bare, same_key},
     redact,
     upstream::{Answer, Call, UpstreamError},
 };
@@ -50,6 +50,9 @@ impl From<AccountKey> for RepositoryKey {
     }
 }
 
+/// As whom a person places a key.
+pub(super) const ACCOUNT: &str = "a service account that can read this project and nothing else: the key can do what the account can; it expires within a year at the latest, and the link with it";
+
 impl AzureDevops {
     /// The key with this content on the account that the credential belongs to.
     pub(super) async fn find_account_key(
@@ -85,7 +88,7 @@ impl AzureDevops {
             "contributionIds": [MAKER],
             "dataProviderContext": { "properties": {
                 "displayName": title,
-                "publicData": bare_key(public_key),
+                "publicData": bare(public_key),
                 "validTo": expires_at.expect("the year has four digits"),
                 "scope": "app_token",
                 "isPublic": true,

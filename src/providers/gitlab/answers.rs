@@ -176,9 +176,9 @@ impl Key {
             id: self.id.to_string(),
             read_only: self.is_read_only(),
             enabled: self.expires_at.is_none_or(|expiry| expiry > now),
-            expires_at: self.expires_at,
             created_at: self.created_at,
             last_used: self.last_used_at,
+            expires_at: self.expires_at,
         }
     }
 }

@@ -5,7 +5,7 @@ use linkbroker_sandbox::{NewRepository, Provider, admin};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stage::{ENCODED, PATH, Stage};
+use super::{ENCODED, PATH, Stage};
 
 #[tokio::test]
 async fn a_project_in_nested_groups_is_found_by_path_and_by_id() {

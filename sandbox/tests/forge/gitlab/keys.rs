@@ -5,7 +5,8 @@ use linkbroker_sandbox::{Provider, admin};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, project, public_key};
+use super::{Stage, project};
+use crate::stage::public_key;
 
 fn wanted(key: &str) -> Value {
     json!({"title": "Netlify", "key": key, "can_push": false})
@@ -45,7 +46,7 @@ async fn the_same_key_again_is_created_again_and_changes_nothing() {
 async fn a_key_of_a_project_that_one_sees_is_shared() {
     let stage = Stage::new().await;
     let key = public_key().await;
-    let other = project(&stage.sandbox, "acme", "other").await;
+    let other = project(&stage.sandbox, "acme/other").await;
     let there = stage
         .post(&format!("/projects/{other}/deploy_keys"), wanted(&key))
         .await
@@ -68,7 +69,7 @@ async fn a_key_in_a_profile_or_out_of_sight_has_already_been_taken() {
         ..NewPersonKey::default()
     };
     admin::add_person_key(stage.sandbox.world(), person).unwrap();
-    let other = project(&stage.sandbox, "acme", "other").await;
+    let other = project(&stage.sandbox, "acme/other").await;
     stage
         .post(&format!("/projects/{other}/deploy_keys"), wanted(&hidden))
         .await

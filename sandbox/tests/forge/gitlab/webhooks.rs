@@ -1,6 +1,5 @@
 //! Webhooks: doubles, tests, the delivery log, suspension and the way back.
 
-use axum::Router;
 use axum::http::StatusCode;
 use linkbroker_sandbox::Provider;
 use parking_lot::Mutex;
@@ -9,16 +8,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::stage::{Stage, until};
-
-/// A receiver whose answer can be changed.
-async fn receiver(answer: Arc<Mutex<StatusCode>>) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/hooks/gitlab", listener.local_addr().unwrap());
-    let router = Router::new().fallback(async move || *answer.lock());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
-}
+use super::Stage;
+use crate::stage::{receiver, until};
 
 async fn delivered(stage: &Stage, hook: &str, count: usize) -> Vec<Value> {
     until("deliveries", async || {

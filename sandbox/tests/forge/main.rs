@@ -1,0 +1,6 @@
+//! The sandbox's git providers but GitHub as a client meets them: through HTTP, plain git, the SSH front, and a linked site.
+
+mod bitbucket;
+mod gitea;
+mod gitlab;
+mod stage;
