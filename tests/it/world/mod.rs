@@ -223,7 +223,7 @@ fn usual_settings(
         ("DATABASE_URL", database.url.clone()),
         ("LINKBROKER_NETLIFY_URL", sandbox.netlify_url()),
         ("LINKBROKER_GITHUB_URL", sandbox.github_url()),
-        ("LINKBROKER_BITBUCKET_URL", at("/bitbucket/2.0")),
+        ("LINKBROKER_BITBUCKET_URL", sandbox.bitbucket_url()),
         ("LINKBROKER_AZURE_DEVOPS_URL", at("/azure")),
         (
             "LINKBROKER_DATA_DIR",
