@@ -377,24 +377,6 @@ fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
     })
 }
 
-/// A host that we never call needs no operator's consent.
-fn manual_host(new: &NewConnection) -> Result<String, Problem> {
-    let refuse =
-        |pointer, detail| Err(Problem::new(ProblemCode::InvalidRequest).error(pointer, detail));
-    if !matches!(new.credential, NewCredential::Anonymous {}) {
-        let detail =
-            "use `{\"type\": \"anonymous\"}`: nothing is called at hosts that are linked by hand";
-        return refuse("/credential", detail);
-    }
-    match new.host.as_deref().and_then(Instance::by_hand) {
-        Some(instance) => Ok(instance.host),
-        None => refuse(
-            "/host",
-            "name the git host as in the repository's SSH address, e.g. git.example.com",
-        ),
-    }
-}
-
 /// The credential, once its form is right for this vendor.
 fn checked(new: NewCredential, kind: UpstreamKind, pointer: &str) -> Result<Credential, Problem> {
     check_secret(&new, pointer)?;
@@ -406,6 +388,15 @@ fn checked(new: NewCredential, kind: UpstreamKind, pointer: &str) -> Result<Cred
             Err(problem.error(format!("{pointer}/{field}"), rule))
         }
     }
+}
+
+/// A host that we never call needs no operator's consent.
+fn manual_host(new: &NewConnection) -> Result<String, Problem> {
+    let instance = new.host.as_deref().and_then(Instance::by_hand);
+    instance.map(|instance| instance.host).ok_or_else(|| {
+        let detail = "name the git host as in the repository's SSH address, e.g. git.example.com";
+        Problem::new(ProblemCode::InvalidRequest).error("/host", detail)
+    })
 }
 
 /// A secret that could not stand in an HTTP header would fail much later and less clearly.

@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use url::Url;
 
 use super::{
-    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Provider,
-    RepositoryKey,
+    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
+    Provider, RepositoryKey,
 };
 use crate::{
     link::{
@@ -88,7 +88,7 @@ impl AzureDevops {
         repository: &Repository,
         branch: &str,
     ) -> Result<(), UpstreamError> {
-        let place = Place::of(repository);
+        let place = Address::of(repository);
         let call = Call::get([
             place.organisation,
             place.project,
@@ -184,14 +184,17 @@ impl Provider for AzureDevops {
         repository: &Repository,
         public_key: &str,
     ) -> Result<Option<RepositoryKey>, UpstreamError> {
+        self.find_account_key(repository, public_key).await
+    }
+
+    /// The keys of other accounts stay hidden, and what nobody described may be refused: neither says anything.
+    async fn glimpse_key(
+        &self,
+        repository: &Repository,
+        public_key: &str,
+    ) -> Result<Option<RepositoryKey>, UpstreamError> {
         match self.find_account_key(repository, public_key).await {
-            // Nobody said that these calls may be used: what they refuse is unknown.
-            Err(error)
-                if !self.capabilities().installs_keys
-                    && matches!(error.class, Class::Refused | Class::NotFound) =>
-            {
-                Ok(None)
-            }
+            Err(error) if matches!(error.class, Class::Refused | Class::NotFound) => Ok(None),
             found => found,
         }
     }
@@ -205,10 +208,11 @@ impl Provider for AzureDevops {
         self.place_account_key(repository, title, public_key).await
     }
 
-    fn place_of_keys(&self, repository: &Repository) -> super::Place {
-        let organisation = Place::of(repository).organisation;
-        super::Place {
-            page: Some(self.page(&[organisation, "_usersSettings", "keys"])),
+    fn place_of_keys(&self, repository: &Repository) -> Place {
+        let organisation = Address::of(repository).organisation;
+        let host = &self.access.instance().host;
+        Place {
+            page: Some(web_address(host, &[organisation, "_usersSettings", "keys"])),
             account: Some(ssh_keys::ACCOUNT.to_owned()),
         }
     }
@@ -292,6 +296,9 @@ impl Provider for AzureDevops {
     }
 
     async fn identity(&self) -> Result<Identity, UpstreamError> {
+        if self.access.is_anonymous() {
+            return Ok(Identity::anybody());
+        }
         let login = match &self.organisation {
             Some(organisation) => self.connection_data(organisation).await?.login(),
             None => self.profile().await?.login(),
@@ -302,13 +309,6 @@ impl Provider for AzureDevops {
             scopes: None,
             expires_at: None,
         })
-    }
-}
-
-impl AzureDevops {
-    /// Address of a page for people.
-    fn page(&self, segments: &[&str]) -> String {
-        web_address(&self.access.instance().host, segments)
     }
 }
 
@@ -345,13 +345,13 @@ fn split(path: &str) -> (&str, &str, &str) {
 
 /// How calls name a known repository: the organisation by name, the rest by GUID.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Address<'a> {
     organisation: &'a str,
     project: &'a str,
     repository: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Address<'a> {
     fn of(repository: &'a Repository) -> Self {
         let (project, id) = repository.id.split_once('/').unwrap_or_default();
         Self {

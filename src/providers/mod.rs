@@ -234,6 +234,16 @@ pub trait Provider: Send + Sync {
         public_key: &str,
     ) -> Result<RepositoryKey, UpstreamError>;
 
+    /// The key with this content, where [`Capabilities::finds_keys`] does not hold but the credential happens to see some:
+    /// `None` says nothing.
+    async fn glimpse_key(
+        &self,
+        _: &Repository,
+        _public_key: &str,
+    ) -> Result<Option<RepositoryKey>, UpstreamError> {
+        Ok(None)
+    }
+
     /// Removes a key by the provider's id; whether it was there.
     async fn remove_key(&self, repository: &Repository, id: &str) -> Result<bool, UpstreamError>;
 

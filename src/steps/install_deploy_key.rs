@@ -17,7 +17,7 @@ use crate::{
 /// Fresh keys that a link may try after the first was in use elsewhere.
 const FRESH_KEYS: usize = 1;
 
-/// The key is on the repository, whoever put it there; a standing one is the operator's word.
+/// The key is on the repository, whoever put it there; of a standing one the operator has said so.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let key = cx.deploy_key()?;
     if key.standing {
@@ -66,16 +66,21 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     match cx.provider.capabilities().installs_keys {
         _ if key.standing => Ok(standing(cx, key)),
         true => install(cx).await,
-        false => by_hand(cx),
+        false => by_hand(cx).await,
     }
 }
 
 /// What cannot be seen is taken at the caller's word: the clone of the first build is the proof.
-fn by_hand(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+async fn by_hand(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let key = cx.deploy_key()?;
     let can_be_seen = cx.provider.capabilities().finds_keys;
     if !can_be_seen && cx.facts.asked.contains(&StepName::InstallDeployKey) {
-        return Ok(placed_by_others(key, None));
+        let repository = cx.repository()?;
+        let glimpsed = cx.provider.glimpse_key(repository, &key.public_key).await?;
+        return Ok(match glimpsed {
+            Some(found) => Fact::InstalledKey(installed(key, found), Origin::Found),
+            None => placed_by_others(key, None),
+        });
     }
     Err(ask(
         StepName::InstallDeployKey,

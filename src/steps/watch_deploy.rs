@@ -62,12 +62,12 @@ async fn diagnose(
     Ok(diagnosis::diagnose_build(deploy, &log, &live))
 }
 
-/// `None`: it cannot be seen. Where keys belong to accounts, the credential sees those of its own account alone.
+/// `None`: it cannot be seen.
 async fn key_installed(cx: &StepContext<'_>) -> Result<Option<bool>, Halt> {
-    let key = &cx.deploy_key()?.public_key;
-    let found = cx.provider.find_key(cx.repository()?, key).await?;
-    Ok(match found {
-        Some(found) => Some(found.enabled),
-        None => cx.provider.capabilities().installs_keys.then_some(false),
-    })
+    let key = cx.deploy_key()?;
+    if key.standing || !cx.provider.capabilities().finds_keys {
+        return Ok(None);
+    }
+    let found = cx.provider.find_key(cx.repository()?, &key.public_key);
+    Ok(Some(found.await?.is_some_and(|found| found.enabled)))
 }

@@ -44,6 +44,10 @@ impl Credential {
     /// Bitbucket refuses app passwords since June 2026; they all begin with `ATBB`. Azure DevOps ignores the user name.
     pub fn misfit(&self, kind: UpstreamKind) -> Option<(&'static str, &'static str)> {
         match (kind, self) {
+            (UpstreamKind::Manual, Self::Token(_) | Self::Basic { .. }) => Some((
+                "type",
+                "use `anonymous`: nothing is called at hosts that are linked by hand",
+            )),
             (UpstreamKind::Bitbucket, _) if self.secret().starts_with("ATBB") => {
                 let field = if self.kind() == "basic" {
                     "secret"
@@ -59,7 +63,9 @@ impl Credential {
                 Some(("user", rule))
             }
             (UpstreamKind::Bitbucket | UpstreamKind::AzureDevops, Self::Basic { .. }) => None,
-            (_, Self::Basic { .. }) => Some(("type", "use a `token` for this kind of connection")),
+            (_, Self::Basic { .. }) | (UpstreamKind::Netlify, Self::Anonymous) => {
+                Some(("type", "use a `token` for this kind of connection"))
+            }
             _ => None,
         }
     }
@@ -156,6 +162,8 @@ mod tests {
         let token = |text: &str| Credential::Token(text.into());
         for (kind, credential, field) in [
             (Netlify, token("nfp_x"), None),
+            (Netlify, Credential::Anonymous, Some("type")),
+            (Github, Credential::Anonymous, None),
             (Github, token("ghp_x"), None),
             (Github, basic("ann", "x"), Some("type")),
             (Gitlab, basic("", "x"), Some("type")),

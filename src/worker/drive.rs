@@ -223,8 +223,14 @@ async fn round(
         }
         let settings = &worker.settings;
         match ended {
-            Ended::Ensured(result) => progress.ensured(step, result, settings),
-            Ended::Settled(result) => progress.settled(step, result, settings),
+            Ended::Ensured(result) => {
+                progress.ensured(step, result, settings);
+                progress.keep_uncertain(step, intent_at);
+            }
+            Ended::Settled(result) => {
+                progress.settled(step, result, settings);
+                progress.keep_uncertain(step, intent_at);
+            }
             Ended::Looked(result) => progress.looked(step, result, settings),
             Ended::Undone(result) => progress.undone(step, result, settings),
         }

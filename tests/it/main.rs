@@ -4,6 +4,7 @@
 mod api_keys;
 mod audit;
 mod bad_input;
+mod bitbucket;
 mod browsers;
 mod by_hand;
 mod callers;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{AzureDevops, Place, answers::open_page, refusals};
+use super::{Address, AzureDevops, answers::open_page, refusals};
 use crate::{
     link::{facts::Repository, failure::FailureCode},
     providers::{RepositoryKey, bare, same_key},
@@ -60,7 +60,7 @@ impl AzureDevops {
         repository: &Repository,
         public_key: &str,
     ) -> Result<Option<RepositoryKey>, UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let call = Call::get([organisation, "_apis", "Token", "SessionTokens"])
             .query("isPublic", "true")
             .query("includePublicData", "true")
@@ -81,7 +81,7 @@ impl AzureDevops {
         title: &str,
         public_key: &str,
     ) -> Result<RepositoryKey, UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let account = self.connection_data(organisation).await?.instance_id;
         let expires_at = (self.people.upstream_now() + LIFE).format(&Rfc3339);
         let request = json!({
@@ -110,7 +110,7 @@ impl AzureDevops {
         repository: &Repository,
         id: &str,
     ) -> Result<bool, UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let call = Call::delete([organisation, "_apis", "Token", "SessionTokens", id])
             .query("isPublic", "true")
             .query("api-version", "5.0-preview.1");

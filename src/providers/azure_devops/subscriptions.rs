@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::{AzureDevops, Place, VERSION, answers::open_page};
+use super::{Address, AzureDevops, VERSION, answers::open_page};
 use crate::{
     link::facts::{Repository, Webhook},
     providers::{Delivery, FoundWebhook, WebhookFault, same_address},
@@ -62,14 +62,14 @@ impl Subscription {
 
     /// Whether it is for this repository and no other.
     fn is_for(&self, repository: &Repository) -> bool {
-        let place = Place::of(repository);
+        let place = Address::of(repository);
         let wanted = input(&self.publisher_inputs, "repository");
         wanted.eq_ignore_ascii_case(place.repository)
     }
 
     /// Whether it tells about this repository's production branch, be it among others.
     fn tells_of(&self, repository: &Repository) -> bool {
-        let place = Place::of(repository);
+        let place = Address::of(repository);
         let publisher = |name| input(&self.publisher_inputs, name);
         let whole_project = publisher("repository").is_empty()
             && publisher("projectId").eq_ignore_ascii_case(place.project)
@@ -122,7 +122,7 @@ pub(super) fn found(
 
 /// All of a subscription as Azure is to have it: every branch, all details.
 fn body(repository: &Repository, event: &str, url: &str) -> Value {
-    let place = Place::of(repository);
+    let place = Address::of(repository);
     json!({
         "publisherId": "tfs",
         "eventType": event,
@@ -145,7 +145,7 @@ impl AzureDevops {
         repository: &Repository,
     ) -> Result<Vec<Subscription>, UpstreamError> {
         let call = Call::get([
-            Place::of(repository).organisation,
+            Address::of(repository).organisation,
             "_apis",
             "hooks",
             "subscriptions",
@@ -206,7 +206,7 @@ impl AzureDevops {
         event: &str,
         url: &str,
     ) -> Result<Subscription, UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let call = Call::post([organisation, "_apis", "hooks", "subscriptions"]);
         let call = call.query("api-version", VERSION);
         self.send(call.json(&body(repository, event, url)))
@@ -220,7 +220,7 @@ impl AzureDevops {
         repository: &Repository,
         id: &str,
     ) -> Result<bool, UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let call = Call::delete([organisation, "_apis", "hooks", "subscriptions", id]);
         match self.send(call.query("api-version", VERSION)).await {
             Ok(_) => Ok(true),
@@ -257,7 +257,7 @@ impl AzureDevops {
         subscription: &Subscription,
         url: &str,
     ) -> Result<(), UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let mut whole = body(repository, &subscription.event_type, url);
         whole["id"] = json!(subscription.id);
         whole["status"] = json!("enabled");
@@ -298,7 +298,7 @@ impl AzureDevops {
         repository: &Repository,
         webhook: &Webhook,
     ) -> Result<(), UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let [push, ..] = EVENTS;
         let test = json!({
             "subscriptionId": webhook.id,
@@ -316,7 +316,7 @@ impl AzureDevops {
         repository: &Repository,
         webhook: &Webhook,
     ) -> Result<Option<Delivery>, UpstreamError> {
-        let organisation = Place::of(repository).organisation;
+        let organisation = Address::of(repository).organisation;
         let collection = [
             organisation,
             "_apis",

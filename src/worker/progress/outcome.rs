@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::Progress;
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     link::{
         facts::{Fact, Facts},
         failure::{Failure, FailureCode},
-        plan::StepName,
+        plan::{Nature, StepName},
         resource::{Receipt, ResourceKind},
         status::{LinkStatus, StepState},
         step_run::StepRun,
@@ -111,6 +112,16 @@ impl Progress {
         let shortest = settings.watch_max.min(LOOK_MAX);
         run.next_attempt_at = Some(now + pause.clamp(shortest, LOOK_MAX));
         self.changed.insert(step);
+    }
+
+    /// A try that could not even look leaves uncertain what an earlier one may have made: what is found later is ours
+    /// then, and is taken back with the link.
+    pub fn keep_uncertain(&mut self, step: StepName, intent_at: Option<OffsetDateTime>) {
+        let run = self.run(step);
+        let waits = run.state == StepState::Waiting && run.intent_at.is_none();
+        if intent_at.is_some() && waits && step.planned().nature == Nature::Makes {
+            self.change(step).intent_at = intent_at;
+        }
     }
 
     /// Takes over how an undo ended.

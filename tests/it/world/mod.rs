@@ -226,8 +226,8 @@ fn usual_settings(
         ("LINKBROKER_NETLIFY_URL", sandbox.netlify_url()),
         ("LINKBROKER_GITHUB_URL", sandbox.github_url()),
         ("LINKBROKER_GITLAB_URL", sandbox.gitlab_url()),
-        ("LINKBROKER_BITBUCKET_URL", at("/bitbucket/2.0")),
-        ("LINKBROKER_AZURE_DEVOPS_URL", at("/azure")),
+        ("LINKBROKER_BITBUCKET_URL", sandbox.bitbucket_url()),
+        ("LINKBROKER_AZURE_DEVOPS_URL", sandbox.azure_url()),
         (
             "LINKBROKER_PROVIDERS",
             providers_file(folder, &sandbox.gitea_url()),
