@@ -218,16 +218,13 @@ fn usual_settings(
     database: &Database,
     folder: &Path,
 ) -> Vec<(&'static str, String)> {
-    let origin = sandbox.admin_url();
-    let origin = origin.trim_end_matches("/__sandbox");
-    let at = |path: &str| format!("{origin}{path}");
     let mut settings = vec![
         ("DATABASE_URL", database.url.clone()),
         ("LINKBROKER_NETLIFY_URL", sandbox.netlify_url()),
         ("LINKBROKER_GITHUB_URL", sandbox.github_url()),
         ("LINKBROKER_GITLAB_URL", sandbox.gitlab_url()),
         ("LINKBROKER_BITBUCKET_URL", sandbox.bitbucket_url()),
-        ("LINKBROKER_AZURE_DEVOPS_URL", sandbox.azure_url()),
+        ("LINKBROKER_AZURE_DEVOPS_URL", sandbox.azure_devops_url()),
         (
             "LINKBROKER_PROVIDERS",
             providers_file(folder, &sandbox.gitea_url()),
