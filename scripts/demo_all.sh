@@ -56,7 +56,7 @@ connect_all() {
 
 # way NAME PROVIDER OWNER ADDRESS FLAG…: from an empty sandbox corner to a rebuilt page.
 way() {
-    local name=$1 provider=$2 owner=$3 address=$4 before armed builds made private=true
+    local name=$1 provider=$2 owner=$3 address=$4 before armed builds made private=true pushed=no
     shift 4
     step "$name"
     [[ $name != public ]] || private=false
@@ -76,8 +76,7 @@ way() {
     "$programs/linkbroker" link "$address" "$@" >/dev/null 2>&1 || fail "linkbroker link ended with exit code $?"
     until_live "$name" "$provider" "$owner/$name"
     armed=$(armed_after "$before")
-    page_of "$name" 'first words'
-    # Where people proved the link by a push, this is one more.
+    [[ $pushed == yes ]] || page_of "$name" 'first words'
     push_words "$provider" "$owner" "$name" 'last words'
     page_of "$name" 'last words'
     builds=$(($(field counts /builds/created) - builds))
@@ -92,32 +91,41 @@ until_live() {
     local name=$1 provider=$2 path=$3 deed last=''
     for ((;;)); do
         wait_for 60 "$name to settle" is_settled "$name"
-        case $(said "$name" status) in
+        case $standing in
         live) return ;;
         action_required) ;;
         *) fail "$(run "$programs/linkbroker" status "$name" 2>&1)" ;;
         esac
         deed=$(said "$name" kind)
-        [[ $deed != "$last" ]] || { sleep 0.2 && continue; }
+        # Done already, and not yet seen; or seen between the two reads.
+        [[ -n $deed && $deed != "$last" ]] || { sleep 0.2 && continue; }
         last=$deed
         note "it asks for: $deed $(said "$name" page)"
         case $deed in
         place_deploy_key)
             place_key "$provider" "$path" "$(said "$name" public_key)"
-            run "$programs/linkbroker" retry "$name" >/dev/null || fail 'retry'
+            run "$programs/linkbroker" retry "$name" >/dev/null 2>&1 || fail 'retry'
             ;;
         place_webhook)
             place_webhook "$provider" "$path" "$(said "$name" url_of_action)"
-            push_words "$provider" "${path%/*}" "$name" 'words between'
+            push_between "$provider" "${path%/*}" "$name"
             ;;
-        push_commit) push_words "$provider" "${path%/*}" "$name" 'words between' ;;
+        push_commit) push_between "$provider" "${path%/*}" "$name" ;;
         *) fail "nobody knows how to do $deed" ;;
         esac
     done
 }
 
-is_settled() { # NAME
-    [[ $(said "$1" status) =~ ^(live|action_required|failed|build_failed|degraded)$ ]]
+# The push that proves the link, once the first build is seen.
+push_between() { # PROVIDER OWNER NAME
+    page_of "$3" 'first words'
+    push_words "$1" "$2" "$3" 'words between'
+    pushed=yes
+}
+
+is_settled() { # NAME; its status is in standing then.
+    standing=$(said "$1" status)
+    [[ $standing =~ ^(live|action_required|failed|build_failed|degraded)$ ]]
 }
 
 # said NAME WHAT: a part of a link, as the API says it.
@@ -191,10 +199,10 @@ vendor_calls() {
         grep -o '"number":[0-9]*' | awk -F: -v last="$2" '$2 <= last' | wc -l
 }
 
-# armed_after NUMBER: number of the first look at a deploy or build after it: everything is in place then.
+# armed_after NUMBER: number of the first look at a deploy after it: everything is in place then.
 armed_after() {
     local call
-    call=$(ask GET "/__sandbox/calls?since=$1" | sed 's/},{/}\n{/g' | grep -m 1 -E '"method":"GET","path":"[^"]*/(deploys/|builds\?)' || true)
+    call=$(ask GET "/__sandbox/calls?since=$1" | sed 's/},{/}\n{/g' | X || true)
     [[ $call =~ \"number\":([0-9]+) ]] && printf '%s' "${BASH_REMATCH[1]}"
 }
 
