@@ -66,7 +66,7 @@ pub struct LinkRequest {
     #[schema(
         min_length = 1,
         max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+        pattern = r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub reference: Option<String>,
     /// The caller's own labels.
@@ -400,9 +400,9 @@ impl LinkRequest {
     fn check_names(&self, check: &mut Check) {
         if let Some(reference) = &self.reference {
             check.that(
-                is_line(reference, REF_MAX) && !reference.is_empty(),
+                is_line(reference, REF_MAX) && !matches!(reference.as_str(), "" | "." | ".."),
                 "/ref",
-                "use one line of 1 to 200 bytes",
+                "use one line of 1 to 200 bytes, other than `.` and `..`: it stands in addresses",
             );
         }
         check.that(
