@@ -249,6 +249,7 @@ fn whole_schema() -> Object {
             "Whether Netlify shall show the value to nobody. Default: false.",
         ));
     ObjectBuilder::new()
+        .title(Some("EnvVariable"))
         .property("value", value_schema("The value."))
         .property("contexts", contexts)
         .property("secret", secret)
