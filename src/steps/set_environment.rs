@@ -4,7 +4,7 @@ use super::{Halt, StepContext, Undone, remove};
 use crate::{
     link::{
         environment::EnvVariable,
-        facts::{Fact, Origin, SetVariable},
+        facts::{Fact, Origin, SetVariable, Site},
         failure::FailureCode,
         resource::ResourceKind,
     },
@@ -33,12 +33,13 @@ fn is_of_this_try(cx: &StepContext<'_>, found: &Variable) -> bool {
 /// Sets them. Which ones the site has is known from when it was taken, or not at all of one that we made; when that is not
 /// so any more, it is looked up.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    match set(cx, variables_before(cx)).await {
+    let site = cx.site()?;
+    match set(cx, site, variables_before(cx)).await {
         Ok(()) => Ok(Fact::Environment(what_was_set(cx, &[]))),
         Err(error) if error.code == FailureCode::EnvVariableExists || error.is_missing() => {
-            let there = environment::list(cx.netlify, cx.site()?).await?;
+            let there = environment::list(cx.netlify, site).await?;
             let names: Vec<_> = there.iter().map(|found| found.name.clone()).collect();
-            set(cx, &names).await?;
+            set(cx, site, &names).await?;
             Ok(Fact::Environment(what_was_set(cx, &there)))
         }
         Err(error) => Err(error.into()),
@@ -51,10 +52,7 @@ fn variables_before<'a>(cx: &'a StepContext<'_>) -> &'a [String] {
 }
 
 /// Replacing may be repeated, making may not: so the one call that makes comes last.
-async fn set(cx: &StepContext<'_>, there: &[String]) -> Result<(), UpstreamError> {
-    let Some(site) = &cx.facts.site else {
-        return Ok(());
-    };
+async fn set(cx: &StepContext<'_>, site: &Site, there: &[String]) -> Result<(), UpstreamError> {
     let (replaced, made): (Vec<_>, Vec<_>) = cx
         .environment
         .iter()
