@@ -202,6 +202,7 @@ pub fn receipt(resources: &[ResourceView]) -> String {
             ResourceKind::DeployKey => "  deploy key",
             ResourceKind::InstalledKey => "  installed key",
             ResourceKind::Webhook => "  webhook",
+            ResourceKind::EnvVariable => "  variable",
             ResourceKind::Site => "  site",
         };
         let fate = fate(object.receipt, object.origin).to_owned();

@@ -19,6 +19,8 @@ text_enum! {
         InstallWebhook "install_webhook",
         /// Makes the bare site.
         CreateSite "create_site",
+        /// Gives the site its environment variables.
+        SetEnvironment "set_environment",
         /// Tells the site its repository, which starts the first build.
         AttachRepository "attach_repository",
         /// Points the webhook to where the attached site wants it.
@@ -36,7 +38,7 @@ text_enum! {
 
 use StepName::{
     AlignWebhook, AttachRepository, CreateSite, FindBuild, InstallDeployKey, InstallWebhook,
-    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, WatchDeploy,
+    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, SetEnvironment, WatchDeploy,
 };
 
 /// What a step does to the world, which says what the engine owes it.
@@ -116,9 +118,13 @@ fn needs_of_webhook(way: &Way<'_>) -> &'static [StepName] {
 fn needs_of_attachment(way: &Way<'_>) -> &'static [StepName] {
     let can = way.provider;
     match can.installs_webhooks && !can.site_has_own_webhook {
-        true => &[InstallDeployKey, InstallWebhook, CreateSite],
-        false => &[InstallDeployKey, CreateSite],
+        true => &[InstallDeployKey, InstallWebhook, SetEnvironment],
+        false => &[InstallDeployKey, SetEnvironment],
     }
+}
+
+fn has_no_environment(way: &Way<'_>) -> bool {
+    way.spec.env.is_empty()
 }
 
 fn builds_prove_enough(way: &Way<'_>) -> bool {
@@ -131,7 +137,7 @@ fn push_is_not_replayed(way: &Way<'_>) -> bool {
 
 /// Deploy key and webhook on a repository, new site. Nothing that anybody can see is touched
 /// before `resolve_repository` has passed, and the repository is attached last, so that the build
-/// which Netlify then starts by itself is the one first build and can clone.
+/// which Netlify then starts by itself is the one first build, can clone, and has its variables.
 #[rustfmt::skip]
 pub const PLAN: &[PlannedStep] = &[
     step(ResolveRepository, Looks, |_| &[]),
@@ -139,6 +145,7 @@ pub const PLAN: &[PlannedStep] = &[
     step(InstallDeployKey,  Makes, |_| &[ResolveRepository, ReserveDeployKey]),
     step(InstallWebhook,    Makes, needs_of_webhook),
     step(CreateSite,        Makes, |_| &[ResolveRepository, ReserveDeployKey]),
+    step(SetEnvironment,    Makes, |_| &[CreateSite]).unless(has_no_environment),
     step(AttachRepository,  Makes, needs_of_attachment),
     step(AlignWebhook,      Acts,  |_| &[InstallWebhook, AttachRepository]),
     step(FindBuild,         Acts,  |_| &[AttachRepository]),

@@ -1,10 +1,13 @@
 //! Step `watch_deploy`: follows the deploy of the first build to its end.
 
+use secrecy::ExposeSecret;
+
 use super::{Halt, StepContext, Undone, known};
 use crate::{
     diagnosis::{self, LiveState},
     link::facts::{Deploy, Fact},
     netlify::deploys::{self, Ending, Verdict},
+    redact,
 };
 
 /// Lines of the log's end that a diagnosis reads.
@@ -55,11 +58,20 @@ async fn diagnose(
     deploy: &Deploy,
 ) -> Result<crate::link::failure::Failure, Halt> {
     let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
+    let log: Vec<_> = log.iter().map(|line| without_values(cx, line)).collect();
     let live = LiveState {
         key_installed: key_installed(cx).await?,
         branch_exists: None,
     };
     Ok(diagnosis::diagnose_build(deploy, &log, &live))
+}
+
+/// Builds print what they please.
+fn without_values(cx: &StepContext<'_>, line: &str) -> String {
+    let values = cx.environment.values();
+    values.fold(line.to_owned(), |line, variable| {
+        redact::without(&line, variable.value.expose_secret())
+    })
 }
 
 /// `None`: it cannot be seen.

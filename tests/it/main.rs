@@ -12,6 +12,7 @@ mod cancel_rebuild_verify;
 mod checking_connections;
 mod crashes;
 mod description;
+mod environment;
 mod examples;
 mod existing_sites;
 mod failed_builds;
