@@ -12,6 +12,7 @@ mod crashes;
 mod description;
 mod failed_builds;
 mod fairness;
+mod foreign_objects;
 mod keys;
 mod linking;
 mod listing;

@@ -6,6 +6,7 @@ mod database;
 mod description;
 mod server;
 mod wait;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use description::Description;
 pub use description::FILE as OPENAPI;
 pub use server::Server;
 pub use wait::until;
+pub use wire::Wire;
 
 /// The tenant of [`World::client`].
 pub const TENANT: &str = "acme";
@@ -36,12 +38,16 @@ pub struct Setup {
     pub settings: Vec<(&'static str, String)>,
     /// A JSON merge patch for the sandbox's switches.
     pub switches: Value,
+    /// Whether the tenant predicate is taken out of the server's queries: row level security stands alone.
+    pub without_tenant_predicate: bool,
 }
 
 /// All that a test needs.
 pub struct World {
     // Dropped from first to last: the server goes before what it leans on.
     pub server: Server,
+    /// Between server and database, when the tenant predicate is taken out.
+    pub wire: Option<Wire>,
     pub database: Database,
     pub sandbox: Sandbox,
     /// May do everything in the tenant [`TENANT`].
@@ -59,12 +65,18 @@ impl World {
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = Database::create().await;
-        let mut settings = usual_settings(&sandbox, &database, folder.path());
+        let wire = match setup.without_tenant_predicate {
+            true => Some(Wire::to(&database.url).await),
+            false => None,
+        };
+        let url = wire.as_ref().map_or(&database.url, |wire| &wire.url);
+        let mut settings = usual_settings(&sandbox, url, folder.path());
         settings.extend(setup.settings);
         let server = Server::start(&settings, folder.path()).await;
         let mut world = Self {
             client: Client::new(&server.address, None),
             server,
+            wire,
             database,
             sandbox,
             settings,
@@ -106,10 +118,19 @@ impl World {
     /// Connects a tenant to both vendors.
     pub async fn connect_with(&self, client: &Client, netlify: &str, github: &str) {
         for (kind, token) in [("netlify", netlify), ("github", github)] {
-            let credential = json!({"type": "token", "token": token});
-            let connection = json!({"name": kind, "kind": kind, "credential": credential});
-            client.post("/connections", connection).await.expect(201);
+            self.connect_as(client, kind, kind, token).await;
         }
+    }
+
+    /// Makes one connection under a name; its id.
+    pub async fn connect_as(&self, client: &Client, name: &str, kind: &str, token: &str) -> String {
+        let credential = json!({"type": "token", "token": token});
+        let connection = json!({"name": name, "kind": kind, "credential": credential});
+        client
+            .post("/connections", connection)
+            .await
+            .expect(201)
+            .id()
     }
 
     /// A client with a token of the developer mode's issuer.
@@ -213,11 +234,11 @@ impl World {
 
 fn usual_settings(
     sandbox: &Sandbox,
-    database: &Database,
+    database_url: &str,
     folder: &Path,
 ) -> Vec<(&'static str, String)> {
     let mut settings = vec![
-        ("DATABASE_URL", database.url.clone()),
+        ("DATABASE_URL", database_url.to_owned()),
         ("LINKBROKER_NETLIFY_URL", sandbox.netlify_url()),
         ("LINKBROKER_GITHUB_URL", sandbox.github_url()),
         (
