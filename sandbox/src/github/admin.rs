@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::people::{NewToken, add_token};
 use super::state::{Access, Repository, State};
 use super::view::view;
-use super::{site_template, webhooks};
+use super::{apps, site_template, webhooks};
 use crate::GITHUB_TOKEN;
 use crate::git::NewCommit;
 use crate::world::World;
@@ -209,6 +209,7 @@ pub fn reset(world: &World) -> anyhow::Result<()> {
     for repository in forgotten {
         world.git.remove(&repository.store_key())?;
     }
+    apps::add_netlifys(&mut world.github.lock(), world.clock.now());
     add_token(
         world,
         NewToken {

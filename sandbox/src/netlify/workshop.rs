@@ -8,6 +8,7 @@ use anyhow::Context;
 use tempfile::TempDir;
 
 use super::command::{self, Outcome, Setting};
+use super::installation;
 use super::records::Commit;
 use super::repo::Repo;
 use super::runner::{Job, log};
@@ -72,6 +73,10 @@ async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, Bui
 async fn fetch(world: &World, job: &Job, into: &Path) -> Result<CommitInfo, CloneError> {
     let key = job.key.as_deref();
     let path = &job.repo.repo_path;
+    if let Some(seen) = installation::seen(world, &job.repo) {
+        let (branch, sha) = (&job.branch, job.wanted_sha.as_deref());
+        return world.git.clone_as_app(&seen, branch, sha, into).await;
+    }
     let head = world
         .git
         .clone_over_ssh(key, path, &job.branch, into)
