@@ -1,5 +1,6 @@
 //! Every setting, its default and its limits; nothing else reads the environment.
 
+mod grants;
 mod instance;
 mod issuer;
 mod problems;
@@ -26,10 +27,12 @@ pub use settings::{
     QuotaArgs, ServeArgs, ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
 };
 
+use grants::read_grants;
 use instance::{BUILT_IN, api_address, read_providers};
 use issuer::{ISSUERS, read_issuers};
 use problems::{Complaint, Problems};
 
+use crate::link::grant::Grants;
 use crate::upstream::Instance;
 use crate::vault::KeyRing;
 
@@ -46,6 +49,7 @@ const LEASE_SECONDS: u64 = 15;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
+const NEXT_PUSH_SECONDS: u64 = 86_400;
 const DRAIN_SECONDS: u64 = 10;
 const RETRY_BASE_MS: u64 = 1_000;
 const RETRY_MAX_SECONDS: u64 = 300;
@@ -76,6 +80,8 @@ pub struct Config {
     pub key_ring: Option<KeyRing>,
     /// The file that the key ring was read from, if it was.
     pub key_ring_file: Option<PathBuf>,
+    /// What tenants may do with credentials that are not their own.
+    pub grants: Grants,
     /// How much one tenant may do.
     pub quotas: QuotaLimits,
     /// Netlify first, then the git providers. Hosts are unique.
@@ -137,6 +143,8 @@ pub struct Workers {
     pub first_build: FirstBuild,
     /// How long a replayed push may take to start a build.
     pub proof: Duration,
+    /// How long to wait for a push where none can be replayed.
+    pub next_push: Duration,
     /// How long running work may take to end at shutdown.
     pub drain: Duration,
     /// When a failed step is tried again.
@@ -200,6 +208,7 @@ impl Config {
             api_keys: switch("LINKBROKER_API_KEYS", &args.trust.api_keys, &mut problems),
             key_ring: key_ring(&args.trust.keys, dev, &mut problems),
             key_ring_file: non_empty(args.trust.keys.keyring_file.as_deref()).map(Path::to_owned),
+            grants: read_grants(non_empty(args.trust.grants.as_deref()), &mut problems),
             quotas: quotas(&args.quotas, &mut problems),
             instances: instances(&args.upstreams, &mut problems),
             workers: workers(&args.workers, &mut problems),
@@ -513,6 +522,12 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         PROOF_SECONDS,
         1..=3_600,
     );
+    let next_push = number(
+        "LINKBROKER_NEXT_PUSH_SECONDS",
+        &args.next_push_seconds,
+        NEXT_PUSH_SECONDS,
+        1..=2_592_000,
+    );
     let drain = number(
         "LINKBROKER_DRAIN_SECONDS",
         &args.drain_seconds,
@@ -538,6 +553,7 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         watch_max: Duration::from_millis(watch_max),
         first_build: first_build(&args.first_build, problems),
         proof: Duration::from_secs(proof),
+        next_push: Duration::from_secs(next_push),
         drain: Duration::from_secs(drain),
         retry: retry(args, problems),
     }

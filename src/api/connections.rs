@@ -43,7 +43,7 @@ use crate::{
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
     },
-    upstream::{Credential, UpstreamKind},
+    upstream::{Credential, GithubApp, UpstreamKind},
     vault::{DataKey, Purpose, WrappedDataKey, connection_row},
 };
 
@@ -51,6 +51,7 @@ pub use check::{Check, CheckState};
 
 const USER_MAX: usize = 320;
 const SECRET_MAX: usize = 4096;
+const PRIVATE_KEY_MAX: usize = 16_384;
 
 /// A connection to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -89,6 +90,21 @@ pub enum NewCredential {
         /// Token or password.
         #[schema(value_type = String, write_only, pattern = "^[!-~]{1,4096}$")]
         secret: SecretString,
+    },
+    /// A GitHub App of the tenant's own: keys and webhooks made with it outlive every personal token. It needs the
+    /// repository permissions Administration (write), Webhooks (write) and Contents (read).
+    #[schema(title = "GithubAppCredential")]
+    GithubApp {
+        /// The app's id, or its client id.
+        #[schema(pattern = "^[A-Za-z0-9._-]{1,100}$", example = "123456")]
+        app_id: String,
+        /// The private key that GitHub made for the app: RSA, PEM.
+        #[schema(value_type = String, write_only, max_length = 16384)]
+        private_key: SecretString,
+        /// The installation to use. Default: the one on the repository's owner.
+        #[serde(default)]
+        #[schema(minimum = 1)]
+        installation_id: Option<u64>,
     },
 }
 
@@ -283,10 +299,14 @@ async fn replace_credential(
 ) -> Result<StatusCode, Problem> {
     caller.require(Scope::ConnectionsWrite)?;
     let id = ids::parse(Prefix::Connection, &id)?;
-    check_secret(&new, "")?;
-    let credential = credential(new);
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let connection = connections::get(&mut tx, tenant, id).await?;
+    let connection = connection.ok_or_else(not_found)?;
+    let kind = connection.kind.parse();
+    let kind = kind.map_err(|why: String| Problem::internal(anyhow::Error::msg(why)))?;
+    check_credential(&new, kind, "")?;
+    let credential = credential(new);
     let sealed = seal(&api, &mut tx, tenant, id, &credential).await?;
     if !connections::replace_credential(&mut tx, tenant, id, credential.kind(), &sealed).await? {
         return Err(not_found());
@@ -352,7 +372,7 @@ fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
         let problem = Problem::new(ProblemCode::InvalidRequest);
         return Err(problem.error("/name", CONNECTION_NAME_RULE));
     }
-    check_secret(&new.credential, "/credential")?;
+    check_credential(&new.credential, new.kind, "/credential")?;
     let mut of_kind = api.instances.iter().filter(|known| known.kind == new.kind);
     let found = of_kind.find(|known| {
         new.host
@@ -366,21 +386,61 @@ fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
     })
 }
 
-/// A secret that could not stand in an HTTP header would fail much later and less clearly.
-fn check_secret(new: &NewCredential, pointer: &str) -> Result<(), Problem> {
-    let (field, secret) = match new {
-        NewCredential::Token { token } => ("token", token),
-        NewCredential::Basic { secret, .. } => ("secret", secret),
-    };
-    if let NewCredential::Basic { user, .. } = new {
-        check_user(user, pointer)?;
+/// A secret that no call could carry would fail much later and less clearly.
+fn check_credential(new: &NewCredential, kind: UpstreamKind, pointer: &str) -> Result<(), Problem> {
+    match new {
+        NewCredential::Token { token } => check_secret(token, &format!("{pointer}/token")),
+        NewCredential::Basic { user, secret } => {
+            check_user(user, pointer)?;
+            check_secret(secret, &format!("{pointer}/secret"))
+        }
+        NewCredential::GithubApp { .. } => check_app(new, kind, pointer),
     }
+}
+
+fn check_secret(secret: &SecretString, pointer: &str) -> Result<(), Problem> {
     let text = secret.expose_secret();
     if (1..=SECRET_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }
     let detail = "use 1 to 4096 visible ASCII characters, without blanks or line breaks";
-    Err(Problem::new(ProblemCode::InvalidRequest).error(format!("{pointer}/{field}"), detail))
+    Err(Problem::new(ProblemCode::InvalidRequest).error(pointer, detail))
+}
+
+fn check_app(new: &NewCredential, kind: UpstreamKind, pointer: &str) -> Result<(), Problem> {
+    let NewCredential::GithubApp {
+        app_id,
+        private_key,
+        installation_id,
+    } = new
+    else {
+        return Ok(());
+    };
+    let is_key = private_key.expose_secret().len() <= PRIVATE_KEY_MAX
+        && GithubApp::is_private_key(private_key);
+    let rules = [
+        (
+            kind == UpstreamKind::Github,
+            "type",
+            "a GitHub App opens connections of kind `github` alone",
+        ),
+        (is_connection_name(app_id), "app_id", CONNECTION_NAME_RULE),
+        (
+            is_key,
+            "private_key",
+            "use the RSA private key (PEM) that GitHub made for the app",
+        ),
+        (
+            *installation_id != Some(0),
+            "installation_id",
+            "use the number at the end of the installation's address",
+        ),
+    ];
+    let problem = Problem::new(ProblemCode::InvalidRequest);
+    let broken = rules.into_iter().find(|(holds, _, _)| !holds);
+    broken.map_or(Ok(()), |(_, field, detail)| {
+        Err(problem.error(format!("{pointer}/{field}"), detail))
+    })
 }
 
 fn check_user(user: &str, pointer: &str) -> Result<(), Problem> {
@@ -395,6 +455,15 @@ fn credential(new: NewCredential) -> Credential {
     match new {
         NewCredential::Token { token } => Credential::Token(token),
         NewCredential::Basic { user, secret } => Credential::Basic { user, secret },
+        NewCredential::GithubApp {
+            app_id,
+            private_key,
+            installation_id,
+        } => Credential::GithubApp(GithubApp {
+            app_id,
+            private_key,
+            installation_id,
+        }),
     }
 }
 

@@ -34,7 +34,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    link::{repository_ref::RepositoryRef, request::LinkSpec},
+    link::{grant::Grants, repository_ref::RepositoryRef, request::LinkSpec},
     store::StoreError,
     store::bell::Bell,
     upstream::{Instance, UpstreamKind},
@@ -58,6 +58,8 @@ pub struct Api {
     pub key_ring: KeyRing,
     /// The upstreams that the operator configured.
     pub instances: Vec<Arc<Instance>>,
+    /// What tenants may do with credentials that are not their own.
+    pub grants: Arc<Grants>,
     /// How much each tenant may do.
     pub quotas: Arc<Quotas>,
     /// Knows the callers.

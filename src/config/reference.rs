@@ -137,7 +137,7 @@ impl Config {
         ]
     }
 
-    fn trusted(&self) -> [(&'static str, String); 4] {
+    fn trusted(&self) -> [(&'static str, String); 5] {
         let issuers: Vec<_> = self
             .issuers
             .iter()
@@ -155,6 +155,10 @@ impl Config {
         [
             ("LINKBROKER_ISSUERS", issuers),
             ("LINKBROKER_API_KEYS", switch(self.api_keys).to_owned()),
+            (
+                "LINKBROKER_GRANTS",
+                format!("{} grants", self.grants.0.len()),
+            ),
             ("LINKBROKER_KEYRING", key_ring),
             ("LINKBROKER_KEYRING_FILE", file),
         ]
@@ -199,7 +203,7 @@ impl Config {
         settings
     }
 
-    fn worked(&self) -> [(&'static str, String); 10] {
+    fn worked(&self) -> [(&'static str, String); 11] {
         let workers = &self.workers;
         let FirstBuild::Attach = workers.first_build;
         [
@@ -212,6 +216,7 @@ impl Config {
             ("LINKBROKER_WATCH_MAX_MS", milliseconds(workers.watch_max)),
             ("LINKBROKER_FIRST_BUILD", "attach".to_owned()),
             ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),
+            ("LINKBROKER_NEXT_PUSH_SECONDS", seconds(workers.next_push)),
             ("LINKBROKER_DRAIN_SECONDS", seconds(workers.drain)),
             ("LINKBROKER_RETRY_BASE_MS", milliseconds(workers.retry.base)),
             ("LINKBROKER_RETRY_MAX_SECONDS", seconds(workers.retry.max)),

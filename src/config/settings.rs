@@ -109,6 +109,10 @@ pub struct TrustArgs {
     )]
     pub api_keys: String,
 
+    /// TOML file of what tenants may do with credentials that are not their own: [[grant]] with tenant, installation_id, repositories, team. Without it nobody may link by an installation of Netlify's GitHub App.
+    #[arg(long, env = "LINKBROKER_GRANTS", value_name = "FILE", value_parser = path())]
+    pub grants: Option<PathBuf>,
+
     #[command(flatten)]
     pub keys: KeyRingArgs,
 }
@@ -213,6 +217,10 @@ pub struct WorkerArgs {
     /// Seconds that a replayed push may take to start a build (1 to 3600).
     #[arg(long, env = "LINKBROKER_PROOF_SECONDS", value_name = "SECONDS", default_value_t = super::PROOF_SECONDS.to_string())]
     pub proof_seconds: String,
+
+    /// Seconds to wait for somebody's push to prove a link whose provider replays none (1 to 2592000): links by an installation of Netlify's GitHub App.
+    #[arg(long, env = "LINKBROKER_NEXT_PUSH_SECONDS", value_name = "SECONDS", default_value_t = super::NEXT_PUSH_SECONDS.to_string())]
+    pub next_push_seconds: String,
 
     /// Seconds that running work may take to end when the server is told to stop (0 to 600).
     #[arg(long, env = "LINKBROKER_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = super::DRAIN_SECONDS.to_string())]

@@ -136,6 +136,18 @@ pub struct Proof {
     pub deploy: Option<Deploy>,
     /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
     pub level: u8,
+    /// Where no push can be replayed: the push that somebody made since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<AwaitedPush>,
+}
+
+/// A push that should start a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AwaitedPush {
+    /// The branch's commit since the push.
+    pub commit: String,
+    /// How long the link had waited when it was seen, in milliseconds.
+    pub seen_after_ms: u64,
 }
 
 /// A build that the link followed once.

@@ -155,6 +155,12 @@ catalogue! {
     CredentialRefused "credential_refused" Caller NeedsAction
         "The upstream refused the connection's credential"
         "Replace the credential of the connection named in the detail, then retry the link.";
+    AppNotInstalled "app_not_installed" Caller NeedsAction
+        "The connection's GitHub App is not installed where the repository is"
+        "Install the app on the repository's owner, with this repository among those that it may see, then retry the link.";
+    AppSuspended "app_suspended" Caller NeedsAction
+        "The installation of the connection's GitHub App is suspended"
+        "Have an owner of the account lift the suspension in its settings, then retry the link.";
     ConnectionUnusable "connection_unusable" Broker NeedsAction
         "A connection of the link cannot be used any more"
         "The detail says why: bring the connection, its instance or the key ring back, then retry the link.";
@@ -254,6 +260,15 @@ catalogue! {
     BuildFailedUnknown "build_failed_unknown" Caller NeedsAction
         "The build failed for a reason that is not in the catalogue"
         "Read the evidence, mend the cause, then push or retry the link.";
+    InstallationNotGranted "installation_not_granted" Broker NeedsAction
+        "The operator has not granted the tenant this installation of Netlify's GitHub App"
+        "Ask the operator for a grant of the installation for this repository and team, or make a new link with `access` left out.";
+    InstallationNotUsable "installation_not_usable" Caller NeedsAction
+        "The installation is none of Netlify's GitHub App on the repository's owner, or it is suspended"
+        "Use the number that ends the address of the app's settings page at the owner, and lift a suspension; then retry the link.";
+    InstallationNotDelivering "installation_not_delivering" Netlify NeedsAction
+        "Netlify accepted the installation, and builds nothing by it"
+        "Add the repository to the Netlify app in the owner's settings (the evidence has the address) and retry the link; or unlink, and make a new link with `access` left out: a deploy key and a webhook.";
     PushUnverified "push_unverified" Provider NeedsAction
         "A replayed push did not start a build"
         "The evidence says how the provider's delivery ended; check the webhook, then retry the link.";

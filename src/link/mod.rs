@@ -4,6 +4,8 @@ pub mod conditions;
 pub mod difference;
 pub mod facts;
 pub mod failure;
+pub mod grant;
+pub mod installation;
 pub mod plan;
 pub mod preview;
 pub mod repository_ref;

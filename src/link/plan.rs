@@ -1,7 +1,7 @@
 //! The plan of a link as a table: which steps there are, what each needs first, when one is skipped.
 
 use super::{
-    request::{LinkSpec, Verify},
+    request::{AccessMode, LinkSpec, Verify},
     words::text_enum,
 };
 
@@ -71,6 +71,16 @@ const fn step(name: StepName, nature: Nature, needs: &'static [StepName]) -> Pla
     }
 }
 
+/// Netlify's GitHub App needs neither key nor webhook, and a webhook beside it would build twice or not at all.
+const fn without_app(name: StepName, nature: Nature, needs: &'static [StepName]) -> PlannedStep {
+    PlannedStep {
+        name,
+        nature,
+        needs,
+        skip: |spec| matches!(spec.access, AccessMode::InstallationId(_)),
+    }
+}
+
 const fn proof(name: StepName, nature: Nature, needs: &'static [StepName]) -> PlannedStep {
     PlannedStep {
         name,
@@ -82,18 +92,18 @@ const fn proof(name: StepName, nature: Nature, needs: &'static [StepName]) -> Pl
 
 use Nature::{Acts, Looks, Makes};
 
-/// Deploy key and webhook on a repository, new site. Nothing that anybody can see is touched
+/// Deploy key and webhook on a repository (or an installation of Netlify's GitHub App), new site. Nothing that anybody can see is touched
 /// before `resolve_repository` has passed, and the repository is attached last, so that the build
 /// which Netlify then starts by itself is the one first build and can clone.
 #[rustfmt::skip]
 pub const PLAN: &[PlannedStep] = &[
     step(ResolveRepository, Looks, &[]),
-    step(ReserveDeployKey,  Makes, &[]),
-    step(InstallDeployKey,  Makes, &[ResolveRepository, ReserveDeployKey]),
-    step(InstallWebhook,    Makes, &[ResolveRepository, ReserveDeployKey]),
+    without_app(ReserveDeployKey, Makes, &[]),
+    without_app(InstallDeployKey, Makes, &[ResolveRepository, ReserveDeployKey]),
+    without_app(InstallWebhook,   Makes, &[ResolveRepository, ReserveDeployKey]),
     step(CreateSite,        Makes, &[ResolveRepository, ReserveDeployKey]),
     step(AttachRepository,  Makes, &[InstallDeployKey, InstallWebhook, CreateSite]),
-    step(AlignWebhook,      Acts,  &[AttachRepository]),
+    without_app(AlignWebhook,     Acts,  &[AttachRepository]),
     step(FindBuild,         Acts,  &[AttachRepository]),
     step(WatchDeploy,       Looks, &[AlignWebhook, FindBuild]),
     proof(ReplayPush,       Acts,  &[WatchDeploy]),

@@ -53,7 +53,7 @@ pub struct PreviewCall {
 pub fn preview(spec: &LinkSpec, provider: &str) -> Vec<PreviewRound> {
     let mut rounds: Vec<PreviewRound> = Vec::new();
     for planned in PLAN.iter().filter(|planned| !(planned.skip)(spec)) {
-        let round = round_of(planned);
+        let round = round_of(planned, spec);
         rounds.resize_with(rounds.len().max(round), || PreviewRound {
             steps: Vec::new(),
         });
@@ -66,13 +66,11 @@ pub fn preview(spec: &LinkSpec, provider: &str) -> Vec<PreviewRound> {
     rounds
 }
 
-/// Counted from 1: one more than the latest of the steps that it needs.
-fn round_of(planned: &PlannedStep) -> usize {
+/// Counted from 1: one more than the latest of the steps that it needs. A step that is skipped takes no round.
+fn round_of(planned: &PlannedStep, spec: &LinkSpec) -> usize {
     let needs = planned.needs.iter();
-    1 + needs
-        .map(|need| round_of(need.planned()))
-        .max()
-        .unwrap_or(0)
+    let before = needs.map(|need| round_of(need.planned(), spec)).max();
+    before.unwrap_or(0) + usize::from(!(planned.skip)(spec))
 }
 
 impl StepName {
@@ -103,7 +101,11 @@ fn calls(step: StepName, spec: &LinkSpec, provider: &str) -> Vec<PreviewCall> {
             let branch = github("GET", "/repos/{owner}/{repo}/git/ref/{ref}");
             let branch =
                 branch.only("the branch is not the default one, or the repository looks empty");
-            vec![github("GET", "/repos/{owner}/{repo}"), branch]
+            let mut calls = vec![github("GET", "/repos/{owner}/{repo}"), branch];
+            if spec.access.installation_id().is_some() {
+                calls.push(github("GET", "/orgs/{org}/installations"));
+            }
+            calls
         }
         StepName::ReserveDeployKey => {
             vec![netlify("POST", "/deploy_keys").only("no unused key is in stock")]
@@ -124,6 +126,14 @@ fn calls(step: StepName, spec: &LinkSpec, provider: &str) -> Vec<PreviewCall> {
         }
         StepName::FindBuild => vec![netlify("GET", "/deploys/{deploy_id}")],
         StepName::WatchDeploy => vec![netlify("GET", "/deploys/{deploy_id}").repeated()],
+        StepName::ReplayPush if spec.access.installation_id().is_some() => {
+            vec![netlify("GET", "/sites/{site_id}/builds")]
+        }
+        StepName::ProvePush if spec.access.installation_id().is_some() => vec![
+            netlify("GET", "/sites/{site_id}/builds").repeated(),
+            github("GET", "/repos/{owner}/{repo}/git/ref/{ref}").repeated(),
+            netlify("GET", "/deploys/{deploy_id}"),
+        ],
         StepName::ReplayPush => vec![
             netlify("GET", "/sites/{site_id}/builds"),
             github("POST", "/repos/{owner}/{repo}/hooks/{hook_id}/tests"),

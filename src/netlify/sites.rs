@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
-pub use repo::{Attach, attach};
+pub use repo::{Attach, CloneKey, attach};
 
 use super::{present, was_there};
 use crate::{
@@ -122,6 +122,12 @@ impl Site {
             .deploy_key_id
             .as_deref()
             .filter(|id| !id.is_empty())
+    }
+
+    /// The installation of Netlify's GitHub App that the site clones by.
+    pub fn installation_id(&self) -> Option<u64> {
+        let id = self.build_settings.installation_id.as_ref()?;
+        id.as_u64().or_else(|| id.as_str()?.parse().ok())
     }
 
     /// Whether Netlify builds on no push.

@@ -15,7 +15,10 @@ use url::Url;
 pub use public_key::same_key;
 
 use crate::{
-    link::facts::{Repository, Webhook},
+    link::{
+        facts::{Repository, Webhook},
+        installation::Installation,
+    },
     upstream::{Credential, Http, Instance, UpstreamError, UpstreamKind},
 };
 
@@ -33,6 +36,9 @@ pub fn for_instance(
         _ => None,
     })
 }
+
+/// Slug of Netlify's GitHub App.
+pub const NETLIFY_APP: &str = "netlify";
 
 /// What a provider can do; the plan is built from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +134,8 @@ pub struct Identity {
     pub scopes: Option<Vec<String>>,
     /// When it stops working. GitHub deletes the deploy keys that a token made together with the token.
     pub expires_at: Option<OffsetDateTime>,
+    /// Of an app: where it is installed.
+    pub installations: Option<Vec<Installation>>,
 }
 
 /// What linking needs of a git provider.
@@ -229,6 +237,21 @@ pub trait Provider: Send + Sync {
         webhook: &Webhook,
         event: DeliveryEvent,
     ) -> Result<Option<Delivery>, UpstreamError>;
+
+    /// Where an app is installed on the repository's owner; `None` where the credential is not allowed to know, or the
+    /// provider has no apps.
+    async fn installations(
+        &self,
+        _: &Repository,
+        _app: &str,
+    ) -> Result<Option<Vec<Installation>>, UpstreamError> {
+        Ok(None)
+    }
+
+    /// The commit of the repository's branch; `None` where the provider is not asked.
+    async fn branch_head(&self, _: &Repository) -> Result<Option<String>, UpstreamError> {
+        Ok(None)
+    }
 
     /// Whom the credential belongs to; the cheapest check of a credential.
     async fn identity(&self) -> Result<Identity, UpstreamError>;

@@ -3,8 +3,9 @@
 use super::{Halt, StepContext, Undone};
 use crate::{
     link::facts::{Attachment, Fact},
+    link::request::AccessMode,
     link::resource::{ResourceKind, Right},
-    netlify::sites::{self, Attach, Site},
+    netlify::sites::{self, Attach, CloneKey, Site},
 };
 
 /// The site knows our repository, branch and key already. A second attaching would build again.
@@ -18,8 +19,14 @@ fn is_attached(cx: &StepContext<'_>, site: &Site) -> Result<bool, Halt> {
     let has_path = site
         .repository_path()
         .is_some_and(|path| path.eq_ignore_ascii_case(&repository.path));
-    let has_key = site.deploy_key_id() == Some(&cx.deploy_key()?.id);
-    Ok(has_path && has_key && site.branch() == Some(&repository.branch))
+    Ok(has_path && clone_key(cx)?.is_kept(site) && site.branch() == Some(&repository.branch))
+}
+
+fn clone_key<'a>(cx: &'a StepContext<'_>) -> Result<CloneKey<'a>, Halt> {
+    Ok(match cx.spec.access {
+        AccessMode::DeployKey => CloneKey::DeployKey(&cx.deploy_key()?.id),
+        AccessMode::InstallationId(id) => CloneKey::Installation(id),
+    })
 }
 
 /// Attaches it. Netlify's answer is read back: a site that kept no key is deaf.
@@ -30,7 +37,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let attach = Attach {
         provider: cx.provider_kind,
         repository,
-        deploy_key_id: &cx.deploy_key()?.id,
+        key: clone_key(cx)?,
         command: build.command.as_deref().unwrap_or_default(),
         publish: build.publish.as_deref().unwrap_or_default(),
         base: build.base.as_deref().unwrap_or_default(),

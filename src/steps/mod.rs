@@ -9,10 +9,12 @@
 
 mod align_webhook;
 mod attach_repository;
+mod await_push;
 mod create_site;
 mod find_build;
 mod install_deploy_key;
 mod install_webhook;
+mod installation;
 mod prove_push;
 mod replay_push;
 mod reserve_deploy_key;
@@ -29,6 +31,7 @@ use crate::{
     link::{
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
+        grant::Grants,
         plan::StepName,
         request::LinkSpec,
     },
@@ -40,6 +43,10 @@ use crate::{
 pub struct StepContext<'a> {
     /// The link's id.
     pub link: Uuid,
+    /// Whose it is.
+    pub tenant: &'a str,
+    /// What tenants may do with credentials that are not their own.
+    pub grants: &'a Grants,
     /// What the caller asked for.
     pub spec: &'a LinkSpec,
     /// What the link knows.
@@ -77,6 +84,8 @@ pub struct Pace {
     pub watch_max: Duration,
     /// How long a replayed push may take to start a build.
     pub proof: Duration,
+    /// How long to wait for a push where none can be replayed.
+    pub next_push: Duration,
 }
 
 impl Pace {

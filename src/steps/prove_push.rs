@@ -3,7 +3,7 @@
 //! That it started is the proof. When it builds the commit that the first build has deployed, it is
 //! a double and is canceled as soon as it is seen.
 
-use super::{Halt, StepContext, Undone, known};
+use super::{Halt, StepContext, Undone, await_push, known};
 use crate::{
     link::{
         facts::{Fact, Proof},
@@ -23,6 +23,9 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 /// Done when a new build is there; without one in time, says how the delivery ended.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    if cx.spec.access.installation_id().is_some() {
+        return await_push::ensure(cx).await;
+    }
     let proof = known(cx.facts.proof.as_ref(), "replayed push")?;
     let started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let new: Vec<_> = started

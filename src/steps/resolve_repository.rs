@@ -1,6 +1,6 @@
 //! Step `resolve_repository`: reads the repository with everything that would make the link fail.
 
-use super::{Halt, StepContext, Undone};
+use super::{Halt, StepContext, Undone, installation};
 use crate::link::{facts::Fact, failure::FailureCode};
 
 /// What is true of the repository can only be read anew.
@@ -14,6 +14,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         .provider
         .resolve(&cx.spec.path, cx.spec.branch.as_deref())
         .await?;
+    installation::check(cx, &repository).await?;
     match &cx.facts.repository {
         // A name that changed hands must not take our key with it.
         Some(known) if known.id != repository.id => Err(Halt::stop(

@@ -1,9 +1,12 @@
 //! Step `watch_deploy`: follows the deploy of the first build to its end.
 
-use super::{Halt, StepContext, Undone, known};
+use super::{Halt, StepContext, Undone, installation, known};
 use crate::{
     diagnosis::{self, LiveState},
-    link::facts::{Deploy, Fact},
+    link::{
+        facts::{Deploy, Fact},
+        failure::{Failure, FailureCode},
+    },
     netlify::deploys::{self, Ending, Verdict},
 };
 
@@ -50,18 +53,34 @@ fn note(deploy: &Deploy) -> String {
 }
 
 /// Rests on the log and on how things really are now, not on the error text alone.
-async fn diagnose(
-    cx: &StepContext<'_>,
-    deploy: &Deploy,
-) -> Result<crate::link::failure::Failure, Halt> {
+async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<Failure, Halt> {
     let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
+    let live = LiveState {
+        key_installed: key_installed(cx).await?,
+        branch_exists: None,
+    };
+    let failure = diagnosis::diagnose_build(deploy, &log, &live);
+    let is_about_access = matches!(
+        failure.code,
+        FailureCode::CloneDenied | FailureCode::HostKeyFailed
+    );
+    match cx.spec.access.installation_id() {
+        Some(_) if is_about_access => Ok(Failure {
+            evidence: failure.evidence,
+            ..installation::not_delivering(cx, "Netlify could not clone by the installation.")
+        }),
+        _ => Ok(failure),
+    }
+}
+
+/// Nobody asks about a key that the link does not need.
+async fn key_installed(cx: &StepContext<'_>) -> Result<Option<bool>, Halt> {
+    if cx.spec.access.installation_id().is_some() {
+        return Ok(None);
+    }
     let key = cx
         .provider
         .find_key(cx.repository()?, &cx.deploy_key()?.public_key)
         .await?;
-    let live = LiveState {
-        key_installed: Some(key.is_some_and(|key| key.enabled)),
-        branch_exists: None,
-    };
-    Ok(diagnosis::diagnose_build(deploy, &log, &live))
+    Ok(Some(key.is_some_and(|key| key.enabled)))
 }

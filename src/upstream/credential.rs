@@ -4,7 +4,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
+
+use super::GithubApp;
 
 /// What a connection holds. `Debug` shows that there is a secret, not which.
 #[derive(Debug, Clone)]
@@ -18,6 +21,19 @@ pub enum Credential {
         /// Password or token.
         secret: SecretString,
     },
+    /// Signs what is sent as `Authorization: Bearer …`, anew for every call.
+    GithubApp(GithubApp),
+}
+
+/// Why a credential cannot be sent; a sentence without any of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unsendable {
+    /// Not for a header.
+    #[error("The credential holds characters that cannot be sent.")]
+    Characters(#[from] InvalidHeaderValue),
+    /// Nothing can be signed with it.
+    #[error("Nothing can be signed with the app's private key.")]
+    Key(#[from] jsonwebtoken::errors::Error),
 }
 
 /// Bytes that are no stored credential of that type. Says nothing of the bytes.
@@ -31,16 +47,18 @@ impl Credential {
         match self {
             Self::Token(_) => "token",
             Self::Basic { .. } => "basic",
+            Self::GithubApp(_) => "github_app",
         }
     }
 
     /// What is sealed and stored of it, beside its type.
     pub fn to_stored(&self) -> Zeroizing<Vec<u8>> {
         let (user, secret) = match self {
-            Self::Token(token) => ("", token),
-            Self::Basic { user, secret } => (user.as_str(), secret),
+            Self::Token(token) => (String::new(), token),
+            Self::Basic { user, secret } => (user.clone(), secret),
+            Self::GithubApp(app) => (app.name(), &app.private_key),
         };
-        // A user name cannot hold a line break: it is one line of a header.
+        // A name cannot hold a line break: it is one line of a header, or of ours.
         Zeroizing::new(format!("{user}\n{}", secret.expose_secret()).into_bytes())
     }
 
@@ -58,18 +76,22 @@ impl Credential {
                 user: user.to_owned(),
                 secret: secret.into(),
             }),
+            ("github_app", Some((name, key))) => GithubApp::named(name, key)
+                .map(Self::GithubApp)
+                .ok_or_else(|| NotStored(kind.to_owned())),
             _ => Err(NotStored(kind.to_owned())),
         }
     }
 
     /// Value of the `Authorization` header, marked so that HTTP libraries do not log it.
-    pub(super) fn authorization(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+    pub(super) fn authorization(&self) -> Result<HeaderValue, Unsendable> {
         let text = match self {
             Self::Token(token) => format!("Bearer {}", token.expose_secret()),
             Self::Basic { user, secret } => {
                 let pair = format!("{user}:{}", secret.expose_secret());
                 format!("Basic {}", BASE64_STANDARD.encode(pair))
             }
+            Self::GithubApp(app) => format!("Bearer {}", app.jwt(OffsetDateTime::now_utc())?),
         };
         let mut value = HeaderValue::try_from(text)?;
         value.set_sensitive(true);
@@ -87,6 +109,8 @@ impl Credential {
     pub(super) fn hide(&self, text: &str) -> String {
         match self.secret() {
             "" => text.to_owned(),
+            // What an app sends is signed with its key and does not hold it.
+            _ if matches!(self, Self::GithubApp(_)) => crate::redact::line(text),
             secret => text.replace(secret, crate::redact::MASK),
         }
     }
@@ -94,6 +118,7 @@ impl Credential {
     fn secret(&self) -> &str {
         match self {
             Self::Token(secret) | Self::Basic { secret, .. } => secret.expose_secret(),
+            Self::GithubApp(app) => app.private_key.expose_secret(),
         }
     }
 }

@@ -168,6 +168,7 @@ async fn round(
         watch_min: worker.settings.watch_min,
         watch_max: worker.settings.watch_max,
         proof: worker.settings.proof,
+        next_push: worker.settings.next_push,
     };
     let running = due
         .iter()
@@ -176,6 +177,8 @@ async fn round(
         .map(|((step, task), intent_at)| {
             let cx = StepContext {
                 link: progress.link.id,
+                tenant: &progress.link.tenant,
+                grants: &worker.grants,
                 spec: &progress.link.spec,
                 facts: &progress.link.facts,
                 netlify: &opened.netlify,

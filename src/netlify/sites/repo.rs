@@ -16,8 +16,8 @@ pub struct Attach<'a> {
     pub provider: UpstreamKind,
     /// The repository; its `branch` becomes the production branch.
     pub repository: &'a Repository,
-    /// Netlify's key pair to clone with.
-    pub deploy_key_id: &'a str,
+    /// How Netlify gets at it.
+    pub key: CloneKey<'a>,
     /// Build command; empty: none is sent and `netlify.toml` or detection decides. The same for the next three.
     pub command: &'a str,
     /// Directory that is published.
@@ -31,6 +31,25 @@ pub struct Attach<'a> {
     pub allowed_branches: &'a [String],
     /// Keep Netlify from building until told otherwise.
     pub stop_builds: bool,
+}
+
+/// How Netlify gets at a repository: by one of the two, never both (netlify.md, finding 5).
+#[derive(Debug, Clone, Copy)]
+pub enum CloneKey<'a> {
+    /// Netlify's id of a key pair whose public half is on the repository.
+    DeployKey(&'a str),
+    /// An installation of Netlify's GitHub App.
+    Installation(u64),
+}
+
+impl CloneKey<'_> {
+    /// Whether the site clones by it.
+    pub fn is_kept(self, site: &Site) -> bool {
+        match self {
+            Self::DeployKey(id) => site.deploy_key_id() == Some(id),
+            Self::Installation(id) => site.installation_id() == Some(id),
+        }
+    }
 }
 
 /// Both spellings of every field that Netlify knows by two names: which one it reads has changed over the years, and
@@ -50,7 +69,11 @@ struct Repo<'a> {
     repo_branch: &'a str,
     private: bool,
     public_repo: bool,
-    deploy_key_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deploy_key_id: Option<&'a str>,
+    /// A number, though the guide writes a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installation_id: Option<u64>,
     allowed_branches: &'a [String],
     #[serde(skip_serializing_if = "str::is_empty")]
     cmd: &'a str,
@@ -72,6 +95,10 @@ impl<'a> Repo<'a> {
             UpstreamKind::Manual => &repository.ssh_url,
             _ => &repository.path,
         };
+        let (deploy_key_id, installation_id) = match attach.key {
+            CloneKey::DeployKey(id) => (Some(id), None),
+            CloneKey::Installation(id) => (None, Some(id)),
+        };
         Self {
             provider: attach.provider.as_str(),
             id: id.clone(),
@@ -84,7 +111,8 @@ impl<'a> Repo<'a> {
             repo_branch: &repository.branch,
             private: repository.private,
             public_repo: !repository.private,
-            deploy_key_id: attach.deploy_key_id,
+            deploy_key_id,
+            installation_id,
             allowed_branches: attach.allowed_branches,
             cmd: attach.command,
             dir: attach.publish,
@@ -126,8 +154,8 @@ fn deafness(site: &Site, attach: &Attach<'_>) -> Option<String> {
     let branch = &attach.repository.branch;
     if site.is_deaf() {
         Some("Netlify kept neither the deploy key nor an app installation.".to_owned())
-    } else if site.deploy_key_id() != Some(attach.deploy_key_id) {
-        Some("Netlify kept another deploy key than the one that it was given.".to_owned())
+    } else if !attach.key.is_kept(site) {
+        Some("Netlify kept another key or installation than the one that it was given.".to_owned())
     } else if site.branch().is_some_and(|kept| kept != branch) {
         Some(format!("Netlify kept another branch than `{branch}`."))
     } else {
@@ -155,7 +183,7 @@ mod tests {
         let attach = Attach {
             provider,
             repository: &repository(id),
-            deploy_key_id: "0123456789abcdef01234567",
+            key: CloneKey::DeployKey("0123456789abcdef01234567"),
             command,
             publish: "dist",
             base: "",

@@ -149,6 +149,18 @@ impl World {
         linkbroker_sandbox::github::add_token(self.sandbox.world(), new).expect("a token");
     }
 
+    /// Makes a GitHub App of acme's own: `id`, `client_id` and `private_key`.
+    pub fn github_app(&self, new: Value) -> Value {
+        let new = serde_json::from_value(new).expect("an app's description");
+        linkbroker_sandbox::github::create_app(self.sandbox.world(), new).expect("an app")
+    }
+
+    /// Installs an app, or changes an installation; its id.
+    pub fn install(&self, new: Value) -> u64 {
+        let new = serde_json::from_value(new).expect("an installation's description");
+        linkbroker_sandbox::github::install(self.sandbox.world(), new).expect("an installation")
+    }
+
     /// Disturbs chosen calls from now on; in the JSON form of the sandbox's admin door.
     pub fn fault(&self, rule: Value) {
         let rule: FaultRule = serde_json::from_value(rule).expect("a fault");
@@ -180,6 +192,14 @@ impl World {
         let text = answer.text().await.expect("a body");
         assert!(status.is_success(), "{path}: {status} {text}");
         serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Commits a file's text to the default branch of `acme/{name}` and tells everybody who listens, as a push would.
+    pub async fn push(&self, name: &str, text: &str) {
+        let commit = json!({"message": "Another text", "files": {"content/text.txt": text}});
+        let commit = serde_json::from_value(commit).expect("a commit");
+        let pushed = self.sandbox.commit(&format!("acme/{name}"), commit).await;
+        pushed.expect("a push");
     }
 
     /// The whole state of both vendors, as the sandbox's admin door shows it.
@@ -257,6 +277,15 @@ fn usual_settings(
     ];
     settings.extend(quick.map(|(name, value)| (name, value.to_owned())));
     settings
+}
+
+/// A setting whose value is a file with this text. The file stays as long as the returned folder.
+pub fn file_setting(name: &'static str, text: &str) -> (tempfile::TempDir, (&'static str, String)) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("setting.toml");
+    std::fs::write(&file, text).expect("a file");
+    let path = file.display().to_string();
+    (folder, (name, path))
 }
 
 /// The request that most tests make: `acme/docs` to the site `acme-docs`.

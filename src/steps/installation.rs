@@ -1,0 +1,65 @@
+//! Links by an installation of Netlify's GitHub App: what can be told of it, and what its silence means.
+
+use super::{Halt, StepContext};
+use crate::{
+    link::{
+        facts::Repository,
+        failure::{Failure, FailureCode},
+        grant::Wish,
+        installation::Installation,
+    },
+    providers::NETLIFY_APP,
+};
+
+/// Whether the link may use its installation for this repository; every link without one may.
+///
+/// The grant is asked again here although the API asked it: by now the repository's name is the provider's own, and the
+/// operator may have changed his mind. The provider is asked whose the installation is, where an owner's credential is at hand.
+pub async fn check(cx: &StepContext<'_>, repository: &Repository) -> Result<(), Halt> {
+    let Some(id) = cx.spec.access.installation_id() else {
+        return Ok(());
+    };
+    let wish = Wish {
+        tenant: cx.tenant,
+        installation_id: id,
+        host: &repository.host,
+        path: &repository.path,
+        team: cx.spec.site.team.as_deref().unwrap_or_default(),
+    };
+    if !cx.grants.allow(&wish) {
+        let detail = format!("installation {id} is not granted for `{}`", repository.path);
+        return Err(Halt::stop(FailureCode::InstallationNotGranted, detail));
+    }
+    match cx.provider.installations(repository, NETLIFY_APP).await? {
+        None => Ok(()),
+        Some(known) => judge(id, &known, repository),
+    }
+}
+
+fn judge(id: u64, known: &[Installation], repository: &Repository) -> Result<(), Halt> {
+    let detail = match known.iter().find(|it| it.id == id) {
+        Some(it) if it.suspended => format!("installation {id} is suspended"),
+        Some(_) => return Ok(()),
+        None => format!(
+            "installation {id} is none of the Netlify app for `{}`",
+            repository.path
+        ),
+    };
+    Err(Halt::stop(FailureCode::InstallationNotUsable, detail))
+}
+
+/// Netlify says nothing when an installation does not cover the repository: only that no build comes shows it.
+pub fn not_delivering(cx: &StepContext<'_>, detail: impl Into<String>) -> Failure {
+    let owner = cx.facts.repository.as_ref().map_or("", |repository| {
+        repository.path.split('/').next().unwrap_or_default()
+    });
+    let id = cx.spec.access.installation_id().unwrap_or_default();
+    let failure = Failure::new(FailureCode::InstallationNotDelivering, detail);
+    failure.with_evidence(
+        "installation.settings",
+        format!(
+            "https://{}/organizations/{owner}/settings/installations/{id}",
+            cx.spec.host
+        ),
+    )
+}

@@ -1,0 +1,338 @@
+//! Links by an installation of Netlify's GitHub App: neither key nor webhook, and silent failures that get a name.
+
+use linkbroker_sandbox::recorder::Call;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::world::{Setup, World, docs, file_setting, text, until};
+
+/// The first id that the sandbox's GitHub gives to an installation here is not known before it runs, so the grant names
+/// this one, and the installation is made with ids until it fits.
+const GRANTS: &str = r#"
+[[grant]]
+tenant = "acme"
+installation_id = INSTALLATION
+repositories = ["github.com/acme/*"]
+team = "sandbox"
+"#;
+
+/// A world in which acme may use Netlify's app, installed like this.
+async fn granted(installation: Value, switches: Value, settings: &[(&'static str, &str)]) -> Stage {
+    // Ids of the sandbox's GitHub grow from the start in the same way.
+    let mut stage = Stage::open(0, installation.clone(), switches.clone(), settings).await;
+    if stage.id != stage.granted {
+        stage = Stage::open(stage.id, installation, switches, settings).await;
+    }
+    assert_eq!(stage.id, stage.granted, "the sandbox gives ids in order");
+    stage
+}
+
+struct Stage {
+    world: World,
+    id: u64,
+    granted: u64,
+    _folder: TempDir,
+}
+
+impl Stage {
+    async fn open(
+        granted: u64,
+        installation: Value,
+        switches: Value,
+        settings: &[(&'static str, &str)],
+    ) -> Self {
+        let text = GRANTS.replace("INSTALLATION", &granted.to_string());
+        let (folder, setting) = file_setting("LINKBROKER_GRANTS", &text);
+        let mut all = vec![setting, ("LINKBROKER_PROOF_SECONDS", "2".to_owned())];
+        all.extend(
+            settings
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
+        let setup = Setup {
+            settings: all,
+            switches,
+            ..Setup::default()
+        };
+        let world = World::with(setup).await;
+        let id = world.install(installation);
+        Self {
+            world,
+            id,
+            granted,
+            _folder: folder,
+        }
+    }
+
+    fn request(&self) -> Value {
+        let mut request = docs();
+        request["access"] = json!({"installation_id": self.id});
+        request
+    }
+}
+
+fn everywhere() -> Value {
+    json!({"app": "netlify", "account": "acme"})
+}
+
+fn writes(calls: &[Call]) -> Vec<String> {
+    let writes = calls.iter().filter(|call| call.method != "GET");
+    writes
+        .map(|call| format!("{} {}", call.method, call.route))
+        .collect()
+}
+
+/// The link once it waits for somebody's push.
+async fn waiting(world: &World, id: &str) -> Value {
+    until("the link to wait for a push", async || {
+        let link = world.client.read(id).await;
+        let steps = link["steps"].as_array().expect("steps").iter();
+        let prove = steps.clone().find(|step| step["name"] == "prove_push")?;
+        (prove["state"] == "waiting").then_some(link.clone())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_webhook() {
+    let stage = granted(everywhere(), json!({}), &[]).await;
+    let world = &stage.world;
+    let id = world.client.link(stage.request()).await;
+    let link = waiting(world, &id).await;
+    assert_eq!(link["status"], "building", "{link:#}");
+    assert_eq!(link["deploy"]["state"], "ready");
+    world.push("docs", "a second text").await;
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert!(
+        link["verification"]["level"].as_u64() >= Some(2),
+        "{link:#}"
+    );
+    assert_eq!(link["access"], Value::Null);
+    assert_eq!(
+        link["request"]["access"],
+        json!({"installation_id": stage.id})
+    );
+    for kind in ["deploy_keys", "installed_keys", "webhooks"] {
+        assert_eq!(world.count(kind), (0, 0), "{kind}");
+    }
+    assert_eq!(world.count("builds").0, 2);
+    let states = link["steps"].as_array().expect("steps").iter();
+    let skipped: Vec<_> = states
+        .filter(|step| step["state"] == "skipped")
+        .map(|step| text(&step["name"]))
+        .collect();
+    assert_eq!(
+        skipped,
+        [
+            "reserve_deploy_key",
+            "install_deploy_key",
+            "install_webhook",
+            "align_webhook"
+        ]
+    );
+    assert!(
+        world.sandbox.violations().is_empty(),
+        "{:#?}",
+        world.sandbox.violations()
+    );
+
+    let unlinked = world.client.unlink(&id, "").await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    assert_eq!(world.count("sites"), (1, 0));
+}
+
+#[tokio::test]
+async fn two_writes_are_enough_and_the_first_build_can_be_the_proof() {
+    let stage = granted(everywhere(), json!({}), &[]).await;
+    let mut request = stage.request();
+    request["verify"] = json!("build");
+    let link = stage.world.client.link_settled(request).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let calls = stage.world.sandbox.calls();
+    assert_eq!(
+        writes(&calls),
+        ["POST /{account_slug}/sites", "PATCH /sites/{site_id}"]
+    );
+}
+
+#[tokio::test]
+async fn the_plan_of_a_link_by_an_installation_has_neither_key_nor_webhook() {
+    let stage = granted(everywhere(), json!({}), &[]).await;
+    let path = "/links?validate_only=true";
+    let plan = stage
+        .world
+        .client
+        .post(path, stage.request())
+        .await
+        .expect(200)
+        .body;
+    let rounds = plan["rounds"].as_array().expect("rounds");
+    let names: Vec<Vec<_>> = rounds
+        .iter()
+        .map(|round| {
+            round["steps"]
+                .as_array()
+                .expect("steps")
+                .iter()
+                .map(|step| text(&step["name"]))
+                .collect()
+        })
+        .collect();
+    let wanted: [&[&str]; 7] = [
+        &["resolve_repository"],
+        &["create_site"],
+        &["attach_repository"],
+        &["find_build"],
+        &["watch_deploy"],
+        &["replay_push"],
+        &["prove_push"],
+    ];
+    assert_eq!(names, wanted);
+    assert_eq!(stage.world.sandbox.calls().len(), 0);
+}
+
+/// The guide's thread: "Site gets created but CI/CD is not setup. […] No errors but site is not linked."
+#[tokio::test]
+async fn an_installation_that_is_accepted_but_sets_nothing_up_is_named_with_both_remedies() {
+    let elsewhere = json!({"app": "netlify", "account": "acme", "repositories": ["blog"]});
+    let stage = granted(elsewhere, json!({}), &[]).await;
+    let world = &stage.world;
+    let link = world.client.link_settled(stage.request()).await;
+    assert_eq!(link["status"], "action_required", "{link:#}");
+    let diagnosis = &link["diagnosis"];
+    assert_eq!(diagnosis["code"], "installation_not_delivering");
+    let remedy = text(&diagnosis["remedy"]);
+    assert!(
+        remedy.contains("Netlify app") && remedy.contains("deploy key"),
+        "{remedy}"
+    );
+    let place = format!(
+        "https://github.com/organizations/acme/settings/installations/{}",
+        stage.id
+    );
+    assert_eq!(diagnosis["evidence"][0]["text"], place);
+
+    // The first remedy: the repository is added to the app.
+    world.install(json!({"app": "netlify", "account": "acme", "repositories": ["blog", "docs"], "id": stage.id}));
+    let path = format!("/links/{}/retry", text(&link["id"]));
+    world
+        .client
+        .send(Method::POST, &path, |request| request)
+        .await
+        .expect(202);
+    let id = text(&link["id"]);
+    waiting(world, &id).await;
+    world.push("docs", "a second text").await;
+    assert_eq!(world.client.settled(&id).await["status"], "live");
+}
+
+#[tokio::test]
+async fn the_other_remedy_is_a_link_by_key_and_webhook() {
+    let stage = granted(
+        everywhere(),
+        json!({"netlify": {"installations_set_up": false}}),
+        &[],
+    )
+    .await;
+    let link = stage.world.client.link_settled(stage.request()).await;
+    assert_eq!(
+        link["diagnosis"]["code"], "installation_not_delivering",
+        "{link:#}"
+    );
+    stage.world.client.unlink(&text(&link["id"]), "").await;
+    let link = stage.world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+}
+
+#[tokio::test]
+async fn a_push_that_builds_nothing_degrades_the_link() {
+    let stage = granted(
+        everywhere(),
+        json!({"netlify": {"installations_deliver": false}}),
+        &[],
+    )
+    .await;
+    let world = &stage.world;
+    let id = world.client.link(stage.request()).await;
+    waiting(world, &id).await;
+    world.push("docs", "a second text").await;
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "degraded", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "installation_not_delivering");
+
+    let deliver = json!({"netlify": {"installations_deliver": true}});
+    world.sandbox.patch_switches(&deliver).expect("a switch");
+    let path = format!("/links/{id}/retry");
+    world
+        .client
+        .send(Method::POST, &path, |request| request)
+        .await
+        .expect(202);
+    world.push("docs", "a third text").await;
+    assert_eq!(world.client.settled(&id).await["status"], "live");
+}
+
+#[tokio::test]
+async fn a_link_that_nobody_pushes_to_says_so_in_the_end() {
+    let stage = granted(
+        everywhere(),
+        json!({}),
+        &[("LINKBROKER_NEXT_PUSH_SECONDS", "1")],
+    )
+    .await;
+    let link = stage.world.client.link_settled(stage.request()).await;
+    assert_eq!(link["status"], "degraded", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "push_unverified");
+}
+
+#[tokio::test]
+async fn an_owners_token_finds_what_is_wrong_with_the_installation_before_anything_is_made() {
+    let suspended = json!({"app": "netlify", "account": "acme", "suspended": true});
+    let stage = granted(suspended, json!({}), &[]).await;
+    let world = &stage.world;
+    let owner = json!({"token": linkbroker_sandbox::GITHUB_TOKEN, "login": "sandbox", "everywhere": "admin",
+        "scopes": ["repo", "admin:repo_hook", "read:org"]});
+    let owner = serde_json::from_value(owner).expect("a token's description");
+    linkbroker_sandbox::github::add_token(world.sandbox.world(), owner).expect("a token");
+    let link = world.client.link_settled(stage.request()).await;
+    assert_eq!(link["status"], "action_required", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "installation_not_usable");
+    assert_eq!(writes(&world.sandbox.calls()), Vec::<String>::new());
+
+    // Of another app, though granted.
+    world.github_app(json!({"slug": "other"}));
+    world.install(json!({"app": "other", "account": "acme", "id": stage.id}));
+    let link = world.client.retry(&text(&link["id"])).await;
+    assert_eq!(link["diagnosis"]["code"], "installation_not_usable");
+    assert_eq!(writes(&world.sandbox.calls()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn odd_ways_to_name_an_installation_are_refused() {
+    let world = World::usual().await;
+    for (access, pointer) in [
+        (json!({"installation_id": 0}), "/access/installation_id"),
+        (json!({"installation_id": -1}), "/access/installation_id"),
+        (json!({"installation_id": "7"}), "/access/installation_id"),
+        (json!({"installation_id": 7, "deploy_key": true}), "/access"),
+        (json!("installation_id"), "/access"),
+        (json!({}), "/access"),
+    ] {
+        let mut request = docs();
+        request["access"] = access.clone();
+        let problem = world.client.post("/links", request).await;
+        assert_eq!(problem.status, 422, "{access}: {}", problem.text);
+        let named = text(&problem.body["errors"][0]["pointer"]);
+        assert!(
+            named.starts_with("/access"),
+            "{access}: {named} is not {pointer}"
+        );
+    }
+    let mut request = docs();
+    request["access"] = json!({"installation_id": 7});
+    request["site"] = json!({"name": "acme-docs"});
+    let problem = world.client.post("/links", request).await.expect(422).body;
+    assert_eq!(problem["errors"][0]["pointer"], "/site/team");
+}
