@@ -133,13 +133,56 @@ pub struct BuildSettings {
 
 /// How Netlify gets at the repository: `"deploy_key"`, or `{"installation_id": 4711}`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(from = "AccessShape", into = "AccessShape")]
 pub enum AccessMode {
     /// A deploy key on the repository and a webhook to Netlify.
     #[default]
     DeployKey,
     /// An installation of Netlify's GitHub App that covers the repository: neither key nor webhook.
     InstallationId(u64),
+}
+
+/// [`AccessMode`] as JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "use \"deploy_key\", or {\"installation_id\": NUMBER}"
+)]
+enum AccessShape {
+    Word(AccessWord),
+    Installation(InstallationAccess),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AccessWord {
+    DeployKey,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InstallationAccess {
+    installation_id: u64,
+}
+
+impl From<AccessShape> for AccessMode {
+    fn from(shape: AccessShape) -> Self {
+        match shape {
+            AccessShape::Word(AccessWord::DeployKey) => Self::DeployKey,
+            AccessShape::Installation(it) => Self::InstallationId(it.installation_id),
+        }
+    }
+}
+
+impl From<AccessMode> for AccessShape {
+    fn from(mode: AccessMode) -> Self {
+        match mode {
+            AccessMode::DeployKey => Self::Word(AccessWord::DeployKey),
+            AccessMode::InstallationId(installation_id) => {
+                Self::Installation(InstallationAccess { installation_id })
+            }
+        }
+    }
 }
 
 impl ToSchema for AccessMode {
@@ -153,11 +196,15 @@ impl PartialSchema for AccessMode {
     fn schema() -> RefOr<Schema> {
         let key = ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some("A deploy key on the repository and a webhook to Netlify."))
+            .description(Some(
+                "A deploy key on the repository and a webhook to Netlify.",
+            ))
             .enum_values(Some(["deploy_key"]));
         let id = ObjectBuilder::new()
             .schema_type(Type::Integer)
-            .description(Some("The number at the end of the address of the app's settings page."))
+            .description(Some(
+                "The number at the end of the address of the app's settings page.",
+            ))
             .minimum(Some(1))
             .maximum(Some(i64::MAX))
             .examples([json!(4711)]);

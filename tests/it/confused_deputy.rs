@@ -232,7 +232,7 @@ fn with_connections(mut request: Value) -> Value {
 #[tokio::test]
 async fn another_tenants_unused_deploy_key_is_not_taken_from_stock() {
     let (world, other) = two_tenants(Setup::default()).await;
-    let mut gone = with_connections(secrets("umbrella-site"));
+    let mut gone = with_connections(secrets("umbrella-absent"));
     gone["repository"] = json!("https://github.com/acme/absent");
     let failed = other.link_settled(gone).await;
     assert_eq!(failed["status"], "failed", "{failed:#}");

@@ -7,79 +7,54 @@ use tempfile::TempDir;
 
 use crate::world::{Setup, World, docs, file_setting, text, until};
 
-/// The first id that the sandbox's GitHub gives to an installation here is not known before it runs, so the grant names
-/// this one, and the installation is made with ids until it fits.
+/// The installation that acme may use.
+const INSTALLATION: u64 = 4711;
+
 const GRANTS: &str = r#"
 [[grant]]
 tenant = "acme"
-installation_id = INSTALLATION
+installation_id = 4711
 repositories = ["github.com/acme/*"]
 team = "sandbox"
 "#;
 
-/// A world in which acme may use Netlify's app, installed like this.
-async fn granted(installation: Value, switches: Value, settings: &[(&'static str, &str)]) -> Stage {
-    // Ids of the sandbox's GitHub grow from the start in the same way.
-    let mut stage = Stage::open(0, installation.clone(), switches.clone(), settings).await;
-    if stage.id != stage.granted {
-        stage = Stage::open(stage.id, installation, switches, settings).await;
-    }
-    assert_eq!(stage.id, stage.granted, "the sandbox gives ids in order");
-    stage
+/// A world in which acme may use Netlify's app, installed like this. Its file of grants stays as long as the folder.
+async fn granted(
+    installation: Value,
+    switches: Value,
+    settings: &[(&'static str, &str)],
+) -> (World, TempDir) {
+    let (folder, setting) = file_setting("LINKBROKER_GRANTS", GRANTS);
+    let mut all = vec![setting, ("LINKBROKER_PROOF_SECONDS", "2".to_owned())];
+    all.extend(
+        settings
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
+    let setup = Setup {
+        settings: all,
+        switches,
+        ..Setup::default()
+    };
+    let world = World::with(setup).await;
+    world.install(installation);
+    (world, folder)
 }
 
-struct Stage {
-    world: World,
-    id: u64,
-    granted: u64,
-    _folder: TempDir,
-}
-
-impl Stage {
-    async fn open(
-        granted: u64,
-        installation: Value,
-        switches: Value,
-        settings: &[(&'static str, &str)],
-    ) -> Self {
-        let text = GRANTS.replace("INSTALLATION", &granted.to_string());
-        let (folder, setting) = file_setting("LINKBROKER_GRANTS", &text);
-        let mut all = vec![setting, ("LINKBROKER_PROOF_SECONDS", "2".to_owned())];
-        all.extend(
-            settings
-                .iter()
-                .map(|(name, value)| (*name, (*value).to_owned())),
-        );
-        let setup = Setup {
-            settings: all,
-            switches,
-            ..Setup::default()
-        };
-        let world = World::with(setup).await;
-        let id = world.install(installation);
-        Self {
-            world,
-            id,
-            granted,
-            _folder: folder,
-        }
-    }
-
-    fn request(&self) -> Value {
-        let mut request = docs();
-        request["access"] = json!({"installation_id": self.id});
-        request
-    }
+fn request() -> Value {
+    let mut request = docs();
+    request["access"] = json!({"installation_id": INSTALLATION});
+    request
 }
 
 fn everywhere() -> Value {
-    json!({"app": "netlify", "account": "acme"})
+    json!({"app": "netlify", "account": "acme", "id": INSTALLATION})
 }
 
 fn writes(calls: &[Call]) -> Vec<String> {
     let writes = calls.iter().filter(|call| call.method != "GET");
     writes
-        .map(|call| format!("{} {}", call.method, call.route))
+        .map(|call| format!("{} {}", call.method, call.route.clone().unwrap_or_default()))
         .collect()
 }
 
@@ -96,10 +71,9 @@ async fn waiting(world: &World, id: &str) -> Value {
 
 #[tokio::test]
 async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_webhook() {
-    let stage = granted(everywhere(), json!({}), &[]).await;
-    let world = &stage.world;
-    let id = world.client.link(stage.request()).await;
-    let link = waiting(world, &id).await;
+    let (world, _folder) = granted(everywhere(), json!({}), &[]).await;
+    let id = world.client.link(request()).await;
+    let link = waiting(&world, &id).await;
     assert_eq!(link["status"], "building", "{link:#}");
     assert_eq!(link["deploy"]["state"], "ready");
     world.push("docs", "a second text").await;
@@ -112,7 +86,7 @@ async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_w
     assert_eq!(link["access"], Value::Null);
     assert_eq!(
         link["request"]["access"],
-        json!({"installation_id": stage.id})
+        json!({"installation_id": INSTALLATION})
     );
     for kind in ["deploy_keys", "installed_keys", "webhooks"] {
         assert_eq!(world.count(kind), (0, 0), "{kind}");
@@ -145,12 +119,12 @@ async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_w
 
 #[tokio::test]
 async fn two_writes_are_enough_and_the_first_build_can_be_the_proof() {
-    let stage = granted(everywhere(), json!({}), &[]).await;
-    let mut request = stage.request();
+    let (world, _folder) = granted(everywhere(), json!({}), &[]).await;
+    let mut request = request();
     request["verify"] = json!("build");
-    let link = stage.world.client.link_settled(request).await;
+    let link = world.client.link_settled(request).await;
     assert_eq!(link["status"], "live", "{link:#}");
-    let calls = stage.world.sandbox.calls();
+    let calls = world.sandbox.calls();
     assert_eq!(
         writes(&calls),
         ["POST /{account_slug}/sites", "PATCH /sites/{site_id}"]
@@ -159,15 +133,9 @@ async fn two_writes_are_enough_and_the_first_build_can_be_the_proof() {
 
 #[tokio::test]
 async fn the_plan_of_a_link_by_an_installation_has_neither_key_nor_webhook() {
-    let stage = granted(everywhere(), json!({}), &[]).await;
+    let (world, _folder) = granted(everywhere(), json!({}), &[]).await;
     let path = "/links?validate_only=true";
-    let plan = stage
-        .world
-        .client
-        .post(path, stage.request())
-        .await
-        .expect(200)
-        .body;
+    let plan = world.client.post(path, request()).await.expect(200).body;
     let rounds = plan["rounds"].as_array().expect("rounds");
     let names: Vec<Vec<_>> = rounds
         .iter()
@@ -190,16 +158,16 @@ async fn the_plan_of_a_link_by_an_installation_has_neither_key_nor_webhook() {
         &["prove_push"],
     ];
     assert_eq!(names, wanted);
-    assert_eq!(stage.world.sandbox.calls().len(), 0);
+    assert_eq!(world.sandbox.calls().len(), 0);
 }
 
 /// The guide's thread: "Site gets created but CI/CD is not setup. […] No errors but site is not linked."
 #[tokio::test]
 async fn an_installation_that_is_accepted_but_sets_nothing_up_is_named_with_both_remedies() {
-    let elsewhere = json!({"app": "netlify", "account": "acme", "repositories": ["blog"]});
-    let stage = granted(elsewhere, json!({}), &[]).await;
-    let world = &stage.world;
-    let link = world.client.link_settled(stage.request()).await;
+    let elsewhere =
+        json!({"app": "netlify", "account": "acme", "repositories": ["blog"], "id": INSTALLATION});
+    let (world, _folder) = granted(elsewhere, json!({}), &[]).await;
+    let link = world.client.link_settled(request()).await;
     assert_eq!(link["status"], "action_required", "{link:#}");
     let diagnosis = &link["diagnosis"];
     assert_eq!(diagnosis["code"], "installation_not_delivering");
@@ -210,12 +178,12 @@ async fn an_installation_that_is_accepted_but_sets_nothing_up_is_named_with_both
     );
     let place = format!(
         "https://github.com/organizations/acme/settings/installations/{}",
-        stage.id
+        INSTALLATION
     );
     assert_eq!(diagnosis["evidence"][0]["text"], place);
 
     // The first remedy: the repository is added to the app.
-    world.install(json!({"app": "netlify", "account": "acme", "repositories": ["blog", "docs"], "id": stage.id}));
+    world.install(json!({"app": "netlify", "account": "acme", "repositories": ["blog", "docs"], "id": INSTALLATION}));
     let path = format!("/links/{}/retry", text(&link["id"]));
     world
         .client
@@ -223,40 +191,39 @@ async fn an_installation_that_is_accepted_but_sets_nothing_up_is_named_with_both
         .await
         .expect(202);
     let id = text(&link["id"]);
-    waiting(world, &id).await;
+    waiting(&world, &id).await;
     world.push("docs", "a second text").await;
     assert_eq!(world.client.settled(&id).await["status"], "live");
 }
 
 #[tokio::test]
 async fn the_other_remedy_is_a_link_by_key_and_webhook() {
-    let stage = granted(
+    let (world, _folder) = granted(
         everywhere(),
         json!({"netlify": {"installations_set_up": false}}),
         &[],
     )
     .await;
-    let link = stage.world.client.link_settled(stage.request()).await;
+    let link = world.client.link_settled(request()).await;
     assert_eq!(
         link["diagnosis"]["code"], "installation_not_delivering",
         "{link:#}"
     );
-    stage.world.client.unlink(&text(&link["id"]), "").await;
-    let link = stage.world.client.link_settled(docs()).await;
+    world.client.unlink(&text(&link["id"]), "").await;
+    let link = world.client.link_settled(docs()).await;
     assert_eq!(link["status"], "live", "{link:#}");
 }
 
 #[tokio::test]
 async fn a_push_that_builds_nothing_degrades_the_link() {
-    let stage = granted(
+    let (world, _folder) = granted(
         everywhere(),
         json!({"netlify": {"installations_deliver": false}}),
         &[],
     )
     .await;
-    let world = &stage.world;
-    let id = world.client.link(stage.request()).await;
-    waiting(world, &id).await;
+    let id = world.client.link(request()).await;
+    waiting(&world, &id).await;
     world.push("docs", "a second text").await;
     let link = world.client.settled(&id).await;
     assert_eq!(link["status"], "degraded", "{link:#}");
@@ -276,34 +243,34 @@ async fn a_push_that_builds_nothing_degrades_the_link() {
 
 #[tokio::test]
 async fn a_link_that_nobody_pushes_to_says_so_in_the_end() {
-    let stage = granted(
+    let (world, _folder) = granted(
         everywhere(),
         json!({}),
         &[("LINKBROKER_NEXT_PUSH_SECONDS", "1")],
     )
     .await;
-    let link = stage.world.client.link_settled(stage.request()).await;
+    let link = world.client.link_settled(request()).await;
     assert_eq!(link["status"], "degraded", "{link:#}");
     assert_eq!(link["diagnosis"]["code"], "push_unverified");
 }
 
 #[tokio::test]
 async fn an_owners_token_finds_what_is_wrong_with_the_installation_before_anything_is_made() {
-    let suspended = json!({"app": "netlify", "account": "acme", "suspended": true});
-    let stage = granted(suspended, json!({}), &[]).await;
-    let world = &stage.world;
+    let suspended =
+        json!({"app": "netlify", "account": "acme", "suspended": true, "id": INSTALLATION});
+    let (world, _folder) = granted(suspended, json!({}), &[]).await;
     let owner = json!({"token": linkbroker_sandbox::GITHUB_TOKEN, "login": "sandbox", "everywhere": "admin",
         "scopes": ["repo", "admin:repo_hook", "read:org"]});
     let owner = serde_json::from_value(owner).expect("a token's description");
     linkbroker_sandbox::github::add_token(world.sandbox.world(), owner).expect("a token");
-    let link = world.client.link_settled(stage.request()).await;
+    let link = world.client.link_settled(request()).await;
     assert_eq!(link["status"], "action_required", "{link:#}");
     assert_eq!(link["diagnosis"]["code"], "installation_not_usable");
     assert_eq!(writes(&world.sandbox.calls()), Vec::<String>::new());
 
     // Of another app, though granted.
     world.github_app(json!({"slug": "other"}));
-    world.install(json!({"app": "other", "account": "acme", "id": stage.id}));
+    world.install(json!({"app": "other", "account": "acme", "id": INSTALLATION}));
     let link = world.client.retry(&text(&link["id"])).await;
     assert_eq!(link["diagnosis"]["code"], "installation_not_usable");
     assert_eq!(writes(&world.sandbox.calls()), Vec::<String>::new());

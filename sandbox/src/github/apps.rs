@@ -95,7 +95,7 @@ pub struct NewInstallation {
     /// Names of repositories; all when absent.
     pub repositories: Option<Vec<String>>,
     pub suspended: bool,
-    /// Changes the installation with this id, instead of making one.
+    /// Of the installation to change, or to make.
     pub id: Option<u64>,
 }
 
@@ -152,7 +152,7 @@ fn add_app(state: &mut State, new: NewApp, public_key: Vec<u8>, now: OffsetDateT
 /// Installs an app on an account, or changes where it is installed; the installation's id.
 ///
 /// # Errors
-/// When there is no such app, account or installation.
+/// When there is no such app or account.
 pub fn install(world: &World, new: NewInstallation) -> anyhow::Result<u64> {
     let now = world.clock.now();
     let mut state = world.github.lock();
@@ -161,14 +161,7 @@ pub fn install(world: &World, new: NewInstallation) -> anyhow::Result<u64> {
         .accounts
         .contains_key(&new.account.to_ascii_lowercase());
     anyhow::ensure!(known, "no account {:?}", new.account);
-    let id = match new.id {
-        Some(id) => {
-            let there = state.installations.contains_key(&id);
-            anyhow::ensure!(there, "no installation {id}");
-            id
-        }
-        None => state.next_id(),
-    };
+    let id = new.id.unwrap_or_else(|| state.next_id());
     let installation = Installation {
         id,
         app: new.app,

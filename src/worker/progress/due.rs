@@ -2,7 +2,7 @@
 
 use super::{Next, Progress, Task};
 use crate::link::{
-    plan::{Nature, PLAN, StepName},
+    plan::{Nature, PLAN, PlannedStep, StepName},
     status::{LinkStatus, StepState},
     step_run::StepRun,
 };
@@ -25,7 +25,8 @@ impl Progress {
     }
 
     fn is_waiting(&self, run: &StepRun) -> bool {
-        run.state == StepState::Waiting && (self.is_undoing() || !self.has_failed())
+        let may_go_on = || !self.has_failed() && self.is_prepared(run.step.planned());
+        run.state == StepState::Waiting && (self.is_undoing() || may_go_on())
     }
 
     fn has_failed(&self) -> bool {
@@ -43,9 +44,11 @@ impl Progress {
         for row in PLAN {
             let run = self.run(row.name);
             let ready = match run.state {
-                StepState::Pending => row.needs.iter().all(|need| self.is_through(*need)),
+                StepState::Pending => self.is_prepared(row),
                 StepState::Running => true,
-                StepState::Waiting => run.next_attempt_at.is_none_or(|at| at <= self.now()),
+                StepState::Waiting => {
+                    self.is_prepared(row) && run.next_attempt_at.is_none_or(|at| at <= self.now())
+                }
                 _ => false,
             };
             match ready {
@@ -57,6 +60,13 @@ impl Progress {
             }
         }
         due
+    }
+
+    /// Whether everything before the step is through. A retry looks at the repository again: until that has passed, no later
+    /// step may go on, however long it has waited.
+    fn is_prepared(&self, row: &PlannedStep) -> bool {
+        let mut needs = row.needs.iter();
+        needs.all(|need| self.is_through(*need) && self.is_prepared(need.planned()))
     }
 
     pub(super) fn is_through(&self, step: StepName) -> bool {
