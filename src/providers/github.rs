@@ -6,7 +6,7 @@ mod answers;
 mod door;
 mod refusals;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -29,6 +29,9 @@ use answers::{
 };
 use door::Door;
 
+/// By each of these a classic token reads an organisation's settings, if its person is an owner.
+const OWNERS_SCOPES: [&str; 3] = ["admin:org", "write:org", "read:org"];
+
 /// What Netlify's own tools subscribe to.
 const EVENTS: [&str; 3] = ["push", "pull_request", "delete"];
 
@@ -41,6 +44,8 @@ static DIALECT: Dialect = Dialect {
 /// GitHub with one credential.
 pub(super) struct Github {
     door: Door,
+    /// What the token may do, as far as GitHub said so when the repository was read.
+    scopes: OnceLock<Vec<String>>,
 }
 
 impl Github {
@@ -50,7 +55,8 @@ impl Github {
         credential: Credential,
     ) -> Result<Self, UpstreamError> {
         let door = Door::new(http, instance, credential)?;
-        Ok(Self { door })
+        let scopes = OnceLock::new();
+        Ok(Self { door, scopes })
     }
 
     /// Whether the branch has a commit. The ref is asked for, not the branch: it answers for the exact name only,
@@ -85,6 +91,14 @@ impl Github {
             Err(error) if error.is_missing() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether asking what only an owner of an organisation may know is worth a call: not with a token that GitHub has said to
+    /// lack the scope, and not as an app.
+    fn may_be_owners(&self) -> bool {
+        let of_owners = |scope: &String| OWNERS_SCOPES.contains(&scope.as_str());
+        let told = self.scopes.get().filter(|scopes| !scopes.is_empty());
+        matches!(self.door, Door::Own(_)) && told.is_none_or(|scopes| scopes.iter().any(of_owners))
     }
 
     async fn remove(
@@ -125,6 +139,8 @@ impl Provider for Github {
             .send(path, Call::get(["repos", owner, name]))
             .await?;
         let repo: Repo = answer.json()?;
+        self.scopes
+            .get_or_init(|| scopes(&answer).unwrap_or_default());
         repo.check_state(&answer)?;
         self.door.check_rights(&repo, &answer).await?;
         let wanted = branch.unwrap_or(&repo.default_branch);
@@ -309,6 +325,9 @@ impl Provider for Github {
         repository: &Repository,
         app: &str,
     ) -> Result<Option<Vec<Installation>>, UpstreamError> {
+        if !self.may_be_owners() {
+            return Ok(None);
+        }
         let (owner, _) = split(&repository.path);
         let call = Call::get(["orgs", owner, "installations"]).query("per_page", "100");
         let answer = match self.door.send(&repository.path, call).await {

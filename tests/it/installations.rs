@@ -51,11 +51,14 @@ fn everywhere() -> Value {
     json!({"app": "netlify", "account": "acme", "id": INSTALLATION})
 }
 
+fn call(call: &Call) -> String {
+    let route = call.route.as_ref().unwrap_or(&call.path);
+    format!("{} {route}", call.method)
+}
+
 fn writes(calls: &[Call]) -> Vec<String> {
     let writes = calls.iter().filter(|call| call.method != "GET");
-    writes
-        .map(|call| format!("{} {}", call.method, call.route.clone().unwrap_or_default()))
-        .collect()
+    writes.map(call).collect()
 }
 
 /// The link once it waits for somebody's push.
@@ -118,17 +121,23 @@ async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_w
 }
 
 #[tokio::test]
-async fn two_writes_are_enough_and_the_first_build_can_be_the_proof() {
+async fn four_calls_are_enough_and_the_first_build_can_be_the_proof() {
     let (world, _folder) = granted(everywhere(), json!({}), &[]).await;
     let mut request = request();
     request["verify"] = json!("build");
     let link = world.client.link_settled(request).await;
     assert_eq!(link["status"], "live", "{link:#}");
     let calls = world.sandbox.calls();
-    assert_eq!(
-        writes(&calls),
-        ["POST /{account_slug}/sites", "PATCH /sites/{site_id}"]
+    let first: Vec<_> = calls.iter().take(4).map(call).collect();
+    let netlify = |rest: &str| rest.replace('~', "/netlify/api/v1");
+    assert_eq!(first[0], "GET /github/repos/{owner}/{repo}");
+    assert_eq!(first[1], netlify("POST ~/{account}/sites"));
+    assert_eq!(first[2], netlify("PATCH ~/sites/{site_id}"));
+    assert!(
+        first[3].starts_with(&netlify("GET ~/deploys/")),
+        "{first:#?}"
     );
+    assert_eq!(writes(&calls).len(), 2);
 }
 
 #[tokio::test]
