@@ -357,7 +357,7 @@ impl Provider for Github {
     async fn identity(&self) -> Result<Identity, UpstreamError> {
         match &self.door {
             Door::Own(access) => person(access).await,
-            Door::App(_) => app(self.door.own()).await,
+            Door::App(_) => app(&self.door).await,
         }
     }
 }
@@ -377,12 +377,19 @@ async fn person(access: &Access) -> Result<Identity, UpstreamError> {
 }
 
 /// <https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app>
-async fn app(access: &Access) -> Result<Identity, UpstreamError> {
+async fn app(door: &Door) -> Result<Identity, UpstreamError> {
+    let access = door.own();
     let installations = Call::get(["app", "installations"]).query("per_page", "100");
     let (answer, installations) = tokio::try_join!(
         access.send(Call::get(["app"])),
         access.pages::<AppInstallation>(installations)
     )?;
+    if let Some(id) = door.installation()
+        && installations.iter().all(|known| known.id != id)
+    {
+        let detail = format!("The GitHub App has no installation {id}.");
+        return Err(answer.refused(FailureCode::AppNotInstalled, detail));
+    }
     let app: App = answer.json()?;
     let permission = |(name, level): (String, String)| format!("{name}:{level}");
     Ok(Identity {

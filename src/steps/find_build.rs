@@ -52,7 +52,8 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
             "waits for Netlify to start the first build",
         ));
     }
-    if cx.spec.access.installation_id().is_some() {
+    let is_first = cx.facts.ended_builds.is_empty();
+    if cx.spec.access.installation_id().is_some() && is_first {
         let detail = format!(
             "no build started within {} s of the attaching",
             patience(cx).as_secs()

@@ -55,11 +55,9 @@ pub fn not_delivering(cx: &StepContext<'_>, detail: impl Into<String>) -> Failur
     });
     let id = cx.spec.access.installation_id().unwrap_or_default();
     let failure = Failure::new(FailureCode::InstallationNotDelivering, detail);
-    failure.with_evidence(
-        "installation.settings",
-        format!(
-            "https://{}/organizations/{owner}/settings/installations/{id}",
-            cx.spec.host
-        ),
-    )
+    let host = &cx.spec.host;
+    let place = format!(
+        "https://{host}/organizations/{owner}/settings/installations/{id} (of a person: https://{host}/settings/installations/{id})"
+    );
+    failure.with_evidence("installation.settings", place)
 }

@@ -69,3 +69,39 @@ impl GithubApp {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_survives_being_stored() {
+        for installation_id in [None, Some(99)] {
+            let app = GithubApp {
+                app_id: "Iv23li.x".into(),
+                private_key: "-----BEGIN\nline\n".into(),
+                installation_id,
+            };
+            let stored = crate::upstream::Credential::GithubApp(app).to_stored();
+            let read = crate::upstream::Credential::from_stored("github_app", &stored);
+            let Ok(crate::upstream::Credential::GithubApp(read)) = read else {
+                panic!("another credential than was stored");
+            };
+            assert_eq!(read.app_id, "Iv23li.x");
+            assert_eq!(read.installation_id, installation_id);
+            assert_eq!(read.private_key.expose_secret(), "-----BEGIN\nline\n");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_signs_nothing() {
+        let text = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+        assert!(!GithubApp::is_private_key(&text.into()));
+        let app = GithubApp {
+            app_id: "1".into(),
+            private_key: text.into(),
+            installation_id: None,
+        };
+        assert!(app.jwt(OffsetDateTime::UNIX_EPOCH).is_err());
+    }
+}

@@ -1,4 +1,9 @@
 //! One tenant tries to have the service work on another's things by what the service holds: refused by name, before any effect.
+//!
+//! The cases of the threat "confused deputy": another tenant's connection to Netlify and to the provider; its installation of
+//! Netlify's app, also for another repository, another team and after a rename; its repository, by a credential that cannot see it
+//! and by one that may only read; its site, by name; its deploy key in stock; a repository that was made anew under the name; and
+//! what its link leans on when ours is taken back.
 
 use linkbroker::api::caller::Scope;
 use linkbroker_sandbox::NETLIFY_TOKEN;

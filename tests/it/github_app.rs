@@ -193,6 +193,25 @@ async fn a_check_shows_the_app_its_permissions_and_where_it_is_installed() {
 }
 
 #[tokio::test]
+async fn a_check_finds_an_installation_that_is_not_the_apps() {
+    let world = World::empty(Setup::default()).await;
+    let app = world.github_app(json!({"slug": "acme-broker"}));
+    let mut named = credential(&app);
+    named["installation_id"] = json!(99);
+    let id = connect(&world.client, named).await.expect("a connection");
+    let path = format!("/connections/{id}");
+    let check = format!("{path}/check");
+    let asked = world.client.send(Method::POST, &check, |request| request);
+    asked.await.expect(202);
+    let check = until("the check to be over", async || {
+        let check = world.client.get(&path).await.expect(200).body["check"].clone();
+        check.get("poll_after_ms").is_none().then_some(check)
+    });
+    let check = check.await;
+    assert_eq!(check["failure"]["code"], "app_not_installed", "{check:#}");
+}
+
+#[tokio::test]
 async fn neither_key_nor_tokens_of_an_app_are_seen_again() {
     let settings = vec![("LINKBROKER_LOG", "trace".to_owned())];
     let setup = Setup {

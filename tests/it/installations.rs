@@ -189,7 +189,10 @@ async fn an_installation_that_is_accepted_but_sets_nothing_up_is_named_with_both
         "https://github.com/organizations/acme/settings/installations/{}",
         INSTALLATION
     );
-    assert_eq!(diagnosis["evidence"][0]["text"], place);
+    assert!(
+        text(&diagnosis["evidence"][0]["text"]).starts_with(&place),
+        "{diagnosis:#}"
+    );
 
     // The first remedy: the repository is added to the app.
     world.install(json!({"app": "netlify", "account": "acme", "repositories": ["blog", "docs"], "id": INSTALLATION}));
@@ -248,6 +251,25 @@ async fn a_push_that_builds_nothing_degrades_the_link() {
         .expect(202);
     world.push("docs", "a third text").await;
     assert_eq!(world.client.settled(&id).await["status"], "live");
+}
+
+#[tokio::test]
+async fn a_build_that_failed_for_its_own_reasons_says_so_and_is_built_again() {
+    let (world, _folder) = granted(everywhere(), json!({}), &[]).await;
+    let mut request = request();
+    request["build"] = json!({"command": "exit 3", "publish": "dist"});
+    let link = world.client.link_settled(request).await;
+    assert_eq!(link["status"], "build_failed", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "build_command_failed");
+    let link = world.client.retry(&text(&link["id"])).await;
+    assert_eq!(link["status"], "build_failed", "{link:#}");
+    assert_eq!(world.count("builds").0, 2);
+    let attached = world
+        .sandbox
+        .calls()
+        .into_iter()
+        .filter(|call| call.method == "PATCH");
+    assert_eq!(attached.count(), 1);
 }
 
 #[tokio::test]

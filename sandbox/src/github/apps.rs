@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
@@ -117,7 +118,7 @@ pub fn create_app(world: &World, new: NewApp) -> anyhow::Result<Value> {
     let public_key = pair.public_key().as_ref().to_vec();
     let app = add_app(&mut state, new, public_key, now);
     Ok(
-        json!({"id": app.id, "client_id": app.client_id, "slug": app.slug, "private_key": pem(der.as_ref())}),
+        json!({"id": app.id, "client_id": app.client_id, "slug": app.slug, "private_key": pem(pkcs1(der.as_ref())?)}),
     )
 }
 
@@ -202,6 +203,15 @@ pub fn seen_by_netlify<'s>(
     seen.then_some(repository)
 }
 
+/// The key inside a PKCS#8 envelope: GitHub gives it bare. The envelope of a 2048-bit RSA key has always the same length.
+fn pkcs1(pkcs8: &[u8]) -> anyhow::Result<&[u8]> {
+    const ENVELOPE: usize = 26;
+    let key = pkcs8
+        .get(ENVELOPE..)
+        .filter(|key| key.first() == Some(&0x30));
+    key.context("the key is not where it should be")
+}
+
 fn pem(der: &[u8]) -> String {
     let text = BASE64_STANDARD.encode(der);
     let lines: Vec<_> = text
@@ -210,7 +220,7 @@ fn pem(der: &[u8]) -> String {
         .map(|line| String::from_utf8_lossy(line))
         .collect();
     format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n",
         lines.join("\n")
     )
 }

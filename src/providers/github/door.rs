@@ -75,6 +75,14 @@ impl Door {
         }
     }
 
+    /// The installation that the credential names.
+    pub(super) fn installation(&self) -> Option<u64> {
+        match self {
+            Self::Own(_) => None,
+            Self::App(door) => door.installation,
+        }
+    }
+
     /// A call about the repository `owner/name`.
     pub(super) async fn send(&self, path: &str, call: Call) -> Result<Answer, UpstreamError> {
         match self {
