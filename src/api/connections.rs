@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     json_object,
-    link::request::{CONNECTION_NAME_RULE, is_connection_name},
+    link::request::{CONNECTION_NAME_RULE, INSTALLATION_MAX, is_connection_name},
     store::{
         Rows, StoreError,
         audit::{self, NewEntry},
@@ -103,7 +103,7 @@ pub enum NewCredential {
         private_key: SecretString,
         /// The installation to use. Default: the one on the repository's owner.
         #[serde(default)]
-        #[schema(minimum = 1)]
+        #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
         installation_id: Option<u64>,
     },
 }
@@ -431,7 +431,7 @@ fn check_app(new: &NewCredential, kind: UpstreamKind, pointer: &str) -> Result<(
             "use the RSA private key (PEM) that GitHub made for the app",
         ),
         (
-            *installation_id != Some(0),
+            installation_id.is_none_or(|id| (1..=INSTALLATION_MAX).contains(&id)),
             "installation_id",
             "use the number at the end of the installation's address",
         ),

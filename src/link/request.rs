@@ -26,6 +26,8 @@ const LABELS_MAX: usize = 32;
 const LABEL_MAX: usize = 63;
 const SETTING_MAX: usize = 1024;
 const ALLOWED_BRANCHES_MAX: usize = 50;
+/// Largest id of an installation: what every JSON reader can tell from its neighbours.
+pub const INSTALLATION_MAX: u64 = (1 << 53) - 1;
 
 /// Which repository goes to which site. Everything but `repository` has a default.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -206,7 +208,7 @@ impl PartialSchema for AccessMode {
                 "The number at the end of the address of the app's settings page.",
             ))
             .minimum(Some(1))
-            .maximum(Some(i64::MAX))
+            .maximum(Some(INSTALLATION_MAX))
             .examples([json!(4711)]);
         let installation = ObjectBuilder::new()
             .description(Some("An installation of Netlify's GitHub App that covers the repository: neither key nor webhook. Only where the operator has granted it; `site.team` has to be named."))
@@ -432,7 +434,7 @@ impl LinkRequest {
             return;
         };
         check.that(
-            id > 0,
+            (1..=INSTALLATION_MAX).contains(&id),
             "/access/installation_id",
             "use the number at the end of the address of the app's settings page",
         );
