@@ -6,6 +6,7 @@ mod issuer;
 mod problems;
 mod reference;
 mod settings;
+mod standing_keys;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -23,17 +24,18 @@ pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use reference::{SettingDoc, env_file, reference};
 pub use settings::{
-    ClientArgs, DataArgs, DatabaseArgs, GithubTokenArgs, KeyRingArgs, LogArgs, NetlifyTokenArgs,
-    QuotaArgs, ServeArgs, ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
+    AzureDevopsTokenArgs, BitbucketTokenArgs, ClientArgs, DataArgs, DatabaseArgs, GiteaTokenArgs,
+    GithubTokenArgs, GitlabTokenArgs, KeyRingArgs, LogArgs, NetlifyTokenArgs, QuotaArgs, ServeArgs,
+    ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
 };
 
 use grants::read_grants;
-use instance::{BUILT_IN, api_address, read_providers};
+use instance::{BUILT_IN, PLACE_KEYS, api_address, read_providers};
 use issuer::{ISSUERS, read_issuers};
 use problems::{Complaint, Problems};
 
 use crate::link::grant::Grants;
-use crate::upstream::Instance;
+use crate::upstream::{Instance, UpstreamKind};
 use crate::vault::KeyRing;
 
 /// Where the commands for people look for the service: where it listens by default.
@@ -49,7 +51,6 @@ const LEASE_SECONDS: u64 = 15;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
-const NEXT_PUSH_SECONDS: u64 = 86_400;
 const DRAIN_SECONDS: u64 = 10;
 const RETRY_BASE_MS: u64 = 1_000;
 const RETRY_MAX_SECONDS: u64 = 300;
@@ -141,10 +142,8 @@ pub struct Workers {
     pub watch_max: Duration,
     /// How the first build starts.
     pub first_build: FirstBuild,
-    /// How long a replayed push may take to start a build.
+    /// How long a push may take to start a build.
     pub proof: Duration,
-    /// How long to wait for a push where none can be replayed.
-    pub next_push: Duration,
     /// How long running work may take to end at shutdown.
     pub drain: Duration,
     /// When a failed step is tried again.
@@ -463,6 +462,11 @@ fn instances(args: &UpstreamArgs, problems: &mut Problems) -> Vec<Instance> {
     if let Some(path) = non_empty(args.providers.as_deref()) {
         read_providers(path, &mut instances, problems);
     }
+    let place_keys = switch(PLACE_KEYS, &args.azure_devops_place_keys, problems);
+    for instance in &mut instances {
+        instance.account_keys.by_internal_api =
+            place_keys && instance.kind == UpstreamKind::AzureDevops;
+    }
     instances
 }
 
@@ -522,12 +526,6 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         PROOF_SECONDS,
         1..=3_600,
     );
-    let next_push = number(
-        "LINKBROKER_NEXT_PUSH_SECONDS",
-        &args.next_push_seconds,
-        NEXT_PUSH_SECONDS,
-        1..=2_592_000,
-    );
     let drain = number(
         "LINKBROKER_DRAIN_SECONDS",
         &args.drain_seconds,
@@ -553,7 +551,6 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         watch_max: Duration::from_millis(watch_max),
         first_build: first_build(&args.first_build, problems),
         proof: Duration::from_secs(proof),
-        next_push: Duration::from_secs(next_push),
         drain: Duration::from_secs(drain),
         retry: retry(args, problems),
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Cuts the vendors' API descriptions down to what the sandbox answers: `cut.py FOLDER` rewrites netlify.json and github.json.
+"""Cuts the vendors' API descriptions down to what the sandbox answers: `cut.py FOLDER` rewrites the JSON files here.
 
 FOLDER holds the documents that SOURCES.md names. Every correction is made here, in one place, with its reason; SOURCES.md
 lists them for readers. Needs PyYAML.
@@ -37,10 +37,24 @@ SITE_WRITE = {"repo": {"$ref": "#/components/schemas/RepoWrite"}, "plugins": {"t
               "default_hooks_data": {"type": "object"}, "env": {"type": "object"}, "created_via": {"type": "string"},
               "session_id": {"type": "string"}}
 
+GITLAB_USER_KEYS = {
+    "operationId": "getApiV4UserKeys",
+    "parameters": [{"in": "query", "name": name, "required": False, "schema": {"type": "integer"}}
+                   for name in ("page", "per_page")],
+    "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": {
+        "type": "array", "items": {"type": "object", "required": ["id", "title", "key", "created_at"], "properties": {
+            "id": {"type": "integer"}, "title": {"type": "string"}, "key": {"type": "string"},
+            "usage_type": {"type": "string"}, "created_at": {"type": "string", "format": "date-time"},
+            "expires_at": {"type": "string", "format": "date-time", "nullable": True}}}}}}}},
+}
+
 
 def main(folder):
     write("netlify.json", netlify(folder))
     write("github.json", github(folder))
+    write("gitlab.json", gitlab(folder))
+    write("bitbucket.json", bitbucket(folder))
+    write("azure_devops.json", azure_devops(folder))
 
 
 def netlify(folder):
@@ -134,6 +148,128 @@ def github(folder):
     return {"openapi": "3.1.0", "info": {"title": "GitHub REST API, extract", "version": source["info"]["version"]},
             "servers": [{"url": "https://api.github.com"}], "paths": to_31(paths),
             "components": {"schemas": to_31(schemas)}}
+
+
+def gitlab(folder):
+    source = yaml.safe_load((folder / "gitlab.openapi.yaml").read_text())
+    # The base address of a client ends in /api/v4.
+    paths = {path.removeprefix("/api/v4"): item for path, item in clean(source["paths"]).items()}
+    schemas = clean(source["components"]["schemas"])
+    # Recorded answers have booleans where the description says string.
+    for name in ("bot", "external"):
+        schemas["APIEntitiesUserPublic"]["properties"][name] = {"type": "boolean", "nullable": True}
+    # Missing in the extract that is cut here: https://docs.gitlab.com/api/user_keys/#list-all-your-ssh-keys
+    paths["/user/keys"] = {"get": GITLAB_USER_KEYS}
+    return extract("GitLab REST API, extract", source, "https://gitlab.com/api/v4", paths, schemas)
+
+
+def bitbucket(folder):
+    source, paths, schemas = from_swagger(folder / "bitbucket.swagger.json")
+    # The description has no body for what is written here; these are the fields that its pages and clients name.
+    key = {"type": "object", "additionalProperties": False, "required": ["key"],
+           "properties": {"key": {"type": "string"}, "label": {"type": "string"}}}
+    hook = {"type": "object", "additionalProperties": False, "required": ["url", "events"], "properties": {
+        name: schemas["webhook_subscription"]["allOf"][1]["properties"][name]
+        for name in ("active", "description", "events", "secret", "url")} | {
+        "skip_cert_verification": {"type": "boolean"}, "history_enabled": {"type": "boolean"}}}
+    schemas |= {"KeyWrite": key, "HookWrite": hook}
+    repository = "/repositories/{workspace}/{repo_slug}"
+    for path, schema in (("/deploy-keys", "KeyWrite"), ("/hooks", "HookWrite")):
+        paths[repository + path]["post"]["requestBody"] = body(schema)
+    paths[repository + "/deploy-keys/{key_id}"]["put"]["requestBody"] = body("KeyWrite")
+    paths[repository + "/hooks/{uid}"]["put"]["requestBody"] = body("HookWrite")
+    # Pages are described in prose only.
+    for item in paths.values():
+        for name in ("page", "pagelen"):
+            item.get("get", {"parameters": []})["parameters"].append(
+                {"name": name, "in": "query", "schema": {"type": "integer"}})
+    # Branches may contain slashes: the name by which the check knows such a variable.
+    branch = paths.pop(repository + "/refs/branches/{name}")
+    paths[repository + "/refs/branches/{branch}"] = branch
+    # A key that was never used; and errors explain missing scopes with an object.
+    unused = schemas["deploy_key"]["allOf"][1]["properties"]
+    unused["last_used"] = unused["last_used"] | {"nullable": True}
+    schemas["error"]["properties"]["error"]["properties"]["detail"] = {}
+    return extract("Bitbucket Cloud REST API, extract", source, "https://api.bitbucket.org/2.0", paths, schemas)
+
+
+# What the vendor's own pages and public tools call although nothing describes it.
+AZURE_UNDESCRIBED = {
+    "/{organization}/_apis/connectionData": "get", "/_apis/profile/profiles/me": "get",
+    "/{organization}/_apis/Token/SessionTokens": "get", "/{organization}/_apis/Token/SessionTokens/{authorizationId}": "delete",
+    "/{organization}/_apis/Contribution/HierarchyQuery": "post",
+}
+
+
+def azure_devops(folder):
+    paths, schemas = {}, {}
+    for part in ("git", "hooks", "core"):
+        source, more_paths, more_schemas = from_swagger(folder / f"azure-devops.{part}.swagger.json")
+        paths, schemas = paths | more_paths, more_schemas | schemas
+    # Repositories are found by their GUID without their project too.
+    git = "/_apis/git/repositories/{repositoryId}"
+    for tail in ("", "/refs"):
+        twin = copy.deepcopy(paths["/{organization}/{project}" + git + tail])
+        paths["/{organization}" + git + tail] = twin
+    for item in paths.values():
+        for method, operation in item.items():
+            correct_azure(method, operation)
+    for path, method in AZURE_UNDESCRIBED.items():
+        paths[path] = {method: {"operationId": path, "x-undocumented": True, "parameters": [
+            {"name": name, "in": "query", "schema": {"type": "string"}}
+            for name in ("api-version", "isPublic", "includePublicData")],
+            "responses": {"200": {"description": ""}, "203": {"description": ""}, "204": {"description": ""}}}}
+    query = paths["/{organization}/_apis/Contribution/HierarchyQuery"]["post"]
+    query["requestBody"] = {"required": True, "content": {"application/json": {"schema": {
+        "type": "object", "required": ["contributionIds", "dataProviderContext"]}}}}
+    return extract("Azure DevOps Services REST API, extract", source, "https://dev.azure.com", paths, schemas)
+
+
+def correct_azure(method, operation):
+    # Lists come with their length.
+    for answer in operation["responses"].values():
+        media = answer.get("content", {}).get("application/json", {})
+        if media.get("schema", {}).get("type") == "array":
+            media["schema"] = {"type": "object", "required": ["count", "value"], "properties": {
+                "count": {"type": "integer"}, "value": media["schema"]}}
+    # A page to sign in, and 204 after removals: neither is described.
+    operation["responses"]["203"] = {"description": ""}
+    if method == "delete":
+        operation["responses"]["204"] = {"description": ""}
+
+
+def from_swagger(file):
+    """A document of Swagger 2.0 as OpenAPI 3.0: the document, its paths and its schemas."""
+    source = json.loads(file.read_text().replace("#/definitions/", "#/components/schemas/").replace("x-nullable", "nullable"))
+    paths = {}
+    for path, item in source["paths"].items():
+        shared = item.pop("parameters", [])
+        paths[path] = {method: from_swagger_operation(operation, shared, source) for method, operation in item.items()}
+    return source, clean(paths), clean(source["definitions"])
+
+
+def from_swagger_operation(operation, shared, source):
+    parameters = [source["parameters"][p["$ref"].rsplit("/", 1)[1]] if "$ref" in p else p
+                  for p in shared + operation.get("parameters", [])]
+    described = {"operationId": operation.get("operationId", ""), "responses": {}, "parameters": [
+        {"name": p["name"], "in": p["in"], "required": p.get("required", False), "schema": {"type": p.get("type", "string")}}
+        for p in parameters if p["in"] in ("path", "query")]}
+    for parameter in parameters:
+        if parameter["in"] == "body":
+            described["requestBody"] = {"required": parameter.get("required", False),
+                                        "content": {"application/json": {"schema": parameter["schema"]}}}
+    for status, answer in operation["responses"].items():
+        described["responses"][status] = {"description": ""}
+        if "schema" in answer:
+            described["responses"][status]["content"] = {"application/json": {"schema": answer["schema"]}}
+    return described
+
+
+def extract(title, source, server, paths, schemas):
+    """A document of OpenAPI 3.1 out of parts of one of 3.0."""
+    return {"openapi": "3.1.0", "info": {"title": title, "version": str(source["info"]["version"])},
+            "servers": [{"url": server}], "paths": to_31(paths),
+            "components": {"schemas": to_31(closure(paths, schemas))}}
 
 
 def resolve_parts(node, components):

@@ -18,6 +18,21 @@ static NETLIFY: LazyLock<anyhow::Result<Description>> =
     LazyLock::new(|| Description::parse(include_str!("../contracts/netlify.json")));
 static GITHUB: LazyLock<anyhow::Result<Description>> =
     LazyLock::new(|| Description::parse(include_str!("../contracts/github.json")));
+static GITLAB: LazyLock<anyhow::Result<Description>> =
+    LazyLock::new(|| Description::parse(include_str!("../contracts/gitlab.json")));
+static BITBUCKET: LazyLock<anyhow::Result<Description>> =
+    LazyLock::new(|| Description::parse(include_str!("../contracts/bitbucket.json")));
+static AZURE_DEVOPS: LazyLock<anyhow::Result<Description>> =
+    LazyLock::new(|| Description::parse(include_str!("../contracts/azure_devops.json")));
+
+/// The vendors that have a description.
+const DESCRIBED: [Upstream; 5] = [
+    Upstream::Netlify,
+    Upstream::Github,
+    Upstream::Gitlab,
+    Upstream::Bitbucket,
+    Upstream::AzureDevops,
+];
 
 /// Which half of a call is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +71,10 @@ impl Exchange {
         let base = match upstream {
             Upstream::Netlify => "/netlify/api/v1",
             Upstream::Github => "/github",
+            Upstream::Gitlab => "/gitlab/api/v4",
+            Upstream::Gitea => "/gitea/api/v1",
+            Upstream::Bitbucket => "/bitbucket/2.0",
+            Upstream::AzureDevops => "/azure",
             Upstream::NetlifyHooks => "/netlify",
         };
         let content_type = parts.headers.get("content-type");
@@ -84,7 +103,7 @@ impl Contracts {
     /// # Errors
     /// When an extract in `sandbox/contracts/` is broken.
     pub fn load() -> anyhow::Result<Self> {
-        for upstream in [Upstream::Netlify, Upstream::Github] {
+        for upstream in DESCRIBED {
             description(upstream).with_context(|| format!("the description of {upstream:?}"))?;
         }
         Ok(Self::default())
@@ -92,7 +111,7 @@ impl Contracts {
 
     /// Compiles the descriptions now, so that no first call pays for it; takes some tenths of a second of a CPU.
     pub fn warm_up() {
-        for upstream in [Upstream::Netlify, Upstream::Github] {
+        for upstream in DESCRIBED {
             if let Some(description) = checked(upstream) {
                 description.warm_up();
             }
@@ -178,8 +197,11 @@ fn description(upstream: Upstream) -> anyhow::Result<&'static Description> {
     let loaded = match upstream {
         Upstream::Netlify => &NETLIFY,
         Upstream::Github => &GITHUB,
-        // Webhooks have no description; the providers' own tests check what they send.
-        Upstream::NetlifyHooks => anyhow::bail!("not described"),
+        Upstream::Gitlab => &GITLAB,
+        Upstream::Bitbucket => &BITBUCKET,
+        Upstream::AzureDevops => &AZURE_DEVOPS,
+        // Webhooks have no description; the providers' own tests check what they send. Gitea's was not at hand.
+        Upstream::NetlifyHooks | Upstream::Gitea => anyhow::bail!("not described"),
     };
     loaded
         .as_ref()

@@ -172,7 +172,7 @@ fn matched(parts: &request::Parts) -> Option<String> {
 }
 
 fn request_id(response: &Response) -> Option<String> {
-    ["x-request-id", "x-github-request-id"]
+    ["x-request-id", "x-github-request-id", "x-vss-e2eid"]
         .iter()
         .find_map(|name| response.headers().get(*name))
         .and_then(|value| value.to_str().ok())

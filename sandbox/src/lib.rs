@@ -12,16 +12,21 @@
 //! ```
 //!
 //! Code tour, in the order in which a request meets it: [`server`] accepts, [`http`] wraps (faults, contract check,
-//! recording), [`netlify`] and [`github`] answer from [`world::World`], [`git`] keeps the repositories, [`admin`] is the
-//! test's own door.
+//! recording), [`netlify`], [`github`], [`gitlab`], [`gitea`], [`bitbucket`] and [`azure`] answer from [`world::World`],
+//! [`forge`] is what git providers have in common, [`git`] keeps the repositories, [`admin`] is the test's own door.
 
 pub mod admin;
+pub mod azure;
+pub mod bitbucket;
 pub mod clock;
 pub mod contracts;
 mod description;
 pub mod faults;
+pub mod forge;
 pub mod git;
+pub mod gitea;
 pub mod github;
+pub mod gitlab;
 pub mod http;
 pub mod netlify;
 pub mod recorder;
@@ -44,6 +49,7 @@ use tokio::net::TcpListener;
 use contracts::Contracts;
 pub use contracts::{Side, Violation};
 pub use faults::{Fault, FaultRule};
+pub use forge::{NewRepository, Place, Provider};
 pub use recorder::{Call, Upstream};
 pub use switches::Switches;
 use world::{Parts, World};
@@ -52,6 +58,20 @@ use world::{Parts, World};
 pub const NETLIFY_TOKEN: &str = "sandbox-netlify-token";
 /// The GitHub token that exists from the start; administrator of every repository.
 pub const GITHUB_TOKEN: &str = "sandbox-github-token";
+/// The GitLab token that exists from the start: scope `api`, maintainer of every project.
+pub const GITLAB_TOKEN: &str = "sandbox-gitlab-token";
+/// The token of Gitea (and Forgejo) that exists from the start: scope `write:repository`, administrator of every repository.
+pub const GITEA_TOKEN: &str = "sandbox-gitea-token";
+/// The Bitbucket API token that exists from the start; goes with [`BITBUCKET_EMAIL`] as basic credentials.
+pub const BITBUCKET_TOKEN: &str = "sandbox-bitbucket-token";
+/// E-mail address of the account behind [`BITBUCKET_TOKEN`].
+pub const BITBUCKET_EMAIL: &str = "sandbox@example.com";
+/// The Bitbucket access token that exists from the start, of a workspace: a bearer token.
+pub const BITBUCKET_ACCESS_TOKEN: &str = "sandbox-bitbucket-access-token";
+/// The personal access token of Azure DevOps that exists from the start, with full scope: basic credentials with any user name.
+pub const AZURE_DEVOPS_TOKEN: &str = "sandbox-azure-devops-token";
+/// Login of the person behind the providers' tokens that exist from the start.
+pub const LOGIN: &str = "sandbox";
 /// Slug of the Netlify account (team) that exists from the start.
 pub const ACCOUNT: &str = "sandbox";
 
@@ -103,7 +123,9 @@ impl Sandbox {
             addr: server::from_here(listener.local_addr()?),
             data_dir,
         })?);
-        github::start(&world).await?;
+        admin::forget_providers(&world)?;
+        git::start(&world)?;
+        world.spawn(forge::pushes::watch(world.clone()));
         netlify::start(&world);
         world.spawn(server::serve(listener, app(&world), world.clone()));
         Ok(Self {
@@ -134,6 +156,26 @@ impl Sandbox {
         format!("{}/github", self.world.origin())
     }
 
+    /// Value for `LINKBROKER_GITLAB_URL`: an instance that is served below a path.
+    pub fn gitlab_url(&self) -> String {
+        format!("{}/gitlab/api/v4", self.world.origin())
+    }
+
+    /// Base of the API of Gitea, for an instance that the operator configures.
+    pub fn gitea_url(&self) -> String {
+        format!("{}/gitea/api/v1", self.world.origin())
+    }
+
+    /// Value for `LINKBROKER_BITBUCKET_URL`.
+    pub fn bitbucket_url(&self) -> String {
+        format!("{}/bitbucket/2.0", self.world.origin())
+    }
+
+    /// Value for `LINKBROKER_AZURE_DEVOPS_URL`; stands for all of Azure's host names.
+    pub fn azure_devops_url(&self) -> String {
+        format!("{}/azure", self.world.origin())
+    }
+
     /// Base of the admin door.
     pub fn admin_url(&self) -> String {
         format!("{}/__sandbox", self.world.origin())
@@ -148,16 +190,21 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the name is taken or not acceptable.
-    pub async fn create_repository(&self, new: github::NewRepository) -> anyhow::Result<Value> {
-        github::create_repository(&self.world, new).await
+    pub async fn create_repository(&self, new: NewRepository) -> anyhow::Result<Value> {
+        admin::create_repository(&self.world, new).await
     }
 
-    /// Makes a commit and delivers the push; the answer has its `sha`.
+    /// Makes a commit and delivers the push; the answer has its `sha`. A path alone names a repository at GitHub,
+    /// `(Provider::Gitlab, "acme/web/docs")` one elsewhere.
     ///
     /// # Errors
     /// When there is no such repository or it is archived.
-    pub async fn commit(&self, full_name: &str, new: git::NewCommit) -> anyhow::Result<Value> {
-        github::commit(&self.world, full_name, new).await
+    pub async fn commit(
+        &self,
+        repository: impl Into<Place>,
+        new: git::NewCommit,
+    ) -> anyhow::Result<Value> {
+        admin::commit(&self.world, &repository.into(), new).await
     }
 
     /// Everything created and alive, calls per upstream, rounds.
@@ -224,6 +271,10 @@ fn app(world: &Arc<World>) -> Router {
     Router::new()
         .nest("/netlify", netlify::router(world))
         .nest("/github", github::router(world))
+        .nest("/gitlab", gitlab::router(world))
+        .nest("/gitea", gitea::router(world))
+        .nest("/bitbucket", bitbucket::router(world))
+        .nest("/azure", azure::router(world))
         .nest("/sites", netlify::sites_router())
         // Also for what a vendor's router did not match, so that it is observed.
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not Found") })

@@ -8,7 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use linkbroker_sandbox::{ACCOUNT, GITHUB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Switches};
+use linkbroker_sandbox::{
+    ACCOUNT, AZURE_DEVOPS_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_EMAIL, BITBUCKET_TOKEN,
+    GITEA_TOKEN, GITHUB_TOKEN, GITLAB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Switches,
+};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -121,6 +124,11 @@ fn announce(sandbox: &Sandbox, ready_file: Option<&Path>) -> anyhow::Result<()> 
     let line = json!({
         "netlify_url": sandbox.netlify_url(), "github_url": sandbox.github_url(), "admin_url": sandbox.admin_url(),
         "sites_url": format!("{}/sites", sandbox.world().origin()), "ssh_addr": sandbox.ssh_addr(),
+        "gitlab_url": sandbox.gitlab_url(), "gitlab_token": GITLAB_TOKEN,
+        "gitea_url": sandbox.gitea_url(), "gitea_token": GITEA_TOKEN, "bitbucket_url": sandbox.bitbucket_url(),
+        "bitbucket_email": BITBUCKET_EMAIL, "bitbucket_token": BITBUCKET_TOKEN,
+        "bitbucket_access_token": BITBUCKET_ACCESS_TOKEN,
+        "azure_devops_url": sandbox.azure_devops_url(), "azure_devops_token": AZURE_DEVOPS_TOKEN,
         "netlify_token": NETLIFY_TOKEN, "github_token": GITHUB_TOKEN, "account": ACCOUNT,
     });
     println!("{line}");

@@ -13,6 +13,14 @@ pub enum Upstream {
     Netlify,
     /// GitHub's API, `/github/…`.
     Github,
+    /// GitLab's API, `/gitlab/api/v4/…`.
+    Gitlab,
+    /// The API of Gitea and Forgejo, `/gitea/api/v1/…`.
+    Gitea,
+    /// Bitbucket's API, `/bitbucket/2.0/…`.
+    Bitbucket,
+    /// Azure DevOps' API, `/azure/{organization}/…`.
+    AzureDevops,
     /// Webhooks that arrive at Netlify, `/netlify/hooks/…`; sent by the sandbox's own providers, not by a client.
     NetlifyHooks,
 }
@@ -20,15 +28,17 @@ pub enum Upstream {
 impl Upstream {
     /// The vendor behind a request path; `None` for served sites and the admin door.
     pub fn of(path: &str) -> Option<Self> {
-        if path.starts_with("/netlify/api/") {
-            Some(Self::Netlify)
-        } else if path.starts_with("/netlify/") {
-            Some(Self::NetlifyHooks)
-        } else if path.starts_with("/github/") {
-            Some(Self::Github)
-        } else {
-            None
-        }
+        const PREFIXES: [(&str, Upstream); 7] = [
+            ("/netlify/api/", Upstream::Netlify),
+            ("/netlify/", Upstream::NetlifyHooks),
+            ("/github/", Upstream::Github),
+            ("/gitlab/", Upstream::Gitlab),
+            ("/gitea/", Upstream::Gitea),
+            ("/bitbucket/", Upstream::Bitbucket),
+            ("/azure/", Upstream::AzureDevops),
+        ];
+        let found = PREFIXES.iter().find(|(prefix, _)| path.starts_with(prefix));
+        found.map(|(_, upstream)| *upstream)
     }
 }
 

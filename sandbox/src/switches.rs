@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{github, netlify};
+use crate::{azure, bitbucket, github, gitlab, netlify};
 
 /// All switches; `PATCH /__sandbox/switches` takes any part of this tree as a JSON merge patch.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Switches {
     pub latency_ms: u64,
     pub netlify: netlify::Switches,
     pub github: github::Switches,
+    pub gitlab: gitlab::Switches,
+    pub bitbucket: bitbucket::Switches,
+    pub azure_devops: azure::Switches,
 }
 
 impl Switches {

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::contracts::Contracts;
 use crate::faults::Faults;
+use crate::forge::Forges;
 use crate::recorder::Recorder;
 use crate::switches::Switches;
 use crate::{git, github, netlify};
@@ -19,10 +20,13 @@ use crate::{git, github, netlify};
 /// The state of all vendors. Routers take it as `Arc<World>`.
 ///
 /// Locks are held for a few lines and never across an `.await` (the guards are not `Send`, so the compiler sees to it).
-/// Whoever needs two of them takes `netlify` before `github`.
+/// Whoever needs two of them takes `netlify` before a provider's, and no two
+/// providers' at the same time.
 pub struct World {
     pub netlify: Mutex<netlify::State>,
     pub github: Mutex<github::State>,
+    /// The other git providers.
+    pub forges: Forges,
     pub git: git::Host,
     pub switches: RwLock<Switches>,
     pub clock: Clock,
@@ -54,6 +58,7 @@ impl World {
         Ok(Self {
             netlify: Mutex::new(netlify::State::new(&clock)),
             github: Mutex::new(github::State::default()),
+            forges: Forges::default(),
             git: parts.git,
             switches_at_start: parts.switches.clone(),
             switches: RwLock::new(parts.switches),

@@ -157,7 +157,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let token = bearer(&parts.headers)?;
         let authenticator = Arc::<Authenticator>::from_ref(state);
-        authenticator.admit(token).await
+        authenticator.admit(token, &parts.extensions).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/connections`: a tenant's named access to its upstreams. Secrets go in and never come out.
 
 mod check;
+mod credential;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,6 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     json_object,
-    link::request::{CONNECTION_NAME_RULE, INSTALLATION_MAX, is_connection_name},
+    link::request::{CONNECTION_NAME_RULE, is_connection_name},
     store::{
         Rows, StoreError,
         audit::{self, NewEntry},
@@ -43,15 +43,12 @@ use crate::{
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
     },
-    upstream::{Credential, GithubApp, UpstreamKind},
+    upstream::{Credential, Instance, UpstreamKind},
     vault::{DataKey, Purpose, WrappedDataKey, connection_row},
 };
 
 pub use check::{Check, CheckState};
-
-const USER_MAX: usize = 320;
-const SECRET_MAX: usize = 4096;
-const PRIVATE_KEY_MAX: usize = 16_384;
+pub use credential::NewCredential;
 
 /// A connection to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -63,49 +60,11 @@ pub struct NewConnection {
     name: String,
     /// Which vendor's API it speaks.
     kind: UpstreamKind,
-    /// Host of one of the configured instances. Default: the vendor's public one.
+    /// Host of one of the configured instances; any for kind `manual`. Default: the vendor's public one.
     host: Option<String>,
     /// The secret.
     #[serde(deserialize_with = "json_object::only")]
     credential: NewCredential,
-}
-
-/// A secret that opens an upstream; write-only.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum NewCredential {
-    /// A personal, project or installation access token.
-    #[schema(title = "TokenCredential")]
-    Token {
-        /// The token.
-        #[schema(value_type = String, write_only, pattern = "^[!-~]{1,4096}$")]
-        token: SecretString,
-    },
-    /// A user name and a token or password (Bitbucket, Azure DevOps).
-    #[schema(title = "BasicCredential")]
-    Basic {
-        /// User name or e-mail address; may be empty.
-        #[schema(max_length = 320, pattern = r"^[^:\x00-\x1f\x7f-\x9f]*$")]
-        user: String,
-        /// Token or password.
-        #[schema(value_type = String, write_only, pattern = "^[!-~]{1,4096}$")]
-        secret: SecretString,
-    },
-    /// A GitHub App of the tenant's own: keys and webhooks made with it outlive every personal token. It needs the
-    /// repository permissions Administration (write), Webhooks (write) and Contents (read).
-    #[schema(title = "GithubAppCredential")]
-    GithubApp {
-        /// The app's id, or its client id.
-        #[schema(pattern = "^[A-Za-z0-9._-]{1,100}$", example = "123456")]
-        app_id: String,
-        /// The private key that GitHub made for the app: RSA, PEM.
-        #[schema(value_type = String, write_only, max_length = 16384)]
-        private_key: SecretString,
-        /// The installation to use. Default: the one on the repository's owner.
-        #[serde(default)]
-        #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
-        installation_id: Option<u64>,
-    },
 }
 
 /// A connection; its secret stays inside.
@@ -193,6 +152,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.require(Scope::ConnectionsWrite)?;
     let host = host_of(&api, &new)?;
+    let credential = new.credential.checked(new.kind, "/credential")?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let keep = match request.begin(&api, &mut tx, tenant).await? {
@@ -200,7 +160,6 @@ async fn create(
         Turn::First(keep) => keep,
     };
     let id = Uuid::now_v7();
-    let credential = credential(new.credential);
     let row = ConnectionRow {
         id,
         tenant: tenant.to_owned(),
@@ -301,12 +260,12 @@ async fn replace_credential(
     let id = ids::parse(Prefix::Connection, &id)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
-    let connection = connections::get(&mut tx, tenant, id).await?;
-    let connection = connection.ok_or_else(not_found)?;
-    let kind = connection.kind.parse();
-    let kind = kind.map_err(|why: String| Problem::internal(anyhow::Error::msg(why)))?;
-    check_credential(&new, kind, "")?;
-    let credential = credential(new);
+    let row = connections::get(&mut tx, tenant, id).await?;
+    let kind = row.ok_or_else(not_found)?.kind;
+    let kind = kind
+        .parse()
+        .map_err(|why: String| Problem::internal(anyhow::anyhow!(why)))?;
+    let credential = new.checked(kind, "")?;
     let sealed = seal(&api, &mut tx, tenant, id, &credential).await?;
     if !connections::replace_credential(&mut tx, tenant, id, credential.kind(), &sealed).await? {
         return Err(not_found());
@@ -366,13 +325,15 @@ async fn audited(
     audit::append(db, caller.tenant.as_str(), &[entry]).await
 }
 
-/// Checks every field; the host of the instance that is meant.
+/// Checks the name; the host of the instance that is meant.
 fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
     if !is_connection_name(&new.name) {
         let problem = Problem::new(ProblemCode::InvalidRequest);
         return Err(problem.error("/name", CONNECTION_NAME_RULE));
     }
-    check_credential(&new.credential, new.kind, "/credential")?;
+    if new.kind == UpstreamKind::Manual {
+        return manual_host(new);
+    }
     let mut of_kind = api.instances.iter().filter(|known| known.kind == new.kind);
     let found = of_kind.find(|known| {
         new.host
@@ -386,85 +347,13 @@ fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
     })
 }
 
-/// A secret that no call could carry would fail much later and less clearly.
-fn check_credential(new: &NewCredential, kind: UpstreamKind, pointer: &str) -> Result<(), Problem> {
-    match new {
-        NewCredential::Token { token } => check_secret(token, &format!("{pointer}/token")),
-        NewCredential::Basic { user, secret } => {
-            check_user(user, pointer)?;
-            check_secret(secret, &format!("{pointer}/secret"))
-        }
-        NewCredential::GithubApp { .. } => check_app(new, kind, pointer),
-    }
-}
-
-fn check_secret(secret: &SecretString, pointer: &str) -> Result<(), Problem> {
-    let text = secret.expose_secret();
-    if (1..=SECRET_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(());
-    }
-    let detail = "use 1 to 4096 visible ASCII characters, without blanks or line breaks";
-    Err(Problem::new(ProblemCode::InvalidRequest).error(pointer, detail))
-}
-
-fn check_app(new: &NewCredential, kind: UpstreamKind, pointer: &str) -> Result<(), Problem> {
-    let NewCredential::GithubApp {
-        app_id,
-        private_key,
-        installation_id,
-    } = new
-    else {
-        return Ok(());
-    };
-    let is_key = private_key.expose_secret().len() <= PRIVATE_KEY_MAX
-        && GithubApp::is_private_key(private_key);
-    let rules = [
-        (
-            kind == UpstreamKind::Github,
-            "type",
-            "a GitHub App opens connections of kind `github` alone",
-        ),
-        (is_connection_name(app_id), "app_id", CONNECTION_NAME_RULE),
-        (
-            is_key,
-            "private_key",
-            "use the RSA private key (PEM) that GitHub made for the app",
-        ),
-        (
-            installation_id.is_none_or(|id| (1..=INSTALLATION_MAX).contains(&id)),
-            "installation_id",
-            "use the number at the end of the installation's address",
-        ),
-    ];
-    let problem = Problem::new(ProblemCode::InvalidRequest);
-    let broken = rules.into_iter().find(|(holds, _, _)| !holds);
-    broken.map_or(Ok(()), |(_, field, detail)| {
-        Err(problem.error(format!("{pointer}/{field}"), detail))
+/// A host that we never call needs no operator's consent.
+fn manual_host(new: &NewConnection) -> Result<String, Problem> {
+    let instance = new.host.as_deref().and_then(Instance::by_hand);
+    instance.map(|instance| instance.host).ok_or_else(|| {
+        let detail = "name the git host as in the repository's SSH address, e.g. git.example.com";
+        Problem::new(ProblemCode::InvalidRequest).error("/host", detail)
     })
-}
-
-fn check_user(user: &str, pointer: &str) -> Result<(), Problem> {
-    if user.len() <= USER_MAX && !user.contains(|c: char| c.is_control() || c == ':') {
-        return Ok(());
-    }
-    let detail = "use a user name of at most 320 bytes without ':' and control characters";
-    Err(Problem::new(ProblemCode::InvalidRequest).error(format!("{pointer}/user"), detail))
-}
-
-fn credential(new: NewCredential) -> Credential {
-    match new {
-        NewCredential::Token { token } => Credential::Token(token),
-        NewCredential::Basic { user, secret } => Credential::Basic { user, secret },
-        NewCredential::GithubApp {
-            app_id,
-            private_key,
-            installation_id,
-        } => Credential::GithubApp(GithubApp {
-            app_id,
-            private_key,
-            installation_id,
-        }),
-    }
 }
 
 async fn seal(

@@ -14,7 +14,7 @@ use utoipa::{
         Content, OpenApi as Document, PathItem, Ref, RefOr, Response, Schema,
         path::{Operation, Parameter, ParameterIn},
         schema::{AdditionalProperties, SchemaType, Type},
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
@@ -118,9 +118,12 @@ fn complete_operation(path: &str, operation: &mut Operation) {
     if let Some(RefOr::T(body)) = &mut operation.request_body {
         body.content.values_mut().for_each(add_example);
     }
+    // Requests of callers that nobody has to know are not counted.
+    let nobody = [SecurityRequirement::default()];
+    let is_counted = operation.security.as_deref() != Some(&nobody);
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
-            headers::add(status, response);
+            headers::add(status, response, is_counted);
             response.content.values_mut().for_each(add_example);
         }
     }

@@ -2,16 +2,20 @@
 //!
 //! The texts never repeat a value of the request: it may be a secret in the wrong field.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
+use tokio::time::timeout;
 
 use crate::json_object::Object;
 
@@ -19,6 +23,11 @@ use super::problem::{Problem, ProblemCode};
 
 /// Most bytes of a request's body.
 pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// Most bytes that are read of what is too large, and thrown away.
+const DISCARD_LIMIT: usize = 16 * BODY_LIMIT;
+/// How long that may take.
+const DISCARD_FOR: Duration = Duration::from_secs(2);
 
 /// A JSON body, in and out.
 #[derive(Debug)]
@@ -36,6 +45,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let bytes = json_bytes(request).await?;
         from_json(&bytes).map(Self)
+    }
+}
+
+/// Reads the body before anything is decided about the request. A connection whose request was answered while its body was
+/// not read yet is closed, and a caller that still sends, or sends the next request, sees that in place of the answer.
+pub async fn read_ahead(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match read_body(body).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
+        Err(problem) => problem.into_response(),
     }
 }
 
@@ -67,15 +86,26 @@ fn is_json(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// `body_too_large`, or `invalid_body` when it breaks off.
-pub async fn read_body(body: Body) -> Result<Bytes, Problem> {
-    match Limited::new(body, BODY_LIMIT).collect().await {
+pub async fn read_body(mut body: Body) -> Result<Bytes, Problem> {
+    match Limited::new(&mut body, BODY_LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        // The rest of the body is not read, so the connection cannot serve another request: callers
-        // that keep connections have to know.
-        Err(why) if why.is::<LengthLimitError>() => Err(Problem::new(ProblemCode::BodyTooLarge)
-            .header(header::CONNECTION, HeaderValue::from_static("close"))),
+        Err(why) if why.is::<LengthLimitError>() => {
+            discard(body).await;
+            // Some may be left, so the connection cannot serve another request: callers that keep
+            // connections have to know.
+            Err(Problem::new(ProblemCode::BodyTooLarge)
+                .header(header::CONNECTION, HeaderValue::from_static("close")))
+        }
         Err(_) => Err(Problem::new(ProblemCode::InvalidBody).detail("the body breaks off")),
     }
+}
+
+/// Lets the caller send on for a while: one whose connection closes while it sends may never read the refusal (RFC 9112, 9.6).
+async fn discard(body: Body) {
+    let mut rest = Limited::new(body, DISCARD_LIMIT);
+    let all = async { while let Some(Ok(_)) = rest.frame().await {} };
+    // What comes too late is as good as refused.
+    timeout(DISCARD_FOR, all).await.ok();
 }
 
 /// Reads a JSON body; what does not fit is pointed at.

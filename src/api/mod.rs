@@ -21,6 +21,7 @@ mod page;
 mod polling;
 pub mod problem;
 pub mod quotas;
+mod repositories;
 mod status_tokens;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    link::{grant::Grants, repository_ref::RepositoryRef, request::LinkSpec},
+    link::grant::Grants,
     store::StoreError,
     store::bell::Bell,
     upstream::{Instance, UpstreamKind},
@@ -42,7 +43,7 @@ use crate::{
 };
 use caller::Authenticator;
 use feed::Feed;
-use problem::{Problem, ProblemCode};
+use problem::Problem;
 use quotas::Quotas;
 
 /// What every handler may use.
@@ -78,9 +79,6 @@ impl FromRef<Api> for Arc<Authenticator> {
     }
 }
 
-/// Providers that this version can link.
-const LINKABLE: &[UpstreamKind] = &[UpstreamKind::Github];
-
 impl Api {
     fn netlify(&self) -> Result<&Instance, Problem> {
         let netlify = self
@@ -91,53 +89,6 @@ impl Api {
             .map(Arc::as_ref)
             .ok_or_else(|| Problem::internal(anyhow::anyhow!("Netlify is not configured")))
     }
-
-    /// The provider that a repository's host belongs to; the request then names its main host.
-    fn resolve_host(&self, spec: &mut LinkSpec) -> Result<UpstreamKind, Problem> {
-        let written = RepositoryRef {
-            host: spec.host.clone(),
-            path: spec.path.clone(),
-        };
-        let known = self
-            .instances
-            .iter()
-            .find(|known| is_host_of(known, &written.host));
-        let refuse = |detail: String| {
-            Err(Problem::new(ProblemCode::InvalidRequest).error("/repository", detail))
-        };
-        match known {
-            Some(known) if LINKABLE.contains(&known.kind) => {
-                spec.host.clone_from(&known.host);
-                Ok(known.kind)
-            }
-            Some(known) => refuse(format!(
-                "repositories at {} cannot be linked by this version",
-                known.host
-            )),
-            None => refuse(format!(
-                "no provider is configured for this host; known are {}",
-                self.linkable_hosts()
-            )),
-        }
-    }
-
-    fn linkable_hosts(&self) -> String {
-        let linkable = self
-            .instances
-            .iter()
-            .filter(|known| LINKABLE.contains(&known.kind));
-        linkable
-            .map(|known| known.host.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    }
-}
-
-fn is_host_of(instance: &Instance, host: &str) -> bool {
-    let host = host.strip_prefix("www.").unwrap_or(host);
-    let api = instance.api.host_str();
-    let ssh = [instance.ssh_host.clone(), format!("ssh.{}", instance.host)];
-    host == instance.host || Some(host) == api || ssh.iter().any(|known| known == host)
 }
 
 impl From<StoreError> for Problem {
@@ -178,6 +129,8 @@ pub fn router(api: Api) -> Router {
         .merge(docs::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn(quotas::tell))
+        .layer(middleware::from_fn(extract::read_ahead))
         .layer(CatchPanicLayer::custom(problem::panicked));
     cors::allow(router, &api.cors_origins)
         .layer(middleware::from_fn(problem::identify))

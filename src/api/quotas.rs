@@ -3,6 +3,8 @@
 //! Rates and waiting readers are counted in memory, by each process on its own: with three servers
 //! a tenant may do three times as much. Links under way are counted in the database, by all together.
 
+mod allowance;
+
 use std::{
     collections::HashMap,
     num::NonZeroU32,
@@ -10,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use axum::http::{HeaderName, HeaderValue};
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
+    middleware::StateInformationMiddleware,
     state::keyed::DefaultKeyedStateStore,
 };
 use sqlx::PgConnection;
@@ -24,13 +26,17 @@ use super::{
 };
 use crate::{config::QuotaLimits, store::links};
 
+pub use allowance::{Allowance, tell};
+
 /// How often tenants that have been quiet are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// When to ask again, in seconds, for what no clock gives back.
 const ASK_AGAIN: u32 = 5;
 
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Metric: long polls and streams that wait for news now.
+const WAITING_READERS: &str = "linkbroker_waiting_readers";
+/// Seconds in which a rate is given back.
+const MINUTE: u32 = 60;
 
 /// The quotas of every tenant.
 #[derive(Debug)]
@@ -42,12 +48,15 @@ pub struct Quotas {
     waiting: Arc<Mutex<HashMap<String, u32>>>,
 }
 
+type Limiter =
+    RateLimiter<Tenant, DefaultKeyedStateStore<Tenant>, DefaultClock, StateInformationMiddleware>;
+
 /// So many a minute; all of a minute's may come at once.
 #[derive(Debug)]
 struct Rate {
     name: &'static str,
     most: NonZeroU32,
-    limiter: Option<RateLimiter<Tenant, DefaultKeyedStateStore<Tenant>, DefaultClock>>,
+    limiter: Option<Limiter>,
 }
 
 /// A waiting reader's place; free again when dropped.
@@ -69,11 +78,11 @@ impl Quotas {
         }
     }
 
-    /// Counts a request.
+    /// Counts a request; what is left, when there is a quota.
     ///
     /// # Errors
     /// [`ProblemCode::RateLimited`], as of all below.
-    pub fn request(&self, tenant: &Tenant) -> Result<(), Problem> {
+    pub fn request(&self, tenant: &Tenant) -> Result<Option<Allowance>, Problem> {
         self.requests.count(tenant)
     }
 
@@ -82,7 +91,7 @@ impl Quotas {
     /// # Errors
     /// When there were too many within a minute.
     pub fn link(&self, tenant: &Tenant) -> Result<(), Problem> {
-        self.links.count(tenant)
+        self.links.count(tenant).map(drop)
     }
 
     /// Refuses one more link when too many are under way. Requests at the same moment do not see
@@ -118,6 +127,7 @@ impl Quotas {
             return Err(used_up("waiting-readers", most, None, ASK_AGAIN, detail));
         }
         waiting.insert(tenant.to_owned(), taken + 1);
+        metrics::gauge!(WAITING_READERS).increment(1);
         Ok(Seat {
             tenant: tenant.to_owned(),
             waiting: self.waiting.clone(),
@@ -145,28 +155,36 @@ impl Rate {
         Self {
             name,
             most: most.unwrap_or(NonZeroU32::MIN),
-            limiter: most.map(|most| RateLimiter::keyed(Quota::per_minute(most))),
+            limiter: most.map(|most| RateLimiter::keyed(Quota::per_minute(most)).with_middleware()),
         }
     }
 
-    fn count(&self, tenant: &Tenant) -> Result<(), Problem> {
+    fn count(&self, tenant: &Tenant) -> Result<Option<Allowance>, Problem> {
         let Some(limiter) = &self.limiter else {
-            return Ok(());
+            return Ok(None);
         };
-        limiter.check_key(tenant).map_err(|not_until| {
+        let allowed = limiter.check_key(tenant).map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             let wait = u32::try_from(wait.as_millis().div_ceil(1000))
                 .unwrap_or(60)
                 .max(1);
             let (most, name) = (self.most, self.name);
             let detail = format!("The tenant's quota of {most} {name} a minute is used up.");
-            used_up(name, most, Some(60), wait, detail)
-        })
+            used_up(name, most, Some(MINUTE), wait, detail)
+        })?;
+        Ok(Some(Allowance {
+            name: self.name,
+            most: self.most,
+            window: Some(MINUTE),
+            remaining: allowed.remaining_burst_capacity(),
+            more_in: None,
+        }))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        metrics::gauge!(WAITING_READERS).decrement(1);
         let mut waiting = lock(&self.waiting);
         if let Some(taken) = waiting.get_mut(&self.tenant) {
             *taken -= 1;
@@ -181,31 +199,28 @@ fn lock(waiting: &Mutex<HashMap<String, u32>>) -> MutexGuard<'_, HashMap<String,
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The headers are those of draft-ietf-httpapi-ratelimit-headers-10: the quota and its window, what
-/// remains, and after how many seconds there is more.
 fn used_up(
-    name: &str,
+    name: &'static str,
     most: NonZeroU32,
     window: Option<u32>,
     wait: u32,
     detail: String,
 ) -> Problem {
-    let window = window.map_or(String::new(), |seconds| format!(";w={seconds}"));
-    let headers = [
-        (RATE_LIMIT_POLICY, format!("\"{name}\";q={most}{window}")),
-        (RATE_LIMIT, format!("\"{name}\";r=0;t={wait}")),
-    ];
+    let nothing = Allowance {
+        name,
+        most,
+        window,
+        remaining: 0,
+        more_in: Some(wait),
+    };
     let problem = Problem::new(ProblemCode::RateLimited)
         .detail(detail)
         .retry_after(wait);
-    headers
+    nothing
+        .headers()
         .into_iter()
-        .fold(problem, |problem, (header, text)| {
-            // Names and numbers are visible ASCII.
-            match HeaderValue::try_from(text) {
-                Ok(value) => problem.header(header, value),
-                Err(_) => problem,
-            }
+        .fold(problem, |problem, (name, value)| {
+            problem.header(name, value)
         })
 }
 
@@ -232,8 +247,9 @@ mod tests {
             requests_per_minute: NonZeroU32::new(3),
             ..NO_LIMITS
         });
-        for _ in 0..3 {
-            quotas.request(&tenant("a")).unwrap();
+        for remaining in [2, 1, 0] {
+            let left = quotas.request(&tenant("a")).unwrap();
+            assert_eq!(left.unwrap().remaining, remaining);
         }
         let refused = quotas.request(&tenant("a")).unwrap_err().into_response();
         let header = |name| refused.headers().get(name).unwrap().to_str().unwrap();

@@ -128,6 +128,8 @@ pub struct NewConnection {
     pub kind: UpstreamKind,
     /// Host of the instance; absent: the vendor's public one.
     pub host: Option<String>,
+    /// Whom the secret belongs to, at vendors that want to know; absent: it is a token that says so itself.
+    pub user: Option<String>,
     /// The secret.
     pub token: SecretString,
 }
@@ -228,7 +230,7 @@ impl Client {
             "name": new.name,
             "kind": new.kind,
             "host": new.host,
-            "credential": credential(&new.token),
+            "credential": credential(new),
         });
         let call = self.call(Method::POST, &["connections"]).json(&body);
         self.parsed(self.send(call).await?)
@@ -238,11 +240,11 @@ impl Client {
     pub async fn replace_credential(
         &self,
         id: &str,
-        token: &SecretString,
+        new: &NewConnection,
     ) -> Result<(), ClientError> {
         let call = self
             .call(Method::PUT, &["connections", id, "credential"])
-            .json(&credential(token));
+            .json(&credential(new));
         self.send(call).await.map(drop)
     }
 
@@ -335,6 +337,10 @@ impl Client {
     }
 }
 
-fn credential(token: &SecretString) -> serde_json::Value {
-    json!({ "type": "token", "token": token.expose_secret() })
+fn credential(new: &NewConnection) -> serde_json::Value {
+    let secret = new.token.expose_secret();
+    match &new.user {
+        None => json!({ "type": "token", "token": secret }),
+        Some(user) => json!({ "type": "basic", "user": user, "secret": secret }),
+    }
 }

@@ -15,7 +15,10 @@ use super::terminal::{ask_secret, confirm, is_attended, plain};
 use super::{Output, print};
 use crate::api::connections::Connection;
 use crate::api::problem::ProblemCode;
-use crate::config::{GithubTokenArgs, NetlifyTokenArgs, path};
+use crate::config::{
+    AzureDevopsTokenArgs, BitbucketTokenArgs, GiteaTokenArgs, GithubTokenArgs, GitlabTokenArgs,
+    NetlifyTokenArgs, path,
+};
 use crate::upstream::UpstreamKind;
 
 /// Which vendor to connect.
@@ -53,6 +56,76 @@ Examples:
     Github {
         #[command(flatten)]
         environment: GithubTokenArgs,
+        #[command(flatten)]
+        args: ConnectArgs,
+    },
+    /// Hands linkbroker a GitLab token.
+    ///
+    /// A personal, project or group access token with the scope `api`, whose owner is Maintainer of the projects to link.
+    /// Without --token-stdin and --token-file it is taken from GITLAB_TOKEN, else asked for.
+    #[command(after_help = "\
+Examples:
+  linkbroker connect gitlab
+  glab config get token | linkbroker connect gitlab --token-stdin
+  linkbroker connect gitlab --host gitlab.example.com --token-file ./token")]
+    Gitlab {
+        #[command(flatten)]
+        environment: GitlabTokenArgs,
+        #[command(flatten)]
+        args: ConnectArgs,
+    },
+    /// Hands linkbroker a token of Gitea or Forgejo.
+    ///
+    /// With the scopes `write:repository` and `read:user`, of somebody who administers the repositories to link. The host is
+    /// one that the operator configured. Without --token-stdin and --token-file it is taken from GITEA_TOKEN, else asked for.
+    #[command(after_help = "\
+Example:
+  linkbroker connect gitea --host code.example.com --token-file ./token")]
+    Gitea {
+        #[command(flatten)]
+        environment: GiteaTokenArgs,
+        #[command(flatten)]
+        args: ConnectArgs,
+    },
+    /// Hands linkbroker a Bitbucket token.
+    ///
+    /// An API token of a person, with --user and the scopes read:user, read:repository, admin:repository, read:webhook,
+    /// write:webhook and delete:webhook (none implies another); or an access token of a repository, project or workspace
+    /// with the scopes repository:admin and webhook. App passwords no longer work. Without --token-stdin and --token-file
+    /// it is taken from BITBUCKET_TOKEN, else asked for.
+    #[command(after_help = "\
+Examples:
+  linkbroker connect bitbucket --user ann@acme.example
+  linkbroker connect bitbucket --name docs-token --token-file ./access-token")]
+    Bitbucket {
+        /// E-mail address of the Atlassian account that the API token belongs to. Not set: it is an access token.
+        #[arg(long, value_name = "EMAIL")]
+        user: Option<String>,
+        #[command(flatten)]
+        environment: BitbucketTokenArgs,
+        #[command(flatten)]
+        args: ConnectArgs,
+    },
+    /// Hands linkbroker an Azure DevOps token.
+    ///
+    /// A personal access token with `Code: Read`, of somebody who has `View subscriptions` and `Edit subscriptions` in the
+    /// project; with --entra an access token of Microsoft Entra. Without --token-stdin and --token-file it is taken from
+    /// AZURE_DEVOPS_EXT_PAT, else asked for.
+    #[command(after_help = "\
+Examples:
+  linkbroker connect azure-devops --organisation acme
+  az account get-access-token --resource 499b84ac-1321-427f-aa17-267ca6975798 --query accessToken -o tsv |
+    linkbroker connect azure-devops --entra --token-stdin")]
+    AzureDevops {
+        /// Organisation by which the token is checked. Not set: by the person's profile, which tokens of one organisation
+        /// may not read.
+        #[arg(long, value_name = "NAME")]
+        organisation: Option<String>,
+        /// The token is an access token of Microsoft Entra.
+        #[arg(long, conflicts_with = "organisation")]
+        entra: bool,
+        #[command(flatten)]
+        environment: AzureDevopsTokenArgs,
         #[command(flatten)]
         args: ConnectArgs,
     },
@@ -114,17 +187,44 @@ pub(super) async fn run(command: ConnectCommand, output: Output) -> anyhow::Resu
     match command {
         ConnectCommand::Netlify { environment, args } => {
             let set = ("NETLIFY_AUTH_TOKEN", environment.netlify_auth_token);
-            connect(UpstreamKind::Netlify, set, args, output).await
+            connect(UpstreamKind::Netlify, None, set, args, output).await
         }
         ConnectCommand::Github { environment, args } => {
             let set = ("GITHUB_TOKEN", environment.github_token);
-            connect(UpstreamKind::Github, set, args, output).await
+            connect(UpstreamKind::Github, None, set, args, output).await
+        }
+        ConnectCommand::Gitlab { environment, args } => {
+            let set = ("GITLAB_TOKEN", environment.gitlab_token);
+            connect(UpstreamKind::Gitlab, None, set, args, output).await
+        }
+        ConnectCommand::Gitea { environment, args } => {
+            let set = ("GITEA_TOKEN", environment.gitea_token);
+            connect(UpstreamKind::Gitea, None, set, args, output).await
+        }
+        ConnectCommand::Bitbucket {
+            user,
+            environment,
+            args,
+        } => {
+            let set = ("BITBUCKET_TOKEN", environment.bitbucket_token);
+            connect(UpstreamKind::Bitbucket, user, set, args, output).await
+        }
+        ConnectCommand::AzureDevops {
+            organisation,
+            entra,
+            environment,
+            args,
+        } => {
+            let set = ("AZURE_DEVOPS_EXT_PAT", environment.azure_devops_ext_pat);
+            let user = (!entra).then(|| organisation.unwrap_or_default());
+            connect(UpstreamKind::AzureDevops, user, set, args, output).await
         }
     }
 }
 
 async fn connect(
     kind: UpstreamKind,
+    user: Option<String>,
     environment: (&str, Option<SecretString>),
     args: ConnectArgs,
     output: Output,
@@ -134,6 +234,7 @@ async fn connect(
     let new = NewConnection {
         name: name.unwrap_or_else(|| kind.to_string()).replace(':', "-"),
         kind,
+        user,
         token: token(kind, environment, &args).await?,
         host: args.host,
     };
@@ -166,7 +267,7 @@ async fn replace(client: &Client, new: &NewConnection) -> anyhow::Result<Connect
         );
         return Err(UsageError(what).into());
     }
-    client.replace_credential(&old.id, &new.token).await?;
+    client.replace_credential(&old.id, new).await?;
     Ok(client.connection_named(&new.name).await?)
 }
 
@@ -205,9 +306,7 @@ pub(super) async fn list(args: ConnectionsArgs, output: Output) -> anyhow::Resul
     let all = args.access.client()?.connections().await?;
     let header = ["NAME", "KIND", "HOST", "CREDENTIAL", "MADE"];
     let text = match all.connections.is_empty() {
-        true => {
-            "There are no connections: `linkbroker connect netlify|github` makes one.".to_owned()
-        }
+        true => "There are no connections: `linkbroker connect` makes one.".to_owned(),
         false => table(&header, all.connections.iter().map(row)),
     };
     print(output, &text, &all)?;

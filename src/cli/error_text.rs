@@ -16,10 +16,13 @@ const FLAGS: &[(&str, &str)] = &[
     ("/branch", "--branch"),
     ("/site/name", "--site"),
     ("/site/team", "--team"),
+    ("/site/id", "--site-id"),
+    ("/site/relink", "--relink"),
     ("/build/command", "--command"),
     ("/build/publish", "--publish"),
     ("/build/base", "--base"),
     ("/build/functions", "--functions"),
+    ("/build/package_path", "--package-path"),
     ("/ref", "--ref"),
     ("/labels", "--label"),
     ("/connections/netlify", "--netlify"),
@@ -127,7 +130,7 @@ fn refusal_hint(problem: &ProblemDocument, location: Option<&str>) -> Option<Str
         }
         (ProblemCode::NotFound, _) => "`linkbroker list` lists the links that there are.",
         (ProblemCode::InvalidRequest, _) if problem.errors.iter().any(about_connections) => {
-            "`linkbroker connections` lists them, `linkbroker connect netlify|github` makes one."
+            "`linkbroker connections` lists them, `linkbroker connect` makes one."
         }
         // The places are told already.
         (ProblemCode::InvalidRequest | ProblemCode::InvalidQuery, _) => return None,

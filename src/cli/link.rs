@@ -13,9 +13,9 @@ use super::{Output, print};
 use crate::api::links::view::Link;
 use crate::link::request::{BuildSettings, ConnectionNames, LinkRequest, SiteRequest, Verify};
 
-/// Links a repository to a new Netlify site.
+/// Links a repository to a Netlify site.
 ///
-/// linkbroker checks the repository, makes a deploy key and a webhook, creates the site, attaches
+/// linkbroker checks the repository, makes a deploy key and a webhook, creates the site or takes the one named, attaches
 /// the repository, follows the first build and proves that a push starts the next one. It does so
 /// in the background; --wait stays until it is done and says what is wrong when it cannot be.
 #[derive(Debug, Args)]
@@ -38,6 +38,15 @@ pub struct LinkArgs {
     #[arg(long, value_name = "SLUG")]
     team: Option<String>,
 
+    /// Netlify's id of a site that is there, in place of a new one.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["site", "team"])]
+    site_id: Option<String>,
+
+    /// Take the site from the repository that is attached to it. Netlify deletes the site's key, build hooks and
+    /// notifications then.
+    #[arg(long, requires = "site_id")]
+    relink: bool,
+
     /// Branch to build for production. Not set: the repository's default branch.
     #[arg(long)]
     branch: Option<String>,
@@ -57,6 +66,10 @@ pub struct LinkArgs {
     /// Folder of the serverless functions.
     #[arg(long, value_name = "DIR")]
     functions: Option<String>,
+
+    /// Folder of the package in a monorepo.
+    #[arg(long, value_name = "DIR")]
+    package_path: Option<String>,
 
     /// What has to be seen before the link is `live`: that a push starts a build, or the first build alone.
     #[arg(long, default_value = "push", value_parser = verify())]
@@ -103,6 +116,8 @@ impl LinkArgs {
             repository: self.repository.clone(),
             branch: self.branch.clone(),
             site: SiteRequest {
+                id: self.site_id.clone(),
+                relink: self.relink,
                 name: self.site.clone(),
                 team: self.team.clone(),
             },
@@ -111,6 +126,7 @@ impl LinkArgs {
                 publish: self.publish.clone(),
                 base: self.base.clone(),
                 functions: self.functions.clone(),
+                package_path: self.package_path.clone(),
             },
             verify: self.verify,
             connections: ConnectionNames {

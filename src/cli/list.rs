@@ -106,7 +106,17 @@ fn row(link: &LinkSummary) -> Vec<String> {
         link.reference.clone().unwrap_or_default(),
         link.status.to_string(),
         link.request.repository.clone(),
-        site.map_or_else(|| link.request.site_name.clone(), |site| site.url.clone()),
+        site.map_or_else(
+            || {
+                let asked = link
+                    .request
+                    .site_name
+                    .as_ref()
+                    .or(link.request.site_id.as_ref());
+                asked.cloned().unwrap_or_default()
+            },
+            |site| site.url.clone(),
+        ),
         age(link.updated_at),
     ]
 }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use url::{Host, Url};
 
 use super::problems::{Complaint, Problems};
-use crate::upstream::{Instance, UpstreamKind};
+use super::standing_keys::{self, StandingKeyEntry};
+use crate::upstream::{AccountKeys, Instance, UpstreamKind};
 
 /// Where the API of a self-hosted instance lives by the vendor's convention; `None` where
 /// there is no self-hosted edition that we speak to.
@@ -17,6 +18,7 @@ fn conventional_api(kind: UpstreamKind, host: &str) -> Option<String> {
         UpstreamKind::Github if host.ends_with(".ghe.com") => Some(format!("https://api.{host}")),
         UpstreamKind::Github => Some(format!("https://{host}/api/v3")),
         UpstreamKind::Gitlab => Some(format!("https://{host}/api/v4")),
+        UpstreamKind::Gitea => Some(format!("https://{host}/api/v1")),
         UpstreamKind::Manual => Some(format!("https://{host}")),
         UpstreamKind::Netlify | UpstreamKind::Bitbucket | UpstreamKind::AzureDevops => None,
     }
@@ -84,6 +86,7 @@ impl BuiltIn {
             ssh_host: self.ssh_host.to_owned(),
             private_network: is_loopback(&api),
             ca_file: None,
+            account_keys: AccountKeys::default(),
             api,
         })
     }
@@ -146,6 +149,8 @@ pub fn is_loopback(url: &Url) -> bool {
 struct ProvidersFile {
     #[serde(default)]
     provider: Vec<ProviderEntry>,
+    #[serde(default)]
+    standing_key: Vec<StandingKeyEntry>,
 }
 
 #[derive(Deserialize)]
@@ -160,10 +165,12 @@ struct ProviderEntry {
     ca_file: Option<PathBuf>,
 }
 
+/// The setting that allows undescribed calls for placing keys at Azure DevOps.
+pub(super) const PLACE_KEYS: &str = "LINKBROKER_AZURE_DEVOPS_PLACE_KEYS";
 /// The setting that names the operator's file of providers.
 pub(super) const PROVIDERS: &str = "LINKBROKER_PROVIDERS";
 
-/// Adds the operator's providers to the built-in `instances`.
+/// Adds the operator's providers to the built-in `instances`, and the standing keys to Azure DevOps.
 pub(super) fn read_providers(path: &Path, instances: &mut Vec<Instance>, problems: &mut Problems) {
     let Some(file) = problems.toml_file::<ProvidersFile>(PROVIDERS, path) else {
         return;
@@ -179,6 +186,7 @@ pub(super) fn read_providers(path: &Path, instances: &mut Vec<Instance>, problem
             Err(complaint) => problems.add(place, complaint.problem, complaint.remedy),
         }
     }
+    standing_keys::grant(file.standing_key, instances, problems);
 }
 
 fn duplicate_remedy(host: &str) -> String {
@@ -217,6 +225,7 @@ impl ProviderEntry {
             host,
             private_network: self.private_network || is_loopback(&api),
             ca_file: self.ca_file.map(|ca| readable(file, &ca)).transpose()?,
+            account_keys: AccountKeys::default(),
             api,
         })
     }

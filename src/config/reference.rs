@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::{Args, Command};
 use serde::Serialize;
 
-use super::instance::{BUILT_IN, PROVIDERS};
+use super::instance::{BUILT_IN, PLACE_KEYS, PROVIDERS};
 use super::{
-    ClientArgs, Config, Database, FirstBuild, GithubTokenArgs, LogFormat, NetlifyTokenArgs, Role,
-    ServeArgs,
+    AzureDevopsTokenArgs, BitbucketTokenArgs, ClientArgs, Config, Database, FirstBuild,
+    GiteaTokenArgs, GithubTokenArgs, GitlabTokenArgs, LogFormat, NetlifyTokenArgs, Role, ServeArgs,
 };
 use crate::upstream::Instance;
 
@@ -38,6 +38,10 @@ pub fn reference() -> Vec<SettingDoc> {
     settings.extend(described_all::<ClientArgs>());
     settings.extend(described_all::<NetlifyTokenArgs>());
     settings.extend(described_all::<GithubTokenArgs>());
+    settings.extend(described_all::<GitlabTokenArgs>());
+    settings.extend(described_all::<GiteaTokenArgs>());
+    settings.extend(described_all::<BitbucketTokenArgs>());
+    settings.extend(described_all::<AzureDevopsTokenArgs>());
     settings
 }
 
@@ -196,14 +200,22 @@ impl Config {
             .zip(built_in)
             .map(|(known, instance)| (known.setting, instance.api.to_string()))
             .collect();
+        let places_keys = built_in
+            .iter()
+            .any(|instance| instance.account_keys.by_internal_api);
+        settings.push((PLACE_KEYS, switch(places_keys).to_owned()));
         let told = |provider: &Instance| format!("{} ({})", provider.host, provider.kind);
-        let more: Vec<_> = more.iter().map(told).collect();
+        let standing = built_in
+            .iter()
+            .flat_map(|known| &known.account_keys.standing);
+        let standing = standing.map(|key| format!("standing key of {}", key.organisation));
+        let more: Vec<_> = more.iter().map(told).chain(standing).collect();
         let more = or_not_set((!more.is_empty()).then(|| more.join(", ")));
         settings.push((PROVIDERS, more));
         settings
     }
 
-    fn worked(&self) -> [(&'static str, String); 11] {
+    fn worked(&self) -> [(&'static str, String); 10] {
         let workers = &self.workers;
         let FirstBuild::Attach = workers.first_build;
         [
@@ -216,7 +228,6 @@ impl Config {
             ("LINKBROKER_WATCH_MAX_MS", milliseconds(workers.watch_max)),
             ("LINKBROKER_FIRST_BUILD", "attach".to_owned()),
             ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),
-            ("LINKBROKER_NEXT_PUSH_SECONDS", seconds(workers.next_push)),
             ("LINKBROKER_DRAIN_SECONDS", seconds(workers.drain)),
             ("LINKBROKER_RETRY_BASE_MS", milliseconds(workers.retry.base)),
             ("LINKBROKER_RETRY_MAX_SECONDS", seconds(workers.retry.max)),

@@ -180,7 +180,16 @@ pub struct UpstreamArgs {
     #[arg(long, env = "LINKBROKER_AZURE_DEVOPS_URL", value_name = "URL", default_value = super::instance::BUILT_IN[4].api)]
     pub azure_devops_url: String,
 
-    /// TOML file of more git providers: [[provider]] with kind (github, gitlab, manual, …), host, api, ssh_host, private_network, ca_file.
+    /// Whether SSH keys are placed at Azure DevOps by calls that Microsoft does not describe and may change: `on` or `off`. The credential has to be a full-scope token of the account that gets the keys. With `off` a person places each key, unless a standing key is granted.
+    #[arg(
+        long,
+        env = "LINKBROKER_AZURE_DEVOPS_PLACE_KEYS",
+        value_name = "SWITCH",
+        default_value = "off"
+    )]
+    pub azure_devops_place_keys: String,
+
+    /// TOML file of more git providers: [[provider]] with kind (github, gitlab, gitea, manual), host, api, ssh_host, private_network, ca_file. Also of keys that stand on service accounts at Azure DevOps: [[standing_key]] with organisation, deploy_key_id (Netlify's), expires_at, tenants.
     #[arg(long, env = "LINKBROKER_PROVIDERS", value_name = "FILE", value_parser = path())]
     pub providers: Option<PathBuf>,
 }
@@ -214,13 +223,9 @@ pub struct WorkerArgs {
     )]
     pub first_build: String,
 
-    /// Seconds that a replayed push may take to start a build (1 to 3600).
+    /// Seconds that a push may take to start a build (1 to 3600): a replayed one, or with an installation of Netlify's GitHub App somebody's.
     #[arg(long, env = "LINKBROKER_PROOF_SECONDS", value_name = "SECONDS", default_value_t = super::PROOF_SECONDS.to_string())]
     pub proof_seconds: String,
-
-    /// Seconds to wait for somebody's push to prove a link whose provider replays none (1 to 2592000): links by an installation of Netlify's GitHub App.
-    #[arg(long, env = "LINKBROKER_NEXT_PUSH_SECONDS", value_name = "SECONDS", default_value_t = super::NEXT_PUSH_SECONDS.to_string())]
-    pub next_push_seconds: String,
 
     /// Seconds that running work may take to end when the server is told to stop (0 to 600).
     #[arg(long, env = "LINKBROKER_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = super::DRAIN_SECONDS.to_string())]
@@ -303,4 +308,64 @@ pub struct GithubTokenArgs {
         value_name = "TOKEN"
     )]
     pub github_token: Option<SecretString>,
+}
+
+/// The token that `linkbroker connect gitlab` takes from the environment.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connect")]
+pub struct GitlabTokenArgs {
+    /// Token that `linkbroker connect gitlab` hands to the service; read from the environment only.
+    #[arg(
+        long,
+        env = "GITLAB_TOKEN",
+        hide = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub gitlab_token: Option<SecretString>,
+}
+
+/// The token that `linkbroker connect gitea` takes from the environment.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connect")]
+pub struct GiteaTokenArgs {
+    /// Token that `linkbroker connect gitea` hands to the service; read from the environment only.
+    #[arg(
+        long,
+        env = "GITEA_TOKEN",
+        hide = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub gitea_token: Option<SecretString>,
+}
+
+/// The token that `linkbroker connect bitbucket` takes from the environment.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connect")]
+pub struct BitbucketTokenArgs {
+    /// Token that `linkbroker connect bitbucket` hands to the service; read from the environment only.
+    #[arg(
+        long,
+        env = "BITBUCKET_TOKEN",
+        hide = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub bitbucket_token: Option<SecretString>,
+}
+
+/// The token that `linkbroker connect azure-devops` takes from the environment.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connect")]
+pub struct AzureDevopsTokenArgs {
+    /// Token that `linkbroker connect azure-devops` hands to the service; read from the environment only. The Azure command line uses the same variable.
+    #[arg(
+        long,
+        env = "AZURE_DEVOPS_EXT_PAT",
+        hide = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub azure_devops_ext_pat: Option<SecretString>,
 }

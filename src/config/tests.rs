@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::upstream::UpstreamKind;
+use crate::upstream::{AccountKeys, UpstreamKind};
 
 #[derive(Parser)]
 struct Line {
@@ -223,6 +223,60 @@ fn bad_providers_are_each_refused() {
     let problems = dev(&["--providers", &providers]).unwrap_err().problems;
     assert_eq!(problems.len(), 8, "{problems:#?}");
     assert!(problems[0].remedy.contains("LINKBROKER_GITHUB_URL"));
+}
+
+#[test]
+fn standing_keys_are_for_azure_devops_and_the_tenants_that_they_are_granted_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+        [[standing_key]]
+        organisation = "acme"
+        deploy_key_id = "0123456789abcdef01234567"
+        expires_at = "2027-10-01T00:00:00Z"
+        tenants = ["web"]
+        "#;
+    let providers = file(&folder, "p.toml", text);
+    let config = dev(&["--providers", &providers]).unwrap();
+    let (azure, others): (Vec<_>, Vec<_>) = config
+        .instances
+        .iter()
+        .partition(|known| known.kind == UpstreamKind::AzureDevops);
+    assert!(
+        others
+            .iter()
+            .all(|known| known.account_keys == AccountKeys::default())
+    );
+    let keys = &azure[0].account_keys;
+    assert!(!keys.by_internal_api);
+    let key = keys.standing_for("web", "Acme/Web Team/docs").unwrap();
+    assert_eq!(key.deploy_key_id, "0123456789abcdef01234567");
+    assert!(key.expires_at.is_some());
+    for (tenant, path) in [
+        ("other", "acme/a/b"),
+        ("web", "umbrella/a/b"),
+        ("", "acme/a/b"),
+    ] {
+        assert_eq!(keys.standing_for(tenant, path), None, "{tenant} {path}");
+    }
+}
+
+#[test]
+fn bad_standing_keys_are_each_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+        standing_key = [
+          { organisation = "a/b", deploy_key_id = "0123456789abcdef01234567", tenants = ["web"] },
+          { organisation = "acme", deploy_key_id = "id_rsa", tenants = ["web"] },
+          { organisation = "acme", deploy_key_id = "0123456789abcdef01234567" },
+        ]
+        "#;
+    let providers = file(&folder, "p.toml", text);
+    let problems = dev(&["--providers", &providers]).unwrap_err().problems;
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+    assert_eq!(
+        refused(dev(&["--azure-devops-place-keys=perhaps"])),
+        ["LINKBROKER_AZURE_DEVOPS_PLACE_KEYS"]
+    );
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub fn differences(
         ("/repository", is_other_repository),
         ("/branch", spec.branch != link.branch),
         ("/site/name", is_other_site),
+        ("/site/id", spec.site.id != link.site.id),
+        ("/site/relink", spec.site.relink != link.site.relink),
         ("/site/team", spec.site.team != link.site.team),
         ("/build/command", spec.build.command != link.build.command),
         ("/build/publish", spec.build.publish != link.build.publish),
@@ -33,6 +35,10 @@ pub fn differences(
         (
             "/build/functions",
             spec.build.functions != link.build.functions,
+        ),
+        (
+            "/build/package_path",
+            spec.build.package_path != link.build.package_path,
         ),
         ("/access", spec.access != link.access),
         ("/verify", spec.verify != link.verify),

@@ -3,16 +3,20 @@
 //! Facts are what one step hands to the next. They hold ids and public data, never a secret.
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
+
+use super::{plan::StepName, request::BuildSettings};
 
 /// The repository as its provider describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Repository {
     /// Host of the provider instance, e.g. `github.com`.
     pub host: String,
-    /// The provider's lasting id, as text; GitHub's is a number.
+    /// The provider's lasting id, as text: a number of GitHub's, a UUID in braces of Bitbucket's, the
+    /// GUIDs of project and repository, joined by a slash, of Azure DevOps'.
     pub id: String,
-    /// The provider's own spelling of owner and name, e.g. `acme/docs`.
+    /// The provider's own spelling of owner and name, e.g. `acme/docs`; Azure DevOps': organisation, project, name.
     pub path: String,
     /// Address for people.
     pub web_url: String,
@@ -31,6 +35,9 @@ pub struct DeployKey {
     pub id: String,
     /// One line in OpenSSH form.
     pub public_key: String,
+    /// Whether it is the operator's and stands on a service account: many links may use it, and none removes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standing: bool,
 }
 
 /// The public half of the deploy key, installed at the provider.
@@ -40,6 +47,13 @@ pub struct InstalledKey {
     pub id: String,
     /// Netlify's id of the pair that it belongs to.
     pub deploy_key_id: String,
+    /// When the provider stops taking it; absent where keys do not expire.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// The webhook by which the provider tells Netlify about pushes; one per repository.
@@ -64,6 +78,34 @@ pub struct Site {
     pub admin_url: String,
     /// Slug of the team that owns it.
     pub team: String,
+}
+
+/// How a site that was there stood before the link touched it: what unlinking puts back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteBefore {
+    /// The repository that was attached to it, if one was.
+    pub repository: Option<AttachedRepository>,
+    /// How it was built.
+    pub build: BuildSettings,
+    /// Branches that Netlify built; empty: every branch.
+    pub allowed_branches: Vec<String>,
+    /// Netlify's ids of the builds that it had: none of them is ours.
+    pub builds: Vec<String>,
+}
+
+/// A repository as a site knew it, in the words of the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedRepository {
+    /// Netlify's word for the provider.
+    pub provider: String,
+    /// Netlify's name of the repository: owner and name, or an SSH address.
+    pub path: String,
+    /// Production branch.
+    pub branch: Option<String>,
+    /// The key pair that it was cloned with.
+    pub deploy_key_id: Option<String>,
+    /// The app installation that it was cloned with.
+    pub installation_id: Option<u64>,
 }
 
 /// What Netlify answered when the repository was attached to the site.
@@ -136,18 +178,30 @@ pub struct Proof {
     pub deploy: Option<Deploy>,
     /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
     pub level: u8,
-    /// Where no push can be replayed: the push that somebody made since.
+    /// Builds of pushes from before this time prove nothing; set when a link is to be proven once more.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub since: Option<OffsetDateTime>,
+    /// The branch's commit when a push began to be awaited; where it is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub awaited: Option<AwaitedPush>,
+    pub head: Option<String>,
+    /// A push since then that has started no build so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbuilt: Option<UnbuiltPush>,
 }
 
-/// A push that should start a build.
+/// A push that Netlify has not built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AwaitedPush {
+pub struct UnbuiltPush {
     /// The branch's commit since the push.
     pub commit: String,
-    /// How long the link had waited when it was seen, in milliseconds.
-    pub seen_after_ms: u64,
+    /// When it was seen first.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = "date-time")]
+    pub seen_at: OffsetDateTime,
 }
 
 /// A build that the link followed once.
@@ -176,6 +230,12 @@ pub struct AskedBuild {
 pub struct Facts {
     /// Set by `resolve_repository`.
     pub repository: Option<Repository>,
+    /// When `resolve_repository` saw that the repository has no webhook to Netlify; absent when it has one, or was not asked.
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub no_webhook_at: Option<OffsetDateTime>,
     /// Set by `reserve_deploy_key`.
     pub deploy_key: Option<DeployKey>,
     /// Netlify's ids of keys that the provider would not take because they are in use elsewhere.
@@ -186,6 +246,9 @@ pub struct Facts {
     pub webhook: Option<Webhook>,
     /// Set by `create_site`.
     pub site: Option<Site>,
+    /// Set by `create_site` when the site was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_before: Option<SiteBefore>,
     /// Set by `attach_repository`.
     pub attachment: Option<Attachment>,
     /// Set by `find_build`.
@@ -198,6 +261,9 @@ pub struct Facts {
     pub deploy: Option<Deploy>,
     /// Set by `replay_push` and `prove_push`.
     pub proof: Option<Proof>,
+    /// Steps whose part a person was asked to do and linkbroker cannot see done: the next try takes it as done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<StepName>,
 }
 
 /// Who made an object.
@@ -213,8 +279,8 @@ pub enum Origin {
 /// One thing that a step learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// The repository exists and may be linked.
-    Repository(Repository),
+    /// The repository exists and may be linked; since when it is known to have no webhook to Netlify.
+    Repository(Repository, Option<OffsetDateTime>),
     /// The link has a key pair.
     DeployKey(DeployKey),
     /// The provider will not take the link's key: it is in use elsewhere.
@@ -225,6 +291,8 @@ pub enum Fact {
     Webhook(Webhook, Origin),
     /// The site exists.
     Site(Site, Origin),
+    /// The site was there.
+    SiteThatWas(Site, Box<SiteBefore>),
     /// The site knows its repository.
     Attachment(Attachment),
     /// The first build is known, and its deploy as far as it was seen.
@@ -235,6 +303,8 @@ pub enum Fact {
     Deploy(Deploy),
     /// The proof moved on.
     Proof(Proof),
+    /// A person was asked to do the part of this step.
+    Asked(StepName),
     /// Nothing that later steps need.
     Nothing,
 }
@@ -257,14 +327,29 @@ impl Facts {
     pub fn learn(&mut self, fact: Fact) -> bool {
         let before = self.clone();
         match fact {
-            Fact::Repository(it) => self.repository = Some(it),
+            Fact::Repository(it, no_webhook_at) => {
+                self.repository = Some(it);
+                self.no_webhook_at = no_webhook_at;
+            }
             Fact::DeployKey(it) => self.deploy_key = Some(it),
             Fact::DeployKeyRefused => self
                 .refused_keys
                 .extend(self.deploy_key.take().map(|key| key.id)),
-            Fact::InstalledKey(it, _) => self.installed_key = Some(it),
-            Fact::Webhook(it, _) => self.webhook = Some(it),
+            Fact::InstalledKey(it, _) => {
+                self.asked
+                    .retain(|step| *step != StepName::InstallDeployKey);
+                self.installed_key = Some(it);
+            }
+            Fact::Webhook(it, _) => {
+                self.asked.retain(|step| *step != StepName::InstallWebhook);
+                self.webhook = Some(it);
+            }
             Fact::Site(it, _) => self.site = Some(it),
+            Fact::SiteThatWas(it, before) => {
+                self.site = Some(it);
+                // A later look sees what we made of it.
+                self.site_before.get_or_insert(*before);
+            }
             Fact::Attachment(it) => self.attachment = Some(it),
             Fact::Build(it, deploy) => {
                 self.build = Some(it);
@@ -273,6 +358,10 @@ impl Facts {
             Fact::AskedBuild(it) => self.asked_build = Some(it),
             Fact::Deploy(it) => self.deploy = Some(it),
             Fact::Proof(it) => self.proof = Some(it),
+            Fact::Asked(step) => {
+                self.asked.retain(|asked| *asked != step);
+                self.asked.push(step);
+            }
             Fact::Nothing => {}
         }
         *self != before

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::action::Action;
+
 /// Who has to act for a failure to go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -73,10 +75,13 @@ pub struct Failure {
     pub detail: String,
     /// The upstream call that showed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<UpstreamTrace>,
+    pub upstream: Option<Box<UpstreamTrace>>,
     /// What the verdict rests on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+    /// What a person is asked to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Box<Action>>,
 }
 
 impl Failure {
@@ -87,6 +92,7 @@ impl Failure {
             detail: detail.into(),
             upstream: None,
             evidence: Vec::new(),
+            action: None,
         }
     }
 
@@ -145,7 +151,7 @@ catalogue! {
         "Create the branch or make a new link that names an existing one.";
     AdminRequired "admin_required" Caller NeedsAction
         "The credential may not manage deploy keys and webhooks of the repository"
-        "Use a credential with admin rights on the repository (GitHub: Administration and Webhooks write), then retry the link.";
+        "Use a credential with admin rights on the repository (GitHub: Administration and Webhooks write; GitLab: role Maintainer), then retry the link.";
     ScopeMissing "scope_missing" Caller NeedsAction
         "The credential lacks a scope that linking needs"
         "Give the credential the scope named in the detail, then retry the link.";
@@ -173,15 +179,27 @@ catalogue! {
     KeyInUseElsewhere "key_in_use_elsewhere" Provider Permanent
         "The provider says that the deploy key is in use elsewhere, also after a fresh one was made"
         "Remove the key from the other repository or profile, then retry the link.";
+    KeyInProfileNotProject "key_in_profile_not_project" Caller NeedsAction
+        "The deploy key is in a person's profile instead of on the repository"
+        "Remove the key from the profile's SSH keys, then retry the link: linkbroker puts it on the repository.";
     KeyRefused "key_refused" Provider Permanent
         "The provider does not accept the deploy key"
         "Check the provider's rules on key types and lengths: Netlify makes RSA keys of 2048 bits.";
+    StandingKeyUnusable "standing_key_unusable" Broker NeedsAction
+        "The standing key that the operator configured cannot be used"
+        "Ask the operator: the key must exist at Netlify and belong to the user of the link's Netlify connection.";
     WebhookLimitReached "webhook_limit_reached" Provider NeedsAction
         "The repository has no room for another webhook"
         "Remove a webhook that is no longer needed, then retry the link.";
     WebhookRefused "webhook_refused" Provider Permanent
         "The provider does not accept the webhook"
         "The detail says what the provider objects to.";
+    SiteLinkedElsewhere "site_linked_elsewhere" Caller Permanent
+        "Another repository is attached to the site"
+        "Name another site; or ask for `site.relink`, which takes it from that repository: Netlify deletes the site's deploy key, build hooks and notifications then.";
+    SiteInUse "site_in_use" Caller NeedsAction
+        "Another link leans on the site"
+        "Unlink that one with `keep_site`, then retry this link; or make a link to another site.";
     SiteNameTaken "site_name_taken" Caller Permanent
         "The site name is taken by somebody else on Netlify"
         "Make a new link with another site name.";
@@ -260,6 +278,15 @@ catalogue! {
     BuildFailedUnknown "build_failed_unknown" Caller NeedsAction
         "The build failed for a reason that is not in the catalogue"
         "Read the evidence, mend the cause, then push or retry the link.";
+    KeyToBePlaced "key_to_be_placed" Caller NeedsAction
+        "A person must put the deploy key in place"
+        "Do what `action` says; where linkbroker cannot see it done, retry the link then.";
+    WebhookToBePlaced "webhook_to_be_placed" Caller NeedsAction
+        "A person must put the webhook in place"
+        "Do what `action` says, then push a commit: the build that it starts shows that the webhook works. Or retry the link.";
+    PushAwaited "push_awaited" Caller NeedsAction
+        "The site is up; only a push can show that pushes build it"
+        "Push a commit to the branch: the link goes on when it sees the build. Links made with `verify: build` do not wait for it.";
     InstallationNotGranted "installation_not_granted" Broker NeedsAction
         "The operator has not granted the tenant this installation of Netlify's GitHub App"
         "Ask the operator for a grant of the installation for this repository and team, or make a new link with `access` left out.";

@@ -1,5 +1,7 @@
 //! The domain: what a link is, what it wants, what it knows and how it fails. No I/O, no async.
 
+pub mod action;
+pub mod capabilities;
 pub mod conditions;
 pub mod difference;
 pub mod facts;

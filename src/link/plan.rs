@@ -1,7 +1,8 @@
 //! The plan of a link as a table: which steps there are, what each needs first, when one is skipped.
 
 use super::{
-    request::{AccessMode, LinkSpec, Verify},
+    capabilities::Capabilities,
+    request::{LinkSpec, Verify},
     words::text_enum,
 };
 
@@ -56,13 +57,41 @@ pub struct PlannedStep {
     pub name: StepName,
     /// What it does to the world.
     pub nature: Nature,
-    /// Steps that must be done or skipped before it begins.
-    pub needs: &'static [StepName],
-    /// Whether this link goes without it.
-    pub skip: fn(&LinkSpec) -> bool,
+    needs: fn(&Way<'_>) -> &'static [StepName],
+    skip: fn(&Way<'_>) -> bool,
 }
 
-const fn step(name: StepName, nature: Nature, needs: &'static [StepName]) -> PlannedStep {
+/// What the plan of a link depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Way<'a> {
+    /// What the caller asked for.
+    pub spec: &'a LinkSpec,
+    /// What can be done at the provider.
+    pub provider: Capabilities,
+}
+
+impl Way<'_> {
+    /// Whether the provider can be had to send the last push again. Deliveries to Netlify's own app are Netlify's.
+    pub fn replays_pushes(&self) -> bool {
+        self.provider.replays_pushes && !by_installation(self)
+    }
+
+    /// The steps that must be done or skipped before this one begins.
+    pub fn needs(&self, step: StepName) -> &'static [StepName] {
+        (step.planned().needs)(self)
+    }
+
+    /// Whether the link goes without this step.
+    pub fn skips(&self, step: StepName) -> bool {
+        (step.planned().skip)(self)
+    }
+}
+
+const fn step(
+    name: StepName,
+    nature: Nature,
+    needs: fn(&Way<'_>) -> &'static [StepName],
+) -> PlannedStep {
     PlannedStep {
         name,
         nature,
@@ -71,43 +100,61 @@ const fn step(name: StepName, nature: Nature, needs: &'static [StepName]) -> Pla
     }
 }
 
-/// Netlify's GitHub App needs neither key nor webhook, and a webhook beside it would build twice or not at all.
-const fn without_app(name: StepName, nature: Nature, needs: &'static [StepName]) -> PlannedStep {
-    PlannedStep {
-        name,
-        nature,
-        needs,
-        skip: |spec| matches!(spec.access, AccessMode::InstallationId(_)),
-    }
-}
-
-const fn proof(name: StepName, nature: Nature, needs: &'static [StepName]) -> PlannedStep {
-    PlannedStep {
-        name,
-        nature,
-        needs,
-        skip: |spec| matches!(spec.verify, Verify::Build),
+impl PlannedStep {
+    const fn unless(self, skip: fn(&Way<'_>) -> bool) -> Self {
+        Self { skip, ..self }
     }
 }
 
 use Nature::{Acts, Looks, Makes};
 
-/// Deploy key and webhook on a repository (or an installation of Netlify's GitHub App), new site. Nothing that anybody can see is touched
+/// A person is asked only once the site is up: the webhook's address may be the site's own, and a push proves it.
+fn needs_of_webhook(way: &Way<'_>) -> &'static [StepName] {
+    let can = way.provider;
+    match (can.installs_webhooks, can.site_has_own_webhook) {
+        (false, _) => &[WatchDeploy],
+        (true, true) => &[AttachRepository],
+        (true, false) => &[ResolveRepository, ReserveDeployKey],
+    }
+}
+
+fn needs_of_attachment(way: &Way<'_>) -> &'static [StepName] {
+    let can = way.provider;
+    match can.installs_webhooks && !can.site_has_own_webhook {
+        true => &[InstallDeployKey, InstallWebhook, CreateSite],
+        false => &[InstallDeployKey, CreateSite],
+    }
+}
+
+/// Netlify's GitHub App needs neither key nor webhook, and a webhook beside it would build twice or not at all.
+fn by_installation(way: &Way<'_>) -> bool {
+    way.spec.access.installation_id().is_some()
+}
+
+fn builds_prove_enough(way: &Way<'_>) -> bool {
+    way.spec.verify == Verify::Build
+}
+
+fn push_is_not_replayed(way: &Way<'_>) -> bool {
+    builds_prove_enough(way) || !way.replays_pushes()
+}
+
+/// Deploy key and webhook on a repository, or an installation of Netlify's GitHub App; a site. Nothing that anybody can see is touched
 /// before `resolve_repository` has passed, and the repository is attached last, so that the build
 /// which Netlify then starts by itself is the one first build and can clone.
 #[rustfmt::skip]
 pub const PLAN: &[PlannedStep] = &[
-    step(ResolveRepository, Looks, &[]),
-    without_app(ReserveDeployKey, Makes, &[]),
-    without_app(InstallDeployKey, Makes, &[ResolveRepository, ReserveDeployKey]),
-    without_app(InstallWebhook,   Makes, &[ResolveRepository, ReserveDeployKey]),
-    step(CreateSite,        Makes, &[ResolveRepository, ReserveDeployKey]),
-    step(AttachRepository,  Makes, &[InstallDeployKey, InstallWebhook, CreateSite]),
-    without_app(AlignWebhook,     Acts,  &[AttachRepository]),
-    step(FindBuild,         Acts,  &[AttachRepository]),
-    step(WatchDeploy,       Looks, &[AlignWebhook, FindBuild]),
-    proof(ReplayPush,       Acts,  &[WatchDeploy]),
-    proof(ProvePush,        Looks, &[ReplayPush]),
+    step(ResolveRepository, Looks, |_| &[]),
+    step(ReserveDeployKey,  Makes, |_| &[]).unless(by_installation),
+    step(InstallDeployKey,  Makes, |_| &[ResolveRepository, ReserveDeployKey]).unless(by_installation),
+    step(InstallWebhook,    Makes, needs_of_webhook).unless(by_installation),
+    step(CreateSite,        Makes, |_| &[ResolveRepository, ReserveDeployKey]),
+    step(AttachRepository,  Makes, needs_of_attachment),
+    step(AlignWebhook,      Acts,  |_| &[InstallWebhook, AttachRepository]).unless(by_installation),
+    step(FindBuild,         Acts,  |_| &[AttachRepository]),
+    step(WatchDeploy,       Looks, |_| &[FindBuild]),
+    step(ReplayPush,        Acts,  |_| &[AlignWebhook, WatchDeploy]).unless(push_is_not_replayed),
+    step(ProvePush,         Looks, |_| &[ReplayPush]).unless(builds_prove_enough),
 ];
 
 impl StepName {
@@ -125,16 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_step_stands_once_in_the_plan_and_after_what_it_needs() {
-        for (at, row) in PLAN.iter().enumerate() {
-            for need in row.needs {
-                assert!(
-                    PLAN[..at].iter().any(|before| before.name == *need),
-                    "{}",
-                    row.name
-                );
-            }
-        }
+    fn every_step_has_its_row_at_its_own_place() {
         let names: Vec<_> = PLAN.iter().map(|row| row.name).collect();
         assert_eq!(names, StepName::ALL);
     }

@@ -2,11 +2,13 @@
 //!
 //! The calls are those of the straight way, when no answer is lost and nothing has to be looked for.
 
+mod provider;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    plan::{PLAN, PlannedStep, StepName},
+    plan::{PLAN, StepName, Way},
     request::LinkSpec,
     resource::ResourceKind,
 };
@@ -49,28 +51,31 @@ pub struct PreviewCall {
     pub when: Option<String>,
 }
 
-/// The rounds of a link with this request at a provider.
-pub fn preview(spec: &LinkSpec, provider: &str) -> Vec<PreviewRound> {
+/// The rounds of a link on this way at a provider.
+pub fn preview(way: &Way<'_>, provider: &str) -> Vec<PreviewRound> {
     let mut rounds: Vec<PreviewRound> = Vec::new();
-    for planned in PLAN.iter().filter(|planned| !(planned.skip)(spec)) {
-        let round = round_of(planned, spec);
+    for planned in PLAN.iter().filter(|planned| !way.skips(planned.name)) {
+        let round = round_of(way, planned.name);
         rounds.resize_with(rounds.len().max(round), || PreviewRound {
             steps: Vec::new(),
         });
         rounds[round - 1].steps.push(PreviewStep {
             name: planned.name,
-            calls: calls(planned.name, spec, provider),
-            makes: planned.name.makes(),
+            calls: calls(planned.name, way, provider),
+            makes: planned
+                .name
+                .makes()
+                .filter(|made| *made != ResourceKind::Site || way.spec.site.id.is_none()),
         });
     }
     rounds
 }
 
 /// Counted from 1: one more than the latest of the steps that it needs. A step that is skipped takes no round.
-fn round_of(planned: &PlannedStep, spec: &LinkSpec) -> usize {
-    let needs = planned.needs.iter();
-    let before = needs.map(|need| round_of(need.planned(), spec)).max();
-    before.unwrap_or(0) + usize::from(!(planned.skip)(spec))
+fn round_of(way: &Way<'_>, step: StepName) -> usize {
+    let needs = way.needs(step).iter();
+    let before = needs.map(|need| round_of(way, *need)).max();
+    before.unwrap_or(0) + usize::from(!way.skips(step))
 }
 
 impl StepName {
@@ -92,56 +97,54 @@ impl StepName {
     }
 }
 
-/// GitHub is the only provider that can be linked so far; the next one brings its own paths.
-fn calls(step: StepName, spec: &LinkSpec, provider: &str) -> Vec<PreviewCall> {
+/// The calls of a step: Netlify's, and the provider's where no person takes its part.
+fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
+    let by_hand = match step {
+        StepName::InstallDeployKey => !way.provider.installs_keys,
+        StepName::InstallWebhook | StepName::AlignWebhook => !way.provider.installs_webhooks,
+        _ => false,
+    };
+    let mut calls = netlify_calls(step, way.spec);
+    if !by_hand {
+        calls.append(&mut provider::calls(provider, step));
+    }
+    calls
+}
+
+fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
     let netlify = |method, path| call("netlify", method, path);
-    let github = |method, path| call(provider, method, path);
     match step {
-        StepName::ResolveRepository => {
-            let branch = github("GET", "/repos/{owner}/{repo}/git/ref/{ref}");
-            let branch =
-                branch.only("the branch is not the default one, or the repository looks empty");
-            let mut calls = vec![github("GET", "/repos/{owner}/{repo}"), branch];
-            if spec.access.installation_id().is_some() {
-                calls.push(github("GET", "/orgs/{org}/installations"));
-            }
-            calls
-        }
         StepName::ReserveDeployKey => {
             vec![netlify("POST", "/deploy_keys").only("no unused key is in stock")]
         }
-        StepName::InstallDeployKey => vec![github("POST", "/repos/{owner}/{repo}/keys")],
-        StepName::InstallWebhook => vec![github("POST", "/repos/{owner}/{repo}/hooks")],
+        StepName::CreateSite if spec.site.id.is_some() => vec![
+            netlify("GET", "/sites/{site_id}"),
+            netlify("GET", "/sites/{site_id}/builds"),
+        ],
         StepName::CreateSite => match spec.site.team {
             Some(_) => vec![netlify("POST", "/{account_slug}/sites")],
             None => vec![netlify("POST", "/sites")],
         },
-        StepName::AttachRepository => vec![netlify("PATCH", "/sites/{site_id}")],
-        StepName::AlignWebhook => {
-            let elsewhere = "Netlify wants pushes at another address than the usual one";
+        StepName::AttachRepository if spec.site.relink => {
+            let elsewhere = "another repository is attached to the site";
             vec![
-                github("GET", "/repos/{owner}/{repo}/hooks").only(elsewhere),
-                github("PATCH", "/repos/{owner}/{repo}/hooks/{hook_id}").only(elsewhere),
+                netlify("GET", "/sites/{site_id}").only(elsewhere),
+                netlify("PUT", "/sites/{site_id}/unlink_repo").only(elsewhere),
+                netlify("PATCH", "/sites/{site_id}"),
             ]
         }
+        StepName::AttachRepository => vec![netlify("PATCH", "/sites/{site_id}")],
         StepName::FindBuild => vec![netlify("GET", "/deploys/{deploy_id}")],
         StepName::WatchDeploy => vec![netlify("GET", "/deploys/{deploy_id}").repeated()],
-        StepName::ReplayPush if spec.access.installation_id().is_some() => {
-            vec![netlify("GET", "/sites/{site_id}/builds")]
-        }
-        StepName::ProvePush if spec.access.installation_id().is_some() => vec![
-            netlify("GET", "/sites/{site_id}/builds").repeated(),
-            github("GET", "/repos/{owner}/{repo}/git/ref/{ref}").repeated(),
-            netlify("GET", "/deploys/{deploy_id}"),
-        ],
-        StepName::ReplayPush => vec![
-            netlify("GET", "/sites/{site_id}/builds"),
-            github("POST", "/repos/{owner}/{repo}/hooks/{hook_id}/tests"),
-        ],
+        StepName::ReplayPush => vec![netlify("GET", "/sites/{site_id}/builds")],
         StepName::ProvePush => vec![
             netlify("GET", "/sites/{site_id}/builds").repeated(),
             netlify("POST", "/deploys/{deploy_id}/cancel").only("the build doubles the first one"),
         ],
+        StepName::ResolveRepository
+        | StepName::InstallDeployKey
+        | StepName::InstallWebhook
+        | StepName::AlignWebhook => Vec::new(),
     }
 }
 

@@ -14,7 +14,7 @@ use utoipa::{
     },
 };
 
-use super::repository_ref::RepositoryRef;
+use super::repository_ref::{RefError, RepositoryRef};
 use crate::json_object;
 
 /// Longest branch name that git hosts accept, in bytes.
@@ -48,7 +48,7 @@ pub struct LinkRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 255)]
     pub branch: Option<String>,
-    /// The site to make.
+    /// The site to make, or the one that is there.
     #[serde(default, deserialize_with = "json_object::only")]
     pub site: SiteRequest,
     /// How Netlify builds, in the words of `netlify.toml`.
@@ -97,10 +97,19 @@ fn labels_schema() -> Object {
         .build()
 }
 
-/// The site to make.
+/// The site to make, by `name` and `team`; or the one that is there, by `id`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SiteRequest {
+    /// Netlify's id of a site that is there. What the request says nothing about stays as it is; unlinking puts back
+    /// what was there before, and never deletes the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uuid")]
+    pub id: Option<String>,
+    /// Whether a site that another repository is attached to may be taken from it. Netlify then deletes the site's
+    /// deploy key, its build hooks and its notifications.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relink: bool,
     /// Name, unique across Netlify. Default: the repository's name and 13 random characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -131,6 +140,27 @@ pub struct BuildSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub functions: Option<String>,
+    /// Folder of the package in a monorepo, relative to the repository: where Netlify looks for `netlify.toml` and
+    /// detects the framework. Unlike `base` it does not change where the build runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    pub package_path: Option<String>,
+}
+
+impl BuildSettings {
+    /// These settings, and where they say nothing, what was there before.
+    #[must_use]
+    pub fn over(&self, before: &Self) -> Self {
+        let said =
+            |new: &Option<String>, old: &Option<String>| new.as_ref().or(old.as_ref()).cloned();
+        Self {
+            command: said(&self.command, &before.command),
+            publish: said(&self.publish, &before.publish),
+            base: said(&self.base, &before.base),
+            functions: said(&self.functions, &before.functions),
+            package_path: said(&self.package_path, &before.package_path),
+        }
+    }
 }
 
 /// How Netlify gets at the repository: `"deploy_key"`, or `{"installation_id": 4711}`.
@@ -264,8 +294,12 @@ pub struct ConnectionNames {
 pub struct LinkSpec {
     /// Host of the provider instance.
     pub host: String,
-    /// Owner and name as the caller wrote them.
+    /// Path as the caller wrote it, in the provider's own form: `OWNER/NAME`, `GROUP/SUBGROUP/NAME`,
+    /// `ORGANISATION/PROJECT/NAME`.
     pub path: String,
+    /// Where to clone it from; only where no API tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_url: Option<String>,
     /// Branch that the caller named.
     pub branch: Option<String>,
     /// Site to make; the name is fixed here, so that a lost answer can be looked up.
@@ -280,13 +314,19 @@ pub struct LinkSpec {
     pub allowed_branches: Option<Vec<String>>,
 }
 
-/// The site that a link makes.
+/// The site of a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteSpec {
-    /// Name, unique across Netlify.
+    /// Name, unique across Netlify; for a site that is there its id, by which no two links take the same one.
     pub name: String,
     /// Slug of the team; absent means the credential's only one.
     pub team: Option<String>,
+    /// Netlify's id of a site that is there; absent means that it is to be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Whether it may be taken from another repository.
+    #[serde(default)]
+    pub relink: bool,
 }
 
 /// What is wrong with one field of a request.
@@ -314,13 +354,20 @@ impl Check {
 }
 
 impl LinkRequest {
-    /// Checks every field and fixes the site's name.
+    /// Checks every field and fixes the site's name. Which `repository` the address means depends on the
+    /// configured providers, so that comes from outside.
     ///
     /// # Errors
     /// Everything that is wrong, each with a JSON pointer and what would be right.
-    pub fn check(&self) -> Result<LinkSpec, Vec<FieldError>> {
+    pub fn check(
+        &self,
+        repository: Result<&RepositoryRef, &RefError>,
+    ) -> Result<LinkSpec, Vec<FieldError>> {
         let mut check = Check::default();
-        let (host, path) = self.check_repository(&mut check);
+        let RepositoryRef { host, path } = repository.cloned().unwrap_or_else(|error| {
+            check.that(false, "/repository", &error.to_string());
+            RepositoryRef::default()
+        });
         if let Some(branch) = &self.branch {
             check.that(is_branch(branch), "/branch", BRANCH_RULE);
         }
@@ -333,18 +380,18 @@ impl LinkRequest {
         if !check.0.is_empty() {
             return Err(check.0);
         }
-        let name = self
-            .site
-            .name
-            .clone()
-            .unwrap_or_else(|| derived_name(&path));
+        let named = self.site.id.as_ref().or(self.site.name.as_ref()).cloned();
+        let name = named.unwrap_or_else(|| derived_name(&path));
         Ok(LinkSpec {
             host,
             path,
+            ssh_url: None,
             branch: self.branch.clone(),
             site: SiteSpec {
                 name,
                 team: self.site.team.clone(),
+                id: self.site.id.clone(),
+                relink: self.site.relink,
             },
             build: self.build.clone(),
             access: self.access,
@@ -353,16 +400,24 @@ impl LinkRequest {
         })
     }
 
-    fn check_repository(&self, check: &mut Check) -> (String, String) {
-        let parsed = RepositoryRef::parse(&self.repository)
-            .and_then(|parsed| parsed.owner_and_name().map(|path| (parsed.host, path)));
-        parsed.unwrap_or_else(|error| {
-            check.that(false, "/repository", &error.to_string());
-            Default::default()
-        })
-    }
-
     fn check_site(&self, check: &mut Check) {
+        if let Some(id) = &self.site.id {
+            check.that(
+                is_uuid(id),
+                "/site/id",
+                "use Netlify's id of the site, a UUID in lower case; its API shows it as `id`",
+            );
+            check.that(
+                self.site.name.is_none() && self.site.team.is_none(),
+                "/site",
+                "leave out `name` and `team`, or `id`: a site is either there or to be made",
+            );
+        }
+        check.that(
+            self.site.id.is_some() || !self.site.relink,
+            "/site/relink",
+            "only a site that is there can be taken from another repository: name it in `id`",
+        );
         if let Some(name) = &self.site.name {
             check.that(
                 is_site_name(name),
@@ -385,6 +440,7 @@ impl LinkRequest {
             ("/build/publish", &build.publish),
             ("/build/base", &build.base),
             ("/build/functions", &build.functions),
+            ("/build/package_path", &build.package_path),
         ];
         for (pointer, folder) in folders {
             let Some(folder) = folder else { continue };
@@ -439,7 +495,12 @@ impl LinkRequest {
             "use the number at the end of the address of the app's settings page",
         );
         check.that(
-            self.site.team.is_some(),
+            self.site.id.is_none(),
+            "/access/installation_id",
+            "only a site that is to be made can be linked by an installation, which is granted for one team",
+        );
+        check.that(
+            self.site.team.is_some() || self.site.id.is_some(),
             "/site/team",
             "name the team: an installation is granted for one",
         );
@@ -517,6 +578,10 @@ fn is_site_name(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         && !name.starts_with('-')
         && !name.ends_with('-')
+}
+
+fn is_uuid(text: &str) -> bool {
+    uuid::Uuid::try_parse(text).is_ok_and(|id| id.hyphenated().to_string() == text)
 }
 
 fn is_slug(text: &str) -> bool {

@@ -12,7 +12,11 @@
 //!
 //! A link that was live once is never canceled, only unlinked: canceling takes the site with it.
 
-use super::{failure::Severity, plan::StepName, words::text_enum};
+use super::{
+    failure::{FailureCode, Severity},
+    plan::StepName,
+    words::text_enum,
+};
 
 text_enum! {
     /// Where a link stands, for people.
@@ -83,9 +87,10 @@ impl LinkStatus {
         }
     }
 
-    /// The status of a link whose step ended in a failure of this severity.
-    pub const fn after_failure(step: StepName, severity: Severity) -> Self {
-        match (step, severity) {
+    /// The status of a link whose step ended in this failure.
+    pub const fn after_failure(step: StepName, code: FailureCode) -> Self {
+        match (step, code.severity()) {
+            _ if matches!(code, FailureCode::PushAwaited) => Self::ActionRequired,
             (StepName::WatchDeploy, _) => Self::BuildFailed,
             (StepName::ReplayPush | StepName::ProvePush, _) => Self::Degraded,
             (_, Severity::NeedsAction) => Self::ActionRequired,

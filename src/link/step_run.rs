@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::{
-    facts::{AskedBuild, Facts},
+    facts::{AskedBuild, Facts, Proof},
     failure::{Failure, FailureCode},
     plan::StepName,
     status::{LinkStatus, StepState},
@@ -110,9 +110,12 @@ pub fn prepare_rebuild(steps: &mut [StepRun], facts: &mut Facts, asked: AskedBui
     });
 }
 
-/// What the wish for another proof makes of a link at rest.
-pub fn prepare_verify(steps: &mut [StepRun], facts: &mut Facts) {
-    facts.proof = None;
+/// What the wish for another proof, uttered `now`, makes of a link at rest.
+pub fn prepare_verify(steps: &mut [StepRun], facts: &mut Facts, now: OffsetDateTime) {
+    facts.proof = Some(Proof {
+        since: Some(now),
+        ..Proof::default()
+    });
     begin_anew(steps, |run| {
         matches!(run.step, StepName::ReplayPush | StepName::ProvePush)
     });

@@ -24,6 +24,7 @@ impl DeployKey {
         facts::DeployKey {
             id: self.id,
             public_key: self.public_key,
+            standing: false,
         }
     }
 
@@ -39,6 +40,14 @@ impl DeployKey {
 /// As [`Access::send`].
 pub async fn create(access: &Access) -> Result<DeployKey, UpstreamError> {
     access.send(Call::post(["deploy_keys"])).await?.json()
+}
+
+/// The pair with that id, when it is the token's user's.
+///
+/// # Errors
+/// As [`Access::send`]; "not found" also when it is somebody else's.
+pub async fn get(access: &Access, id: &str) -> Result<DeployKey, UpstreamError> {
+    access.send(Call::get(["deploy_keys", id])).await?.json()
 }
 
 /// All pairs of the token's user, also those that others made with the same user.

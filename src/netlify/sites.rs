@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
-pub use repo::{Attach, CloneKey, attach};
+pub use repo::{Attach, CloneKey, attach, put_back, repository_path};
 
 use super::{present, was_there};
 use crate::{
     link::{
-        facts::{self, Attachment},
+        facts::{self, AttachedRepository, Attachment, SiteBefore},
         failure::FailureCode,
+        request,
     },
     upstream::{Access, Call, UpstreamError},
 };
@@ -62,6 +63,13 @@ struct BuildSettings {
     deploy_key_id: Option<String>,
     installation_id: Option<Value>,
     stop_builds: Option<bool>,
+    cmd: Option<String>,
+    dir: Option<String>,
+    base: Option<String>,
+    functions_dir: Option<String>,
+    package_path: Option<String>,
+    #[serde(deserialize_with = "null_is_default")]
+    allowed_branches: Vec<String>,
 }
 
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -85,6 +93,30 @@ impl Site {
         }
     }
 
+    /// How it stands before a link touches it. The builds are not part of the answer.
+    pub fn before(&self) -> SiteBefore {
+        let settings = &self.build_settings;
+        let attached = self.repository_path().map(|path| AttachedRepository {
+            provider: settings.provider.clone().unwrap_or_default(),
+            path: path.to_owned(),
+            branch: self.branch().map(str::to_owned),
+            deploy_key_id: self.deploy_key_id().map(str::to_owned),
+            installation_id: self.installation_id(),
+        });
+        SiteBefore {
+            repository: attached,
+            build: request::BuildSettings {
+                command: present(settings.cmd.clone()),
+                publish: present(settings.dir.clone()),
+                base: present(settings.base.clone()),
+                functions: present(settings.functions_dir.clone()),
+                package_path: present(settings.package_path.clone()),
+            },
+            allowed_branches: settings.allowed_branches.clone(),
+            builds: Vec::new(),
+        }
+    }
+
     /// What attaching led to, as far as this answer tells.
     pub fn attachment(&self) -> Attachment {
         Attachment {
@@ -94,7 +126,7 @@ impl Site {
         }
     }
 
-    /// `owner/name` of the attached repository; `None` for a bare site.
+    /// What [`repository_path`] says of the attached repository; `None` for a bare site.
     pub fn repository_path(&self) -> Option<&str> {
         self.build_settings
             .repo_path
@@ -124,7 +156,7 @@ impl Site {
             .filter(|id| !id.is_empty())
     }
 
-    /// The installation of Netlify's GitHub App that the site clones by.
+    /// The installation of Netlify's GitHub App that the site clones by. Netlify writes a number, its guide a text.
     pub fn installation_id(&self) -> Option<u64> {
         let id = self.build_settings.installation_id.as_ref()?;
         id.as_u64().or_else(|| id.as_str()?.parse().ok())
@@ -205,6 +237,17 @@ pub async fn get(access: &Access, id: &str) -> Result<Site, UpstreamError> {
 /// As [`Access::send`].
 pub async fn unlink_repo(access: &Access, id: &str) -> Result<bool, UpstreamError> {
     was_there(access.send(Call::put(["sites", id, "unlink_repo"])).await)
+}
+
+/// Keeps a site from building, whatever is pushed. Unlike `repo`, `build_settings` starts no build when it is changed.
+/// Whether the site was there.
+///
+/// # Errors
+/// As [`Access::send`].
+pub async fn stop_builds(access: &Access, id: &str) -> Result<bool, UpstreamError> {
+    let settings = json!({ "build_settings": { "stop_builds": true } });
+    let call = Call::patch(["sites", id]).json(&settings);
+    was_there(access.send(call).await)
 }
 
 /// Deletes a site with everything on it; its name is free at once. Whether it was there.

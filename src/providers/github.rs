@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
-    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Provider,
-    RepositoryKey, same_key,
+    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
+    Provider, RepositoryKey, removed, same_key,
 };
 use crate::{
     link::{
@@ -34,6 +34,17 @@ const OWNERS_SCOPES: [&str; 3] = ["admin:org", "write:org", "read:org"];
 
 /// What Netlify's own tools subscribe to.
 const EVENTS: [&str; 3] = ["push", "pull_request", "delete"];
+
+/// What can be done with a credential.
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    installs_keys: true,
+    finds_keys: true,
+    installs_webhooks: true,
+    site_has_own_webhook: false,
+    refuses_double_webhooks: true,
+    replays_pushes: true,
+    reports_deliveries: true,
+};
 
 static DIALECT: Dialect = Dialect {
     accept: "application/vnd.github+json",
@@ -109,25 +120,20 @@ impl Github {
     ) -> Result<bool, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::delete(["repos", owner, name, collection, id]);
-        match self.door.send(&repository.path, call).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_missing() => {
-                self.settle_absence(repository).await.map(|()| false)
-            }
-            Err(error) => Err(error),
-        }
+        removed(
+            self.door.send(&repository.path, call).await,
+            self.settle_absence(repository),
+        )
+        .await
     }
 }
 
 #[async_trait]
 impl Provider for Github {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            installs_keys: true,
-            installs_webhooks: true,
-            refuses_double_webhooks: true,
-            replays_pushes: true,
-            reports_deliveries: true,
+        match self.door.own().is_anonymous() {
+            true => Capabilities::BY_HAND,
+            false => CAPABILITIES,
         }
     }
 
@@ -317,6 +323,14 @@ impl Provider for Github {
         Ok(newest.map(Into::into))
     }
 
+    fn place_of_keys(&self, repository: &Repository) -> Place {
+        settings_page(repository, "keys/new")
+    }
+
+    fn place_of_webhooks(&self, repository: &Repository) -> Place {
+        settings_page(repository, "hooks/new")
+    }
+
     /// Only an owner of an organisation may ask; of a person's account nobody can.
     ///
     /// <https://docs.github.com/en/rest/orgs/orgs#list-app-installations-for-an-organization>
@@ -356,6 +370,7 @@ impl Provider for Github {
 
     async fn identity(&self) -> Result<Identity, UpstreamError> {
         match &self.door {
+            Door::Own(access) if access.is_anonymous() => Ok(Identity::anybody()),
             Door::Own(access) => person(access).await,
             Door::App(_) => app(&self.door).await,
         }
@@ -398,6 +413,13 @@ async fn app(door: &Door) -> Result<Identity, UpstreamError> {
         expires_at: None,
         installations: Some(installations.into_iter().map(Into::into).collect()),
     })
+}
+
+fn settings_page(repository: &Repository, page: &str) -> Place {
+    Place {
+        page: Some(format!("{}/settings/{page}", repository.web_url)),
+        account: None,
+    }
 }
 
 /// Owner and name; a path without a slash cannot exist and becomes GitHub's 404.

@@ -3,7 +3,12 @@
 //! A provider is one file that implements [`Provider`], and one line in [`for_instance`]. What providers cannot do
 //! they declare in [`Capabilities`], so that the plan leaves the step out; they never pretend.
 
+mod azure_devops;
+mod bitbucket;
+mod gitea;
 mod github;
+mod gitlab;
+mod manual;
 mod public_key;
 
 use std::sync::Arc;
@@ -12,17 +17,18 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 use url::Url;
 
-pub use public_key::same_key;
+pub use crate::link::capabilities::Capabilities;
+pub use public_key::{bare, same_key};
 
 use crate::{
     link::{
         facts::{Repository, Webhook},
         installation::Installation,
     },
-    upstream::{Credential, Http, Instance, UpstreamError, UpstreamKind},
+    upstream::{Answer, Credential, Http, Instance, UpstreamError, UpstreamKind},
 };
 
-/// The adapter for an instance; `None` for providers without an API that we use (`manual`, and those not built yet).
+/// The adapter for an instance; `None` for what is no provider, and for those not built yet.
 ///
 /// # Errors
 /// `internal` when the instance's certificates cannot be loaded.
@@ -33,6 +39,15 @@ pub fn for_instance(
 ) -> Result<Option<Box<dyn Provider>>, UpstreamError> {
     Ok(match instance.kind {
         UpstreamKind::Github => Some(Box::new(github::Github::new(http, instance, credential)?)),
+        UpstreamKind::Manual => Some(Box::new(manual::Manual::new(instance))),
+        UpstreamKind::Gitlab => Some(Box::new(gitlab::Gitlab::new(http, instance, credential)?)),
+        UpstreamKind::Gitea => Some(Box::new(gitea::Gitea::new(http, instance, credential)?)),
+        UpstreamKind::Bitbucket => Some(Box::new(bitbucket::Bitbucket::new(
+            http, instance, credential,
+        )?)),
+        UpstreamKind::AzureDevops => Some(Box::new(azure_devops::AzureDevops::new(
+            http, instance, credential,
+        )?)),
         _ => None,
     })
 }
@@ -40,19 +55,18 @@ pub fn for_instance(
 /// Slug of Netlify's GitHub App.
 pub const NETLIFY_APP: &str = "netlify";
 
-/// What a provider can do; the plan is built from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Keys belong to a repository and can be installed by API (Azure's belong to a person, `manual` has no API).
-    pub installs_keys: bool,
-    /// Webhooks can be installed by API.
-    pub installs_webhooks: bool,
-    /// The provider itself refuses a second webhook with the same address; where not, look before installing.
-    pub refuses_double_webhooks: bool,
-    /// The last push can be delivered again on request: the proof that pushes build.
-    pub replays_pushes: bool,
-    /// It can be read how deliveries ended.
-    pub reports_deliveries: bool,
+/// What can be done at a provider with a credential of this type; the plan is built from it.
+pub fn capabilities(instance: &Instance, credential_type: &str) -> Capabilities {
+    match instance.kind {
+        UpstreamKind::Manual => manual::CAPABILITIES,
+        _ if credential_type == Credential::Anonymous.kind() => Capabilities::BY_HAND,
+        UpstreamKind::Github => github::CAPABILITIES,
+        UpstreamKind::Gitlab => gitlab::CAPABILITIES,
+        UpstreamKind::Gitea => gitea::CAPABILITIES,
+        UpstreamKind::Bitbucket => bitbucket::CAPABILITIES,
+        UpstreamKind::AzureDevops => azure_devops::capabilities(instance),
+        _ => Capabilities::BY_HAND,
+    }
 }
 
 /// A key at the provider that is ours by its content.
@@ -68,6 +82,8 @@ pub struct RepositoryKey {
     pub created_at: Option<OffsetDateTime>,
     /// When it last served a clone, in the provider's words; `None`: never, or the provider does not say.
     pub last_used: Option<String>,
+    /// When it stops working; `None`: never, or the provider does not say.
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// A webhook at the provider that points where we want.
@@ -94,6 +110,8 @@ pub enum WebhookFault {
     NotJson,
     /// It does not check Netlify's certificate.
     InsecureTls,
+    /// It tells about some branches only, and the link's may not be among them.
+    HidesBranches,
 }
 
 /// A webhook that is in place now.
@@ -103,6 +121,24 @@ pub struct InstalledWebhook {
     pub webhook: Webhook,
     /// Whether this call made it; an adopted one is not ours to remove.
     pub made: bool,
+}
+
+/// What a look at a repository's webhooks saw on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// None with this address.
+    Missing,
+    /// One is there, or nobody looked.
+    Unknown,
+}
+
+/// Where a person does what no API does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The provider's page for it.
+    pub page: Option<String>,
+    /// The account that it must be done with.
+    pub account: Option<String>,
 }
 
 /// What a delivery was about.
@@ -138,13 +174,25 @@ pub struct Identity {
     pub installations: Option<Vec<Installation>>,
 }
 
+impl Identity {
+    /// Nobody in particular, who may do nothing in particular.
+    pub fn anybody() -> Self {
+        Self {
+            login: "anybody".to_owned(),
+            scopes: None,
+            expires_at: None,
+            installations: None,
+        }
+    }
+}
+
 /// What linking needs of a git provider.
 ///
 /// Rules for all methods: finding never changes anything. Installing what is there already adopts it. Removing what
 /// is absent succeeds, but an object that the credential may no longer see is not taken for absent. Keys are compared
 /// by type and base64 only ([`same_key`]), webhooks by normalised address ([`same_address`]). Repositories are named by
-/// their [`Repository`] facts; when one was renamed since, calls follow it. A provider that needs several subscriptions for
-/// one webhook (Azure: one per event) joins their ids with commas in [`Webhook::id`]. Failures are [`UpstreamError`]s whose
+/// their [`Repository`] facts; when one was renamed since, calls follow it. Where one webhook is several subscriptions
+/// (Azure: one per event), the one for pushes gives [`Webhook::id`], and the others are found beside it. Failures are [`UpstreamError`]s whose
 /// code says what is wrong: `admin_required`, `scope_missing`, `sso_required`, `credential_refused`, `rate_limited`,
 /// `provider_refused` and `upstream_unavailable` can come from every method.
 #[async_trait]
@@ -160,6 +208,21 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// `repository_not_found_or_no_access`, `repository_archived`, `repository_empty`, `branch_missing`.
     async fn resolve(&self, path: &str, branch: Option<&str>) -> Result<Repository, UpstreamError>;
+
+    /// [`Provider::resolve`], with a look at the webhooks beside it, where callers have to look before they install and
+    /// the provider lets it be done by the path: that saves a round.
+    ///
+    /// # Errors
+    /// As [`Provider::resolve`]; the look fails silently.
+    async fn resolve_and_look(
+        &self,
+        path: &str,
+        branch: Option<&str>,
+        _url: &str,
+    ) -> Result<(Repository, Look), UpstreamError> {
+        let repository = self.resolve(path, branch).await?;
+        Ok((repository, Look::Unknown))
+    }
 
     /// The key with this content, if the repository has it.
     async fn find_key(
@@ -179,6 +242,16 @@ pub trait Provider: Send + Sync {
         title: &str,
         public_key: &str,
     ) -> Result<RepositoryKey, UpstreamError>;
+
+    /// The key with this content, where [`Capabilities::finds_keys`] does not hold but the credential happens to see some:
+    /// `None` says nothing.
+    async fn glimpse_key(
+        &self,
+        _: &Repository,
+        _public_key: &str,
+    ) -> Result<Option<RepositoryKey>, UpstreamError> {
+        Ok(None)
+    }
 
     /// Removes a key by the provider's id; whether it was there.
     async fn remove_key(&self, repository: &Repository, id: &str) -> Result<bool, UpstreamError>;
@@ -230,6 +303,16 @@ pub trait Provider: Send + Sync {
         webhook: &Webhook,
     ) -> Result<(), UpstreamError>;
 
+    /// Where a person puts a deploy key, when no API does it.
+    fn place_of_keys(&self, _: &Repository) -> Place {
+        Place::default()
+    }
+
+    /// Where a person makes a webhook, when no API does it.
+    fn place_of_webhooks(&self, _: &Repository) -> Place {
+        Place::default()
+    }
+
     /// The newest delivery of an event.
     async fn last_delivery(
         &self,
@@ -255,6 +338,18 @@ pub trait Provider: Send + Sync {
 
     /// Whom the credential belongs to; the cheapest check of a credential.
     async fn identity(&self) -> Result<Identity, UpstreamError>;
+}
+
+/// Whether a removal removed anything. 404 is "absent" and "not yours to see" alike, so `look` settles which.
+async fn removed(
+    removal: Result<Answer, UpstreamError>,
+    look: impl Future<Output = Result<(), UpstreamError>>,
+) -> Result<bool, UpstreamError> {
+    match removal {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_missing() => look.await.map(|()| false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether two webhook addresses are the same: case of scheme and host, a default port and a final slash are not part

@@ -10,6 +10,12 @@ pub fn same_key(one: &str, other: &str) -> bool {
     }
 }
 
+/// Type and base64 alone, as people paste it: Azure takes a blank or line break at the end for a part of the key.
+pub fn bare(public_key: &str) -> String {
+    let words: Vec<_> = public_key.split_ascii_whitespace().take(2).collect();
+    words.join(" ")
+}
+
 fn identity(line: &str) -> Option<(&str, &str)> {
     let mut words = line.split_ascii_whitespace();
     Some((words.next()?, words.next()?.trim_end_matches('=')))

@@ -2,10 +2,9 @@
 
 use super::{Halt, StepContext, Undone};
 use crate::{
-    link::facts::{Attachment, Fact},
-    link::request::AccessMode,
+    link::facts::{self, Fact, SiteBefore},
     link::resource::{ResourceKind, Right},
-    netlify::sites::{self, Attach, CloneKey, Site},
+    netlify::sites::{self, Attach, Site},
 };
 
 /// The site knows our repository, branch and key already. A second attaching would build again.
@@ -16,37 +15,58 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 fn is_attached(cx: &StepContext<'_>, site: &Site) -> Result<bool, Halt> {
     let repository = cx.repository()?;
-    let has_path = site
-        .repository_path()
-        .is_some_and(|path| path.eq_ignore_ascii_case(&repository.path));
-    Ok(has_path && clone_key(cx)?.is_kept(site) && site.branch() == Some(&repository.branch))
+    let has_path = match site.repository_path() {
+        Some(path) => is_ours(cx, path)?,
+        None => false,
+    };
+    let has_key = cx.clone_key()?.is_kept(site);
+    Ok(has_path && has_key && site.branch() == Some(&repository.branch))
 }
 
-fn clone_key<'a>(cx: &'a StepContext<'_>) -> Result<CloneKey<'a>, Halt> {
-    Ok(match cx.spec.access {
-        AccessMode::DeployKey => CloneKey::DeployKey(&cx.deploy_key()?.id),
-        AccessMode::InstallationId(id) => CloneKey::Installation(id),
-    })
-}
-
-/// Attaches it. Netlify's answer is read back: a site that kept no key is deaf.
+/// Attaches it. Netlify's answer is read back: a site that kept no key is deaf. What the caller says nothing about stays
+/// as it was on a site that is there.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    let build = &cx.spec.build;
+    free_from_other(cx).await?;
+    let before = cx.facts.site_before.clone().unwrap_or_default();
+    let was_attached = before.repository.is_some();
+    let kept = was_attached.then_some(&before.allowed_branches[..]);
+    let asked = cx.spec.allowed_branches.as_deref().or(kept);
     let repository = cx.repository()?;
-    let allowed = allowed_branches(cx.spec.allowed_branches.as_deref(), &repository.branch);
     let attach = Attach {
         provider: cx.provider_kind,
         repository,
-        key: clone_key(cx)?,
-        command: build.command.as_deref().unwrap_or_default(),
-        publish: build.publish.as_deref().unwrap_or_default(),
-        base: build.base.as_deref().unwrap_or_default(),
-        functions: build.functions.as_deref().unwrap_or_default(),
-        allowed_branches: &allowed,
+        key: cx.clone_key()?,
+        build: cx.spec.build.over(&before.build),
+        allowed_branches: &allowed_branches(asked, &repository.branch),
         stop_builds: false,
     };
     let site = sites::attach(cx.netlify, &cx.site()?.id, &attach).await?;
     Ok(Fact::Attachment(site.attachment()))
+}
+
+/// Takes the site from the repository that has it: attaching over another one is said to change nothing but the settings.
+async fn free_from_other(cx: &StepContext<'_>) -> Result<(), Halt> {
+    let before = cx.facts.site_before.as_ref();
+    let Some(other) = before.and_then(|before| before.repository.as_ref()) else {
+        return Ok(());
+    };
+    if is_ours(cx, &other.path)? {
+        return Ok(());
+    }
+    // An interrupted try may have done it already, and our own repository must not be let go of.
+    let site = sites::get(cx.netlify, &cx.site()?.id).await?;
+    match site.repository_path() {
+        Some(path) if !is_ours(cx, path)? => {
+            sites::unlink_repo(cx.netlify, &site.id).await?;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_ours(cx: &StepContext<'_>, path: &str) -> Result<bool, Halt> {
+    let ours = sites::repository_path(cx.provider_kind, cx.repository()?);
+    Ok(path.eq_ignore_ascii_case(ours))
 }
 
 /// Netlify takes an empty list for every branch. A list without the production branch would make a
@@ -62,15 +82,51 @@ fn allowed_branches(asked: Option<&[String]>, production: &str) -> Vec<String> {
 }
 
 /// Detaches a site that stays; one that goes takes its attachment with it. Netlify deletes the
-/// site's keys when it detaches, which is what `reserve_deploy_key` would do next.
+/// site's keys when it detaches, which is what `reserve_deploy_key` would do next; a standing key has to stay, so that
+/// a site with one keeps its repository and is kept from building. A site that was there gets back what was attached to
+/// it, unless its key is gone.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
-    let Some(site) = &cx.facts.site else {
+    let (Some(site), Some(_)) = (&cx.facts.site, &cx.facts.attachment) else {
         return Ok(Vec::new());
     };
     let stays = cx.keep_site || cx.right(ResourceKind::Site, &site.id) != Right::Ours;
-    let was_attached = matches!(cx.facts.attachment, Some(Attachment { .. }));
-    if stays && was_attached {
-        sites::unlink_repo(cx.netlify, &site.id).await?;
+    if !stays {
+        return Ok(Vec::new());
+    }
+    match &cx.facts.site_before {
+        Some(before) if can_be_put_back(cx, before)? => put_back(cx, site, before).await?,
+        _ if cx.facts.deploy_key.as_ref().is_some_and(|key| key.standing) => {
+            sites::stop_builds(cx.netlify, &site.id).await?;
+        }
+        _ => {
+            sites::unlink_repo(cx.netlify, &site.id).await?;
+        }
     }
     Ok(Vec::new())
+}
+
+/// Taking the site from another repository deleted that one's key.
+fn can_be_put_back(cx: &StepContext<'_>, before: &SiteBefore) -> Result<bool, Halt> {
+    match &before.repository {
+        Some(repository) => {
+            Ok(repository.installation_id.is_some() || is_ours(cx, &repository.path)?)
+        }
+        None => Ok(false),
+    }
+}
+
+/// Every attaching starts a build, so it is done once: while the site clones by our key.
+async fn put_back(
+    cx: &StepContext<'_>,
+    site: &facts::Site,
+    before: &SiteBefore,
+) -> Result<(), Halt> {
+    let now = match sites::get(cx.netlify, &site.id).await {
+        Err(error) if error.is_missing() => return Ok(()),
+        found => found?,
+    };
+    match cx.clone_key()?.is_kept(&now) {
+        true => Ok(sites::put_back(cx.netlify, &site.id, before).await?),
+        false => Ok(()),
+    }
 }

@@ -26,12 +26,21 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let mut started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     started.sort_by(|a, b| b.created_at.cmp(&a.created_at));
     let newest = started.into_iter().next();
-    let ended = &cx.facts.ended_builds;
-    let news = newest.filter(|newest| ended.iter().all(|ended| ended.build.id != newest.id));
-    match news {
+    match newest.filter(|newest| is_news(cx, &newest.id)) {
         None => Ok(None),
         Some(build) => named(build, cx).map(Some),
     }
+}
+
+/// Whether the link neither followed the build before nor found it on the site.
+fn is_news(cx: &StepContext<'_>, build: &str) -> bool {
+    let before = cx
+        .facts
+        .site_before
+        .iter()
+        .flat_map(|before| &before.builds);
+    let ended = cx.facts.ended_builds.iter().map(|ended| &ended.build.id);
+    before.chain(ended).all(|known| known != build)
 }
 
 /// Reads what the answer to the attaching named; without a name, looks for a while and then starts
@@ -121,12 +130,15 @@ async fn read_named(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     };
     if let Some(deploy_id) = &attachment.deploy_id {
         match deploys::get(cx.netlify, deploy_id).await {
-            Ok(deploy) => return Ok(of_deploy(deploy)),
+            Ok(deploy) if deploy.build_id.as_ref().is_some_and(|id| is_news(cx, id)) => {
+                return Ok(of_deploy(deploy));
+            }
+            Ok(_) => {}
             Err(error) if error.is_missing() => {}
             Err(error) => return Err(error.into()),
         }
     }
-    match &attachment.build_id {
+    match attachment.build_id.as_ref().filter(|id| is_news(cx, id)) {
         Some(build_id) => named(builds::get(cx.netlify, build_id).await?, cx).map(Some),
         None => Ok(None),
     }

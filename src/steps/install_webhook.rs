@@ -1,30 +1,71 @@
 //! Step `install_webhook`: the provider tells Netlify about pushes; one webhook per repository.
 
-use super::{Halt, StepContext, Undone, remove};
+use time::{Duration, OffsetDateTime};
+
+use super::{Halt, StepContext, Undone, ask, prove_push, remove};
 use crate::{
-    link::facts::{Fact, Origin},
-    link::resource::ResourceKind,
+    link::{
+        action::{Deed, GoesOn},
+        facts::{Fact, Origin, Webhook},
+        failure::FailureCode,
+        plan::StepName,
+        request::Verify,
+        resource::ResourceKind,
+    },
     netlify,
+    providers::FoundWebhook,
 };
 
-/// A webhook with Netlify's address is there, and nothing is wrong with it.
+/// How long a look at the webhooks counts.
+const FRESH: Duration = Duration::seconds(10);
+
+/// A webhook with Netlify's address is there, and nothing is wrong with it. One that cannot be read shows itself by
+/// the build of a push.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    if !cx.provider.capabilities().installs_webhooks {
+        let pushed = prove_push::pushed(cx).await?;
+        return pushed.map(|_| by_a_person(cx)).transpose();
+    }
     let found = cx
         .provider
-        .find_webhook(cx.repository()?, &address(cx))
+        .find_webhook(cx.repository()?, &address(cx)?)
         .await?;
     let fit = found.filter(|found| found.faults.is_empty());
     Ok(fit.map(|found| Fact::Webhook(found.webhook, cx.origin(found.created_at))))
 }
 
-/// Makes it. One that is there is adopted, and mended where it lacks something that Netlify needs.
+/// Makes it, or asks a person to. One that is there is adopted, and mended where it lacks something that Netlify needs.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    let (repository, address) = (cx.repository()?, address(cx));
-    if !cx.provider.capabilities().refuses_double_webhooks
-        && let Some(found) = cx.provider.find_webhook(repository, &address).await?
-    {
-        cx.provider.repair_webhook(repository, &found).await?;
-        return Ok(Fact::Webhook(found.webhook, Origin::Found));
+    match cx.provider.capabilities().installs_webhooks {
+        true => install(cx).await,
+        false if cx.facts.asked.contains(&StepName::InstallWebhook) => by_a_person(cx),
+        false => Err(ask(
+            Fact::Asked(StepName::InstallWebhook),
+            FailureCode::WebhookToBePlaced,
+            Deed::PlaceWebhook { url: address(cx)? },
+            cx.provider.place_of_webhooks(cx.repository()?),
+            match cx.spec.verify {
+                Verify::Push => GoesOn::BySeeing,
+                Verify::Build => GoesOn::ByRetry,
+            },
+        )),
+    }
+}
+
+fn by_a_person(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let url = address(cx)?;
+    let webhook = Webhook {
+        id: url.clone(),
+        url,
+    };
+    Ok(Fact::Webhook(webhook, Origin::Found))
+}
+
+async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    let (repository, address) = (cx.repository()?, address(cx)?);
+    let may_be_there = !cx.provider.capabilities().refuses_double_webhooks && !was_just_missing(cx);
+    if may_be_there && let Some(found) = cx.provider.find_webhook(repository, &address).await? {
+        return adopt(cx, found).await;
     }
     let installed = cx.provider.install_webhook(repository, &address).await?;
     let origin = match installed.made {
@@ -32,6 +73,19 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         false => cx.origin(None),
     };
     Ok(Fact::Webhook(installed.webhook, origin))
+}
+
+/// Takes over a webhook that is there. Mending may give it another id, so it is looked at again.
+async fn adopt(cx: &StepContext<'_>, found: FoundWebhook) -> Result<Fact, Halt> {
+    let origin = cx.origin(found.created_at);
+    if found.faults.is_empty() {
+        return Ok(Fact::Webhook(found.webhook, origin));
+    }
+    let repository = cx.repository()?;
+    cx.provider.repair_webhook(repository, &found).await?;
+    let mended = cx.provider.find_webhook(repository, &address(cx)?).await?;
+    let webhook = mended.map_or(found.webhook, |mended| mended.webhook);
+    Ok(Fact::Webhook(webhook, origin))
 }
 
 /// Takes our webhook off the repository, when no other link needs it.
@@ -43,6 +97,29 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     remove(cx, ResourceKind::Webhook, &webhook.id, delete).await
 }
 
-fn address(cx: &StepContext<'_>) -> String {
+/// The attached site's own word, where it is known already.
+fn address(cx: &StepContext<'_>) -> Result<String, Halt> {
+    let attachment = cx.facts.attachment.as_ref();
+    match attachment.and_then(|attachment| attachment.deploy_hook.clone()) {
+        Some(said) => Ok(said),
+        None if cx.provider.capabilities().site_has_own_webhook => {
+            let detail = "Netlify has named no webhook address for the site";
+            Err(Halt::stop(FailureCode::LinkDeaf, detail))
+        }
+        None => Ok(usual_address(cx)),
+    }
+}
+
+/// Where Netlify listens to a provider, whatever the site.
+pub fn usual_address(cx: &StepContext<'_>) -> String {
     netlify::webhook_url(cx.netlify.instance(), cx.provider_kind).into()
+}
+
+/// Whether `resolve_repository` has seen a moment ago that there is none, which saves a look.
+fn was_just_missing(cx: &StepContext<'_>) -> bool {
+    let age = cx
+        .facts
+        .no_webhook_at
+        .map(|at| OffsetDateTime::now_utc() - at);
+    age.is_some_and(|age| (Duration::ZERO..FRESH).contains(&age))
 }

@@ -1,9 +1,11 @@
 //! Links by an installation of Netlify's GitHub App: what can be told of it, and what its silence means.
 
+use time::OffsetDateTime;
+
 use super::{Halt, StepContext};
 use crate::{
     link::{
-        facts::Repository,
+        facts::{Fact, Proof, Repository, UnbuiltPush},
         failure::{Failure, FailureCode},
         grant::Wish,
         installation::Installation,
@@ -30,6 +32,11 @@ pub async fn check(cx: &StepContext<'_>, repository: &Repository) -> Result<(), 
         let detail = format!("installation {id} is not granted for `{}`", repository.path);
         return Err(Halt::stop(FailureCode::InstallationNotGranted, detail));
     }
+    // A grant is not enough: nobody may link by it what he could not link by a key.
+    if !cx.provider.capabilities().installs_keys {
+        let detail = "a connection without a credential shows no rights on the repository";
+        return Err(Halt::stop(FailureCode::AdminRequired, detail));
+    }
     match cx.provider.installations(repository, NETLIFY_APP).await? {
         None => Ok(()),
         Some(known) => judge(id, &known, repository),
@@ -46,6 +53,43 @@ fn judge(id: u64, known: &[Installation], repository: &Repository) -> Result<(),
         ),
     };
     Err(Halt::stop(FailureCode::InstallationNotUsable, detail))
+}
+
+/// Whether an awaited push went by unbuilt. GitHub keeps the deliveries to Netlify's app to Netlify: what the branch shows is
+/// all that tells. A push is noted when it is seen first, and a later look finds whether a build has come of it.
+pub async fn check_delivery(cx: &StepContext<'_>) -> Result<(), Halt> {
+    let proof = cx.facts.proof.clone().unwrap_or_default();
+    let Some(known) = &proof.head else {
+        return Ok(());
+    };
+    let head = cx.provider.branch_head(cx.repository()?).await?;
+    let Some(commit) = head.filter(|head| head != known) else {
+        return Ok(());
+    };
+    let now = OffsetDateTime::now_utc();
+    match &proof.unbuilt {
+        Some(seen) if seen.commit == commit => match now - seen.seen_at < cx.pace.proof {
+            true => Ok(()),
+            false => Err(unbuilt(cx, &commit).into()),
+        },
+        _ => Err(Halt::Wait {
+            after: cx.pace.watch_min,
+            note: "waits for the push to start a build".to_owned(),
+            fact: Some(Box::new(Fact::Proof(Proof {
+                unbuilt: Some(UnbuiltPush {
+                    commit,
+                    seen_at: now,
+                }),
+                ..proof
+            }))),
+        }),
+    }
+}
+
+fn unbuilt(cx: &StepContext<'_>, commit: &str) -> Failure {
+    let patience = cx.pace.proof.as_secs();
+    let detail = format!("no build started within {patience} s of a push");
+    not_delivering(cx, detail).with_evidence("provider.branch.commit", commit)
 }
 
 /// Netlify says nothing when an installation does not cover the repository: only that no build comes shows it.

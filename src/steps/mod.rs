@@ -9,7 +9,6 @@
 
 mod align_webhook;
 mod attach_repository;
-mod await_push;
 mod create_site;
 mod find_build;
 mod install_deploy_key;
@@ -29,14 +28,16 @@ use uuid::Uuid;
 use crate::{
     link::resource::{Receipt, ResourceKind, Right},
     link::{
+        action::{Action, Deed, GoesOn},
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
         grant::Grants,
-        plan::StepName,
-        request::LinkSpec,
+        plan::{StepName, Way},
+        request::{AccessMode, LinkSpec},
     },
-    providers::Provider,
-    upstream::{Access, Class, UpstreamError, UpstreamKind},
+    netlify::sites::CloneKey,
+    providers::{Place, Provider},
+    upstream::{Access, Class, StandingKey, UpstreamError, UpstreamKind},
 };
 
 /// What a step may know and use.
@@ -61,10 +62,14 @@ pub struct StepContext<'a> {
     pub intent_at: Option<OffsetDateTime>,
     /// How long the step has been under way.
     pub elapsed: Duration,
+    /// The operator's key that the link may use in place of one of its own.
+    pub standing_key: Option<&'a StandingKey>,
     /// A deploy key that was taken from stock for this link.
     pub key_at_hand: Option<DeployKey>,
     /// Netlify's ids of every deploy key in the ledger; only for a look after a lost answer.
     pub known_deploy_keys: Vec<String>,
+    /// Netlify's ids of the sites that the link may mean and that other links, of any tenant, lean on.
+    pub sites_of_others: &'a [String],
     /// Whether the provider was ever given the link's key.
     pub key_was_sent: bool,
     /// What the link may remove.
@@ -84,8 +89,6 @@ pub struct Pace {
     pub watch_max: Duration,
     /// How long a replayed push may take to start a build.
     pub proof: Duration,
-    /// How long to wait for a push where none can be replayed.
-    pub next_push: Duration,
 }
 
 impl Pace {
@@ -121,6 +124,17 @@ pub enum Halt {
         step: StepName,
         /// What was learned.
         fact: Box<Fact>,
+        /// Why.
+        why: FailureCode,
+    },
+    /// The end, until a person has done what the failure's `action` says.
+    Ask {
+        /// What to do.
+        failure: Failure,
+        /// Whether the step's `observe` shows when it is done.
+        looks_again: bool,
+        /// What was learned on the way.
+        fact: Option<Box<Fact>>,
     },
     /// The end, until somebody acts.
     Stop {
@@ -232,6 +246,22 @@ impl StepContext<'_> {
         known(self.facts.deploy_key.as_ref(), "deploy key")
     }
 
+    /// What the plan of the link depends on.
+    fn way(&self) -> Way<'_> {
+        Way {
+            spec: self.spec,
+            provider: self.provider.capabilities(),
+        }
+    }
+
+    /// How Netlify is to get at the repository.
+    fn clone_key(&self) -> Result<CloneKey<'_>, Halt> {
+        Ok(match self.spec.access {
+            AccessMode::DeployKey => CloneKey::DeployKey(&self.deploy_key()?.id),
+            AccessMode::InstallationId(id) => CloneKey::Installation(id),
+        })
+    }
+
     fn site(&self) -> Result<&Site, Halt> {
         known(self.facts.site.as_ref(), "site")
     }
@@ -253,6 +283,31 @@ impl StepContext<'_> {
             .iter()
             .find(|(of, known, _)| *of == kind && known == id);
         mine.map_or(Right::Foreign, |(_, _, right)| *right)
+    }
+}
+
+/// Asks a person to do what no API does, and to come back or to be seen; `asked` is what the link remembers of it.
+fn ask(asked: Fact, code: FailureCode, what: Deed, place: Place, then: GoesOn) -> Halt {
+    let detail = match &what {
+        Deed::PlaceDeployKey { .. } => {
+            "Netlify reads the repository with this key; it may only read."
+        }
+        Deed::PlaceWebhook { .. } => "Netlify learns of pushes by this webhook.",
+        Deed::PushCommit { .. } => "A build that a push starts is the proof of the link.",
+    };
+    let action = Action {
+        what,
+        page: place.page,
+        account: place.account,
+        then,
+    };
+    Halt::Ask {
+        failure: Failure {
+            action: Some(Box::new(action)),
+            ..Failure::new(code, detail)
+        },
+        looks_again: then == GoesOn::BySeeing,
+        fact: Some(Box::new(asked)),
     }
 }
 

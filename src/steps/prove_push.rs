@@ -1,31 +1,112 @@
-//! Step `prove_push`: a build started from the replayed push.
+//! Step `prove_push`: a build started from a push, the replayed one or, where providers replay none, the next one of
+//! people.
 //!
 //! That it started is the proof. When it builds the commit that the first build has deployed, it is
 //! a double and is canceled as soon as it is seen.
 
-use super::{Halt, StepContext, Undone, await_push, known};
+use super::{Halt, StepContext, Undone, ask, installation, known};
 use crate::{
     link::{
-        facts::{Fact, Proof},
+        action::{Deed, GoesOn},
+        facts::{Deploy, Fact, Proof},
         failure::{Failure, FailureCode},
     },
     netlify::{
         builds,
         deploys::{self, Verdict},
     },
-    providers::{Delivery, DeliveryEvent},
+    providers::{Delivery, DeliveryEvent, Place},
 };
 
-/// Looking is all that this step does; canceling a double is harmless when repeated.
-pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+/// Whether people have pushed meanwhile. A replayed push is looked for by `ensure`: canceling a double is harmless when
+/// repeated.
+pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    if cx.way().replays_pushes() {
+        return Ok(None);
+    }
+    let proof = pushed(cx).await?;
+    if proof.is_none() {
+        installation::check_delivery(cx).await?;
+    }
+    Ok(proof.map(Fact::Proof))
+}
+
+/// Done when a new build is there.
+pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    if cx.way().replays_pushes() {
+        return see_replayed(cx).await;
+    }
+    match pushed(cx).await? {
+        Some(proof) => Ok(Fact::Proof(proof)),
+        None => Err(await_push(cx).await?),
+    }
+}
+
+/// Asks for a push, and remembers from where on.
+async fn await_push(cx: &StepContext<'_>) -> Result<Halt, Halt> {
+    let repository = cx.repository()?;
+    let mut proof = cx.facts.proof.clone().unwrap_or_default();
+    if proof.head.is_none() && cx.spec.access.installation_id().is_some() {
+        proof.head = cx.provider.branch_head(repository).await?;
+    }
+    let deed = Deed::PushCommit {
+        branch: repository.branch.clone(),
+    };
+    Ok(ask(
+        Fact::Proof(proof),
+        FailureCode::PushAwaited,
+        deed,
+        Place::default(),
+        GoesOn::BySeeing,
+    ))
+}
+
+/// The proof that people gave by pushing: a build that a push started, of another commit than the first build's.
+pub async fn pushed(cx: &StepContext<'_>) -> Result<Option<Proof>, Halt> {
+    let proof = cx.facts.proof.clone().unwrap_or_default();
+    let builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
+    let is_new = |build: &builds::Build| {
+        let other_commit = build.sha.is_some() && build.sha.as_deref() != deployed_commit(cx);
+        let is_ours = cx
+            .facts
+            .build
+            .as_ref()
+            .is_some_and(|ours| ours.id == build.id);
+        other_commit
+            && !is_ours
+            && proof
+                .since
+                .is_none_or(|since| build.made_at() >= Some(since))
+    };
+    for build in builds.iter().filter(|build| is_new(build)) {
+        let Some(named) = build.fact() else { continue };
+        let deploy = deploys::get(cx.netlify, &named.deploy_id).await?;
+        if deploy.source.as_deref() == Some("git") {
+            return Ok(Some(Proof {
+                level: level(&deploy),
+                build: Some(named),
+                deploy: Some(deploy),
+                ..proof
+            }));
+        }
+    }
     Ok(None)
 }
 
-/// Done when a new build is there; without one in time, says how the delivery ended.
-pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    if cx.spec.access.installation_id().is_some() {
-        return await_push::ensure(cx).await;
+fn deployed_commit<'a>(cx: &'a StepContext<'_>) -> Option<&'a str> {
+    cx.facts.deploy.as_ref()?.commit_ref.as_deref()
+}
+
+/// What a build that a push started proves.
+fn level(deploy: &Deploy) -> u8 {
+    match deploys::verdict(deploy) {
+        Verdict::Ready => 3,
+        _ => 2,
     }
+}
+
+/// Without a build in time, says how the delivery ended.
+async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let proof = known(cx.facts.proof.as_ref(), "replayed push")?;
     let started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let new: Vec<_> = started
@@ -48,11 +129,7 @@ pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
 }
 
 async fn proven(cx: &StepContext<'_>, proof: &Proof, new: &[&builds::Build]) -> Result<Fact, Halt> {
-    let deployed = cx
-        .facts
-        .deploy
-        .as_ref()
-        .and_then(|deploy| deploy.commit_ref.as_deref());
+    let deployed = deployed_commit(cx);
     let mut seen = None;
     for (build, named) in new.iter().filter_map(|build| Some((build, build.fact()?))) {
         let deploy = match build.sha.is_some() && build.sha.as_deref() == deployed {
@@ -60,19 +137,14 @@ async fn proven(cx: &StepContext<'_>, proof: &Proof, new: &[&builds::Build]) -> 
             // Somebody has pushed in the meantime, and wants to see that built.
             false => deploys::get(cx.netlify, &named.deploy_id).await?,
         };
-        let level = if deploys::verdict(&deploy) == Verdict::Ready {
-            3
-        } else {
-            2
-        };
-        seen = Some((named, deploy, level));
+        seen = Some((named, deploy));
     }
-    let (build, deploy, level) =
+    let (build, deploy) =
         seen.ok_or_else(|| Halt::wait(cx.pace.watch_min, "waits for Netlify to name the deploy"))?;
     Ok(Fact::Proof(Proof {
+        level: level(&deploy),
         build: Some(build),
         deploy: Some(deploy),
-        level,
         ..proof.clone()
     }))
 }

@@ -16,14 +16,11 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     Ok((!new.is_empty()).then(|| proof(known_builds)))
 }
 
-/// Notes the newest build and asks for the replay. Without a webhook of ours there is nothing to replay: `prove_push` then waits
-/// for somebody's push.
+/// Notes the newest build and asks for the replay.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let known_builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
-    if cx.spec.access.installation_id().is_none() {
-        let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
-        cx.provider.replay_push(cx.repository()?, webhook).await?;
-    }
+    let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
+    cx.provider.replay_push(cx.repository()?, webhook).await?;
     Ok(proof(known_builds))
 }
 

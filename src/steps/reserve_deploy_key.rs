@@ -5,14 +5,19 @@
 
 use super::{Halt, StepContext, Undone, remove};
 use crate::{
-    link::facts::{Fact, Origin},
+    link::facts::{DeployKey, Fact, Origin},
+    link::failure::FailureCode,
     link::resource::{Receipt, ResourceKind},
     netlify::deploy_keys,
+    upstream::StandingKey,
 };
 
 /// The key that was taken from stock, else the one that was made since the interrupted try began and that no link knows. With several
 /// it cannot be told which is ours: none is taken.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    if let Some(standing) = cx.standing_key {
+        return read_standing(cx, standing).await.map(Some);
+    }
     if let Some(key) = &cx.key_at_hand {
         return Ok(Some(Fact::DeployKey(key.clone())));
     }
@@ -26,8 +31,11 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     }
 }
 
-/// The key that was taken from stock, else a new one.
+/// The operator's standing key where there is one, the key that was taken from stock, else a new one.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    if let Some(standing) = cx.standing_key {
+        return read_standing(cx, standing).await;
+    }
     let key = match &cx.key_at_hand {
         Some(key) => key.clone(),
         None => deploy_keys::create(cx.netlify).await?.fact(),
@@ -35,11 +43,24 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     Ok(Fact::DeployKey(key))
 }
 
-/// A key that the provider was ever given is deleted; an unused one serves the next link.
+/// Netlify shows a key to its owner alone, and clones with it for the owner's sites.
+async fn read_standing(cx: &StepContext<'_>, standing: &StandingKey) -> Result<Fact, Halt> {
+    let id = &standing.deploy_key_id;
+    let key = deploy_keys::get(cx.netlify, id).await.map_err(|error| {
+        let detail = format!("Netlify shows no deploy key {id} to the link's Netlify connection.");
+        error.if_missing(FailureCode::StandingKeyUnusable, detail)
+    })?;
+    Ok(Fact::DeployKey(DeployKey {
+        standing: true,
+        ..key.fact()
+    }))
+}
+
+/// A key that the provider was ever given is deleted; an unused one serves the next link; a standing one stays.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let mut receipts = Vec::new();
     let mut sent = cx.facts.refused_keys.clone();
-    if let Some(key) = &cx.facts.deploy_key {
+    if let Some(key) = cx.facts.deploy_key.as_ref().filter(|key| !key.standing) {
         match cx.key_was_sent {
             true => sent.push(key.id.clone()),
             false => receipts.push((ResourceKind::DeployKey, key.id.clone(), Receipt::Stock)),

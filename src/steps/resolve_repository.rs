@@ -1,7 +1,12 @@
 //! Step `resolve_repository`: reads the repository with everything that would make the link fail.
 
-use super::{Halt, StepContext, Undone, installation};
-use crate::link::{facts::Fact, failure::FailureCode};
+use time::OffsetDateTime;
+
+use super::{Halt, StepContext, Undone, install_webhook, installation};
+use crate::{
+    link::{facts::Fact, failure::FailureCode},
+    providers::Look,
+};
 
 /// What is true of the repository can only be read anew.
 pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
@@ -10,11 +15,15 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 /// Existence, id, privacy, branch and rights, before anything is touched.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    let repository = cx
-        .provider
-        .resolve(&cx.spec.path, cx.spec.branch.as_deref())
-        .await?;
+    let (path, branch) = (&cx.spec.path, cx.spec.branch.as_deref());
+    let looked_at = OffsetDateTime::now_utc();
+    let url = install_webhook::usual_address(cx);
+    let (mut repository, look) = cx.provider.resolve_and_look(path, branch, &url).await?;
     installation::check(cx, &repository).await?;
+    let no_webhook_at = (look == Look::Missing).then_some(looked_at);
+    if let Some(ssh_url) = &cx.spec.ssh_url {
+        repository.ssh_url.clone_from(ssh_url);
+    }
     match &cx.facts.repository {
         // A name that changed hands must not take our key with it.
         Some(known) if known.id != repository.id => Err(Halt::stop(
@@ -24,7 +33,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
                 known.id, repository.path, repository.id
             ),
         )),
-        _ => Ok(Fact::Repository(repository)),
+        _ => Ok(Fact::Repository(repository, no_webhook_at)),
     }
 }
 

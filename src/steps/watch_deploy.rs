@@ -73,14 +73,15 @@ async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<Failure, Halt
     }
 }
 
-/// Nobody asks about a key that the link does not need.
+/// `None`: it cannot be seen, or the link needs none.
 async fn key_installed(cx: &StepContext<'_>) -> Result<Option<bool>, Halt> {
     if cx.spec.access.installation_id().is_some() {
         return Ok(None);
     }
-    let key = cx
-        .provider
-        .find_key(cx.repository()?, &cx.deploy_key()?.public_key)
-        .await?;
-    Ok(Some(key.is_some_and(|key| key.enabled)))
+    let key = cx.deploy_key()?;
+    if key.standing || !cx.provider.capabilities().finds_keys {
+        return Ok(None);
+    }
+    let found = cx.provider.find_key(cx.repository()?, &key.public_key);
+    Ok(Some(found.await?.is_some_and(|found| found.enabled)))
 }

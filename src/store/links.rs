@@ -78,6 +78,8 @@ pub struct LinkRow {
     pub provider_connection: String,
     /// Which provider: `github`, …
     pub provider: String,
+    /// Type of the credential that the connection to the provider holds.
+    pub provider_credential: String,
     /// When it was accepted.
     pub created_at: OffsetDateTime,
     /// When it changed last.
@@ -222,7 +224,7 @@ pub async fn list(
     let rows = sqlx::query!(
         r#"select l.id, l.ref, l.spec as "spec: Json<LinkSpec>", l.labels, l.status, l.wanted, l.live_at,
                   l.facts as "facts: Json<Facts>", l.failure as "failure: Json<Failure>", l.version,
-                  n.name as netlify_connection, p.name as provider_connection, p.kind as provider, l.created_at, l.updated_at
+                  n.name as netlify_connection, p.name as provider_connection, p.kind as provider, p.credential_type as provider_credential, l.created_at, l.updated_at
            from links l
            join connections n on n.id = l.netlify_connection
            join connections p on p.id = l.provider_connection
@@ -274,6 +276,7 @@ pub async fn list(
                 netlify_connection: row.netlify_connection,
                 provider_connection: row.provider_connection,
                 provider: row.provider,
+                provider_credential: row.provider_credential,
                 created_at: row.created_at,
                 updated_at: row.updated_at,
                 live_at: row.live_at,
@@ -364,7 +367,8 @@ pub async fn request_undo(
     step_runs::forget_tries(db, id).await
 }
 
-/// Makes a link that stands still due again, with its steps and facts as the caller's wish leaves them.
+/// Makes a link that stands still due again, with its steps and facts as the caller's wish leaves them. A worker that
+/// looks at it just now loses it by the higher fence.
 pub async fn request_work(
     db: &mut PgConnection,
     id: Uuid,
@@ -375,7 +379,7 @@ pub async fn request_work(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update links set status = $2, facts = $3, failure = null, version = version + 1, updated_at = now(), deaths = 0,
-             next_run_at = now()
+             next_run_at = now(), fence = fence + 1, lease_owner = null, lease_until = null
          where id = $1",
         id,
         status.as_str(),
@@ -488,6 +492,33 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
     }
     events::append(db, link.id, &link.tenant, &round.events).await?;
     Ok(wanted.parse()?)
+}
+
+/// Lets go of a link of which callers need not be told anything: its steps look again at these times.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`] when the link is no longer this worker's: nothing is written.
+pub async fn rest_again(
+    db: &mut PgConnection,
+    link: &LeasedLink,
+    steps: &[StepRun],
+    after: Option<Duration>,
+) -> Result<(), StoreError> {
+    let done = sqlx::query!(
+        "update links set lease_owner = null, lease_until = null, deaths = 0,
+             next_run_at = case when wanted <> $3 then now() else now() + $4 end
+         where id = $1 and fence = $2",
+        link.id,
+        link.fence,
+        link.wanted.as_str(),
+        after.map(interval) as _
+    )
+    .execute(&mut *db)
+    .await?;
+    match done.rows_affected() {
+        0 => Err(StoreError::LeaseLost),
+        _ => step_runs::upsert(db, link.id, &link.tenant, steps).await,
+    }
 }
 
 /// Lets go of a link without writing what became of it: it is due again after `after`.

@@ -5,6 +5,7 @@
 //! than "ours", "shared" or "foreign".
 
 use sqlx::{PgConnection, types::Json};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StoreError;
@@ -41,6 +42,8 @@ pub struct ResourceRow {
     pub host: String,
     /// Who made it.
     pub origin: Origin,
+    /// When it stops working by itself.
+    pub expires_at: Option<OffsetDateTime>,
     /// What became of it; absent while the link leans on it.
     pub receipt: Option<Receipt>,
 }
@@ -128,6 +131,7 @@ pub async fn held_key(
     Ok(held.map(|key| DeployKey {
         id: key.external_id,
         public_key: key.public_key,
+        standing: false,
     }))
 }
 
@@ -161,6 +165,7 @@ pub async fn take_stock(
     Ok(Some(DeployKey {
         id: taken.external_id,
         public_key: taken.public_key,
+        standing: false,
     }))
 }
 
@@ -218,6 +223,28 @@ pub async fn rights(
         .collect()
 }
 
+/// Netlify's ids of the sites with this id or name that other links lean on, whosever they are. Needs
+/// [`super::Rows::OfAll`].
+pub async fn sites_of_others(
+    db: &mut PgConnection,
+    link: Uuid,
+    host: &str,
+    id_or_name: &str,
+) -> Result<Vec<String>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        "select distinct external_id from resources
+         where kind = 'site' and host = $2 and (external_id = $3 or attributes ->> 'name' = $3)
+           and exists (select from resource_uses
+                       where resource_id = resources.id and link_id <> $1 and receipt is null)",
+        link,
+        host,
+        id_or_name
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids)
+}
+
 /// Netlify's ids of every deploy key ever met by a connection.
 pub async fn known_deploy_keys(
     db: &mut PgConnection,
@@ -239,8 +266,9 @@ pub async fn of_link(
     link: Uuid,
 ) -> Result<Vec<ResourceRow>, StoreError> {
     let rows = sqlx::query!(
-        r#"select kind, external_id, host, origin as "origin: Json<Origin>", receipt
-           from (select r.kind, r.external_id, r.host, to_jsonb(r.origin) as origin, u.receipt, r.created_at, r.id
+        r#"select kind, external_id, host, origin as "origin: Json<Origin>", expires_at, receipt
+           from (select r.kind, r.external_id, r.host, to_jsonb(r.origin) as origin, u.receipt, r.created_at, r.id,
+                        (r.attributes ->> 'expires_at')::timestamptz as expires_at
                  from resources r join resource_uses u on u.resource_id = r.id
                  where u.tenant = $1 and u.link_id = $2) as mine
            order by created_at, id"#,
@@ -256,6 +284,7 @@ pub async fn of_link(
                 external_id: row.external_id,
                 host: row.host,
                 origin: row.origin.map_or(Origin::Found, |json| json.0),
+                expires_at: row.expires_at,
                 receipt: row.receipt.map(|word| word.parse()).transpose()?,
             })
         })

@@ -32,6 +32,14 @@ pub struct Dialect {
     pub classify: fn(&Answer) -> UpstreamError,
 }
 
+/// One page of a list.
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Address of the next one; `None` on the last.
+    pub next: Option<Url>,
+}
+
 /// The way to call one instance with one credential; cheap to clone.
 #[derive(Clone)]
 pub struct Access {
@@ -100,12 +108,29 @@ impl Access {
     /// # Errors
     /// As [`Access::send`]; `upstream_contract_changed` when the list leads elsewhere or does not end.
     pub async fn pages<T: DeserializeOwned>(&self, first: Call) -> Result<Vec<T>, UpstreamError> {
+        let open = |answer: &Answer| {
+            let (items, next) = (answer.json()?, answer.next_page());
+            Ok(Page { items, next })
+        };
+        self.pages_by(first, open).await
+    }
+
+    /// Reads a list to its end whose pages have a form of the vendor's own, which `open` reads.
+    ///
+    /// # Errors
+    /// As [`Access::pages`].
+    pub async fn pages_by<T>(
+        &self,
+        first: Call,
+        open: fn(&Answer) -> Result<Page<T>, UpstreamError>,
+    ) -> Result<Vec<T>, UpstreamError> {
         let mut items = Vec::new();
         let mut call = first;
         for _ in 0..PAGES {
             let answer = self.send(call).await?;
-            items.append(&mut answer.json()?);
-            match answer.next_page() {
+            let mut page = open(&answer)?;
+            items.append(&mut page.items);
+            match page.next {
                 None => return Ok(items),
                 Some(next) if next.origin() == answer.url.origin() => call = Call::next_page(next),
                 Some(_) => return Err(answer.contract_changed("continues at another origin")),
@@ -120,6 +145,11 @@ impl Access {
             FailureCode::UpstreamContractChanged,
             detail,
         ))
+    }
+
+    /// A failure that is known before anything is sent.
+    pub fn unsent(&self, code: FailureCode, detail: impl Into<String>) -> UpstreamError {
+        unsent(&self.instance, code, detail.into())
     }
 
     /// A 2xx is an answer (203 is not: Azure DevOps says "sign in" by it), all else a failure.
@@ -155,6 +185,11 @@ impl Access {
         result
     }
 
+    /// Whether calls are made without a credential.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self.credential, Credential::Anonymous)
+    }
+
     fn may_call(&self) -> Result<(), UpstreamError> {
         let Some(until) = self.rate.blocked_until(OffsetDateTime::now_utc()) else {
             return Ok(());
@@ -180,8 +215,10 @@ impl Access {
         let mut request = self
             .client
             .request(call.method.clone(), url)
-            .header(AUTHORIZATION, authorization)
             .header(ACCEPT, self.dialect.accept);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         for (name, value) in self.dialect.headers {
             request = request.header(*name, *value);
         }
@@ -302,7 +339,8 @@ fn outcome(answer: Option<&Answer>) -> &'static str {
 
 /// Where to go on, when the answer is a redirect that keeps method and body and stays within the origin.
 ///
-/// GitHub sends 301 and 307 for renamed repositories and wants both followed with the method kept.
+/// GitHub sends 301 and 307 for renamed repositories and wants both followed with the method kept. Azure DevOps asks for
+/// a sign-in by a redirect, which leads to no answer.
 fn redirect_target(answer: &Answer) -> Option<Url> {
     let keeps_method = match answer.status {
         StatusCode::MOVED_PERMANENTLY
@@ -312,7 +350,9 @@ fn redirect_target(answer: &Answer) -> Option<Url> {
         _ => false,
     };
     let target = answer.url.join(answer.header(LOCATION.as_str())?).ok()?;
-    (keeps_method && target.origin() == answer.url.origin()).then_some(target)
+    let signs_in = target.path().contains("/_signin");
+    let stays = target.origin() == answer.url.origin() && !signs_in;
+    (keeps_method && stays).then_some(target)
 }
 
 /// A failure before anything was sent.

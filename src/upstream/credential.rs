@@ -7,11 +7,13 @@ use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::GithubApp;
+use super::{GithubApp, UpstreamKind};
 
 /// What a connection holds. `Debug` shows that there is a secret, not which.
 #[derive(Debug, Clone)]
 pub enum Credential {
+    /// None: what anybody may read can be read, and nothing be written.
+    Anonymous,
     /// Sent as `Authorization: Bearer …`.
     Token(SecretString),
     /// Sent as `Authorization: Basic …` (Bitbucket API tokens, Azure DevOps tokens with an empty user).
@@ -45,21 +47,58 @@ impl Credential {
     /// Its type, as rows and the API name it.
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::Anonymous => "anonymous",
             Self::Token(_) => "token",
             Self::Basic { .. } => "basic",
             Self::GithubApp(_) => "github_app",
         }
     }
 
+    /// Why this vendor would not take it, as far as its form tells: the field that is wrong, and what would be right.
+    ///
+    /// Bitbucket refuses app passwords since June 2026; they all begin with `ATBB`. Azure DevOps ignores the user name.
+    pub fn misfit(&self, kind: UpstreamKind) -> Option<(&'static str, &'static str)> {
+        match (kind, self) {
+            (UpstreamKind::Github, Self::GithubApp(_)) => None,
+            (_, Self::GithubApp(_)) => Some((
+                "type",
+                "a GitHub App opens connections of kind `github` alone",
+            )),
+            (UpstreamKind::Manual, Self::Token(_) | Self::Basic { .. }) => Some((
+                "type",
+                "use `anonymous`: nothing is called at hosts that are linked by hand",
+            )),
+            (UpstreamKind::Bitbucket, _) if self.secret().starts_with("ATBB") => {
+                let field = if self.kind() == "basic" {
+                    "secret"
+                } else {
+                    "token"
+                };
+                let rule = "this is an app password, which Bitbucket no longer takes: make an API token (basic, with your e-mail address) or an access token";
+                Some((field, rule))
+            }
+            (UpstreamKind::Bitbucket, Self::Basic { user, .. }) if !user.contains('@') => {
+                let rule =
+                    "use the e-mail address of the Atlassian account that the API token belongs to";
+                Some(("user", rule))
+            }
+            (UpstreamKind::Bitbucket | UpstreamKind::AzureDevops, Self::Basic { .. }) => None,
+            (_, Self::Basic { .. }) | (UpstreamKind::Netlify, Self::Anonymous) => {
+                Some(("type", "use a `token` for this kind of connection"))
+            }
+            _ => None,
+        }
+    }
+
     /// What is sealed and stored of it, beside its type.
     pub fn to_stored(&self) -> Zeroizing<Vec<u8>> {
-        let (user, secret) = match self {
-            Self::Token(token) => (String::new(), token),
-            Self::Basic { user, secret } => (user.clone(), secret),
-            Self::GithubApp(app) => (app.name(), &app.private_key),
+        let user = match self {
+            Self::Anonymous | Self::Token(_) => String::new(),
+            Self::Basic { user, .. } => user.clone(),
+            Self::GithubApp(app) => app.name(),
         };
         // A name cannot hold a line break: it is one line of a header, or of ours.
-        Zeroizing::new(format!("{user}\n{}", secret.expose_secret()).into_bytes())
+        Zeroizing::new(format!("{user}\n{}", self.secret()).into_bytes())
     }
 
     /// Reads what [`Credential::to_stored`] wrote.
@@ -71,6 +110,7 @@ impl Credential {
             .ok()
             .and_then(|text| text.split_once('\n'));
         match (kind, pair) {
+            ("anonymous", Some(("", ""))) => Ok(Self::Anonymous),
             ("token", Some((_, token))) => Ok(Self::Token(token.into())),
             ("basic", Some((user, secret))) => Ok(Self::Basic {
                 user: user.to_owned(),
@@ -83,9 +123,10 @@ impl Credential {
         }
     }
 
-    /// Value of the `Authorization` header, marked so that HTTP libraries do not log it.
-    pub(super) fn authorization(&self) -> Result<HeaderValue, Unsendable> {
+    /// Value of the `Authorization` header, if there is one to send, marked so that HTTP libraries do not log it.
+    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, Unsendable> {
         let text = match self {
+            Self::Anonymous => return Ok(None),
             Self::Token(token) => format!("Bearer {}", token.expose_secret()),
             Self::Basic { user, secret } => {
                 let pair = format!("{user}:{}", secret.expose_secret());
@@ -95,7 +136,7 @@ impl Credential {
         };
         let mut value = HeaderValue::try_from(text)?;
         value.set_sensitive(true);
-        Ok(value)
+        Ok(Some(value))
     }
 
     /// A name for the credential that does not reveal it.
@@ -117,6 +158,7 @@ impl Credential {
 
     fn secret(&self) -> &str {
         match self {
+            Self::Anonymous => "",
             Self::Token(secret) | Self::Basic { secret, .. } => secret.expose_secret(),
             Self::GithubApp(app) => app.private_key.expose_secret(),
         }
@@ -139,14 +181,48 @@ mod tests {
     }
 
     #[test]
+    fn each_vendor_takes_the_types_that_it_knows() {
+        use UpstreamKind::{AzureDevops, Bitbucket, Github, Gitlab, Netlify};
+        let basic = |user: &str, secret: &str| Credential::Basic {
+            user: user.to_owned(),
+            secret: secret.into(),
+        };
+        let token = |text: &str| Credential::Token(text.into());
+        for (kind, credential, field) in [
+            (Netlify, token("nfp_x"), None),
+            (Netlify, Credential::Anonymous, Some("type")),
+            (Github, Credential::Anonymous, None),
+            (Github, token("ghp_x"), None),
+            (Github, basic("ann", "x"), Some("type")),
+            (Gitlab, basic("", "x"), Some("type")),
+            (Bitbucket, token("ATCTT3x"), None),
+            (Bitbucket, basic("ann@acme.example", "ATATT3x"), None),
+            (Bitbucket, basic("ann", "ATATT3x"), Some("user")),
+            (
+                Bitbucket,
+                basic("ann@acme.example", "ATBBx"),
+                Some("secret"),
+            ),
+            (Bitbucket, token("ATBBx"), Some("token")),
+            (AzureDevops, basic("", "pat"), None),
+            (AzureDevops, basic("acme", "pat"), None),
+            (AzureDevops, token("eyJ"), None),
+        ] {
+            let found = credential.misfit(kind).map(|(field, _)| field);
+            assert_eq!(found, field, "{kind} {credential:?}");
+        }
+    }
+
+    #[test]
     fn headers_are_sensitive_and_in_the_vendors_form() {
         let basic = Credential::Basic {
             user: String::new(),
             secret: "pat".into(),
         };
-        let header = basic.authorization().unwrap();
+        let header = basic.authorization().unwrap().unwrap();
         assert!(header.is_sensitive());
         assert_eq!(header.to_str().unwrap(), "Basic OnBhdA==");
+        assert!(Credential::Anonymous.authorization().unwrap().is_none());
         let broken = Credential::Token("line\nbreak".into());
         assert!(broken.authorization().is_err());
     }

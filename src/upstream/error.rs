@@ -56,7 +56,7 @@ impl UpstreamError {
 impl From<UpstreamError> for Failure {
     fn from(error: UpstreamError) -> Self {
         Self {
-            upstream: Some(error.trace),
+            upstream: Some(Box::new(error.trace)),
             ..Self::new(error.code, error.detail)
         }
     }

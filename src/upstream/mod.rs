@@ -21,13 +21,13 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use access::{Access, Dialect};
+pub use access::{Access, Dialect, Page};
 pub use answer::Answer;
 pub use call::Call;
 pub use credential::Credential;
 pub use error::{Class, UpstreamError};
 pub use github_app::GithubApp;
 pub use http::Http;
-pub use instance::{Instance, UpstreamKind};
+pub use instance::{AccountKeys, Instance, StandingKey, UpstreamKind, instance_of};
 pub use journal::{Journal, SentWrite};
 pub use minted::{Minted, Slot};

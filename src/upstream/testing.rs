@@ -4,20 +4,21 @@ use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderMap, Method, StatusCode},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::{net::TcpListener, task::JoinHandle};
 use url::Url;
 
-use super::{Access, Answer, Credential, Dialect, Http, Instance, UpstreamKind};
+use super::{Access, AccountKeys, Answer, Credential, Dialect, Http, Instance, UpstreamKind};
 
 /// What the vendor is to answer.
 pub(crate) struct Reply {
+    place: &'static str,
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: String,
@@ -26,10 +27,17 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn new(status: u16, body: impl ToString) -> Self {
         Self {
+            place: "",
             status,
             headers: Vec::new(),
             body: body.to_string(),
         }
+    }
+
+    /// Only for a request whose path and query hold this: for requests that are sent at the same time.
+    pub(crate) fn at(mut self, place: &'static str) -> Self {
+        self.place = place;
+        self
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -121,16 +129,23 @@ impl Vendor {
 async fn answer_next(State(script): State<Arc<Script>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let target = parts.uri.to_string();
+    let reply = {
+        let mut replies = script.replies.lock().unwrap();
+        let next = replies
+            .iter()
+            .rposition(|reply| target.contains(reply.place));
+        next.map(|next| replies.remove(next))
+    };
     script.seen.lock().unwrap().push(Seen {
         method: parts.method,
-        target: parts.uri.to_string(),
+        target,
         headers: parts.headers,
         body,
     });
-    let reply = script.replies.lock().unwrap().pop();
     let reply = reply.unwrap_or_else(|| Reply::new(599, "asked more than expected"));
-    let status = StatusCode::from_u16(reply.status).unwrap();
-    let mut response = (status, reply.body).into_response();
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();
     for (name, value) in reply.headers {
         response.headers_mut().append(name, value.parse().unwrap());
     }
@@ -145,6 +160,7 @@ pub(crate) fn instance(kind: UpstreamKind, api: Url) -> Arc<Instance> {
         ssh_host: "github.com".into(),
         private_network: false,
         ca_file: None,
+        account_keys: AccountKeys::default(),
     })
 }
 

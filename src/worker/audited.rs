@@ -153,10 +153,12 @@ fn is_trace(fact: &Fact, stocked: Option<&DeployKey>) -> bool {
             *origin == Origin::Made
         }
         Fact::Attachment(_) | Fact::AskedBuild(_) | Fact::Proof(_) => true,
-        Fact::Repository(_)
+        Fact::Repository(..)
         | Fact::DeployKeyRefused
+        | Fact::SiteThatWas(..)
         | Fact::Build(..)
         | Fact::Deploy(_)
+        | Fact::Asked(_)
         | Fact::Nothing => false,
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         data_keys::{self, DataKeyRow},
         links::LeasedLink,
     },
-    upstream::{Access, Credential, Http, Instance, UpstreamKind},
+    upstream::{Access, Credential, Http, Instance, StandingKey, UpstreamKind, instance_of},
     vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey, connection_row},
 };
 
@@ -34,6 +34,8 @@ pub struct Opened {
     pub provider: Box<dyn Provider>,
     /// Which one it is.
     pub provider_kind: UpstreamKind,
+    /// The operator's deploy key that the link may use, where keys belong to accounts.
+    pub standing_key: Option<StandingKey>,
 }
 
 /// The upstream of one connection.
@@ -80,6 +82,8 @@ impl Doors {
         let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
         let (instance, credential) = self.unseal(&key, provider)?;
         let provider_kind = instance.kind;
+        let keys = &instance.account_keys;
+        let standing_key = keys.standing_for(&link.tenant, &link.spec.path).cloned();
         let provider =
             providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
         Ok(Opened {
@@ -87,6 +91,7 @@ impl Doors {
             provider: provider
                 .ok_or_else(|| closed(format!("{provider_kind} is not built yet")))?,
             provider_kind,
+            standing_key,
         })
     }
 
@@ -132,10 +137,7 @@ impl Doors {
         row: Option<ConnectionRow>,
     ) -> Result<(Arc<Instance>, Credential), Failure> {
         let row = row.ok_or_else(|| closed("the connection was deleted"))?;
-        let instance = self
-            .instances
-            .iter()
-            .find(|known| known.kind.as_str() == row.kind && known.host == row.host);
+        let instance = instance_of(&self.instances, &row.kind, &row.host);
         let instance =
             instance.ok_or_else(|| closed(format!("{} is no longer configured", row.host)))?;
         let plain = key
@@ -146,7 +148,7 @@ impl Doors {
             )
             .map_err(closed)?;
         let credential = Credential::from_stored(&row.credential_type, &plain).map_err(closed)?;
-        Ok((instance.clone(), credential))
+        Ok((instance, credential))
     }
 }
 

@@ -37,6 +37,7 @@ const NAP: Duration = Duration::from_secs(30);
 struct Supplies {
     key_at_hand: Option<DeployKey>,
     known_deploy_keys: Vec<String>,
+    sites_of_others: Vec<String>,
     rights: Vec<(ResourceKind, String, Right)>,
 }
 
@@ -44,13 +45,16 @@ struct Supplies {
 enum Ended {
     Ensured(Result<(Fact, Option<Entry>), Halt>),
     Settled(Result<Option<(Fact, Option<Entry>)>, Halt>),
+    Looked(Result<Option<(Fact, Option<Entry>)>, Halt>),
     Undone(Result<Undone, Halt>),
 }
 
 impl Ended {
     fn fact(&self) -> Option<&Fact> {
         match self {
-            Self::Ensured(Ok((fact, _))) | Self::Settled(Ok(Some((fact, _)))) => Some(fact),
+            Self::Ensured(Ok((fact, _)))
+            | Self::Settled(Ok(Some((fact, _))))
+            | Self::Looked(Ok(Some((fact, _)))) => Some(fact),
             _ => None,
         }
     }
@@ -95,7 +99,7 @@ async fn go_on(
         if worker.drain.is_cancelled() {
             return let_go(worker, &mut progress, audit, Some(Duration::ZERO)).await;
         }
-        match progress.what_next() {
+        match progress.what_next(opened.provider.capabilities()) {
             Next::Steps(due) => {
                 if slot.is_none() {
                     slot = worker.slots.take(&progress.link.tenant).await;
@@ -118,7 +122,11 @@ async fn go_on(
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
             Next::Rest => {
                 progress.settle();
-                return let_go(worker, &mut progress, audit, None).await;
+                let after = progress.looks_again_in();
+                if progress.is_dirty() || !audit.is_empty() {
+                    return let_go(worker, &mut progress, audit, after).await;
+                }
+                return rest_again(worker, &mut progress, after).await;
             }
         }
     }
@@ -147,6 +155,19 @@ async fn let_go(
     save(worker, progress, audit, Then::LetGo(after)).await
 }
 
+/// Lets go of a link of which there is nothing to tell: a look found that a person has not yet done what was asked.
+async fn rest_again(
+    worker: &Worker,
+    progress: &mut Progress,
+    after: Option<Duration>,
+) -> Result<(), StoreError> {
+    let mut tx = begin(&worker.pool, Rows::Of(&progress.link.tenant)).await?;
+    let steps = progress.take_unsaved().steps;
+    links::rest_again(&mut tx, &progress.link, &steps, after).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// One round: intents committed, effects at the same time, outcomes taken over.
 async fn round(
     worker: &Worker,
@@ -161,14 +182,13 @@ async fn round(
         .collect();
     let tasks: Vec<_> = due.iter().map(|step| progress.begin(*step)).collect();
     let supplies = match progress.is_dirty() || progress.is_undoing() {
-        true => save_intents(worker, progress, &due, &intents, audit).await?,
+        true => save_intents(worker, progress, opened, &due, &intents, audit).await?,
         false => Supplies::default(),
     };
     let pace = Pace {
         watch_min: worker.settings.watch_min,
         watch_max: worker.settings.watch_max,
         proof: worker.settings.proof,
-        next_push: worker.settings.next_push,
     };
     let running = due
         .iter()
@@ -186,8 +206,10 @@ async fn round(
                 provider_kind: opened.provider_kind,
                 intent_at: *intent_at,
                 elapsed: progress.elapsed(*step),
+                standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),
                 known_deploy_keys: supplies.known_deploy_keys.clone(),
+                sites_of_others: &supplies.sites_of_others,
                 key_was_sent: progress
                     .run(StepName::InstallDeployKey)
                     .started_at
@@ -203,11 +225,18 @@ async fn round(
         if let (Some(intent_at), Some(fact)) = (intent_at, ended.fact()) {
             audit.found(step, intent_at, fact, supplies.key_at_hand.as_ref());
         }
-        let retry = &worker.settings.retry;
+        let settings = &worker.settings;
         match ended {
-            Ended::Ensured(result) => progress.ensured(step, result, retry),
-            Ended::Settled(result) => progress.settled(step, result, retry),
-            Ended::Undone(result) => progress.undone(step, result, retry),
+            Ended::Ensured(result) => {
+                progress.ensured(step, result, settings);
+                progress.keep_uncertain(step, intent_at);
+            }
+            Ended::Settled(result) => {
+                progress.settled(step, result, settings);
+                progress.keep_uncertain(step, intent_at);
+            }
+            Ended::Looked(result) => progress.looked(step, result, settings),
+            Ended::Undone(result) => progress.undone(step, result, settings),
         }
     }
     Ok(())
@@ -224,15 +253,16 @@ async fn perform(
         let entry = ledger::entry(link, opened, &fact);
         (fact, entry)
     };
+    let look = async || {
+        let found = steps::observe(step, &cx).await;
+        found.map(|found| found.map(with_entry))
+    };
     match task {
         Task::Ensure { look_first } => {
             Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entry))
         }
-        Task::Settle => Ended::Settled(
-            steps::observe(step, &cx)
-                .await
-                .map(|found| found.map(with_entry)),
-        ),
+        Task::Settle => Ended::Settled(look().await),
+        Task::Look => Ended::Looked(look().await),
         Task::Undo => Ended::Undone(steps::undo(step, &cx).await),
     }
 }
@@ -242,6 +272,7 @@ async fn perform(
 async fn save_intents(
     worker: &Worker,
     progress: &mut Progress,
+    opened: &Opened,
     due: &[StepName],
     intents: &[Option<OffsetDateTime>],
     audit: &Audit,
@@ -253,16 +284,13 @@ async fn save_intents(
         .collect();
     let undoing = progress.is_undoing();
     let tenant = progress.link.tenant.clone();
-    // What may be removed is asked across tenants: they may share a repository.
-    let mut tx = begin(
-        &worker.pool,
-        if undoing {
-            Rows::OfAll
-        } else {
-            Rows::Of(&tenant)
-        },
-    )
-    .await?;
+    let takes_site = due.contains(&StepName::CreateSite) && !undoing;
+    // What may be removed and taken is asked across tenants: they may share a repository, and a team at Netlify.
+    let rows = match undoing || takes_site {
+        true => Rows::OfAll,
+        false => Rows::Of(&tenant),
+    };
+    let mut tx = begin(&worker.pool, rows).await?;
     let mut supplies = Supplies::default();
     let unrecorded = audit.unrecorded();
     if progress.is_dirty() {
@@ -272,6 +300,11 @@ async fn save_intents(
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);
     if undoing {
         supplies.rights = resources::rights(&mut tx, id).await?;
+    }
+    if takes_site {
+        let host = &opened.netlify.instance().host;
+        let wanted = &progress.link.spec.site.name;
+        supplies.sites_of_others = resources::sites_of_others(&mut tx, id, host, wanted).await?;
     }
     if due.contains(&StepName::ReserveDeployKey) {
         let refused = &progress.link.facts.refused_keys;

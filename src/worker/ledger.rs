@@ -37,6 +37,8 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
         }
     };
     match fact {
+        // The operator's, and used by many links: not in any link's account.
+        Fact::DeployKey(key) if key.standing => None,
         Fact::DeployKey(key) => {
             let public = json!({ "public_key": key.public_key });
             Some(netlify(
@@ -50,21 +52,26 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
             let name = json!({ "name": site.name });
             Some(netlify(ResourceKind::Site, &site.id, *origin, name))
         }
+        Fact::SiteThatWas(site, before) => {
+            let before = json!({ "name": site.name, "before": before });
+            Some(netlify(ResourceKind::Site, &site.id, Origin::Found, before))
+        }
         Fact::InstalledKey(key, origin) => {
-            let of = json!({ "deploy_key_id": key.deploy_key_id });
+            let of = json!(key);
             Some(provider(ResourceKind::InstalledKey, &key.id, *origin, of))
         }
         Fact::Webhook(webhook, origin) => {
             let url = json!({ "url": webhook.url });
             Some(provider(ResourceKind::Webhook, &webhook.id, *origin, url))
         }
-        Fact::Repository(_)
+        Fact::Repository(..)
         | Fact::DeployKeyRefused
         | Fact::Attachment(_)
         | Fact::Build(..)
         | Fact::AskedBuild(_)
         | Fact::Deploy(_)
         | Fact::Proof(_)
+        | Fact::Asked(_)
         | Fact::Nothing => None,
     }
 }

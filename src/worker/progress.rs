@@ -75,6 +75,8 @@ pub enum Task {
     Settle,
     /// Take its part of the world back.
     Undo,
+    /// See whether a person has done what was asked.
+    Look,
 }
 
 impl Progress {

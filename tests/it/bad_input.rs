@@ -39,7 +39,7 @@ async fn fields_are_refused_with_their_place() {
         ("/repository", json!("https://github.com/")),
         ("/repository", json!("https://github.com/acme")),
         ("/repository", json!("https://git.example.com/acme/docs")),
-        ("/repository", json!("https://gitlab.com/acme/docs")),
+        ("/repository", json!("https://gitlab.com/acme")),
         ("/repository", json!(7)),
         ("/branch", json!("feature..x")),
         ("/branch", json!("-x")),
@@ -137,6 +137,7 @@ async fn bodies_that_are_no_request_are_refused() {
             "invalid_request",
         ),
         (json_type, &large, 413, "body_too_large"),
+        (Some("text/plain"), &large, 413, "body_too_large"),
         (Some("text/plain"), "{}", 415, "unsupported_media_type"),
         (
             Some("application/x-www-form-urlencoded"),
@@ -229,6 +230,8 @@ async fn connections_are_checked_too() {
         *connection.pointer_mut(pointer).expect("a place") = value;
         connection
     };
+    let basic = |user: &str, secret: &str| json!({"type": "basic", "user": user, "secret": secret});
+    let at_bitbucket = |user: &str, secret: &str| json!({"name": "a", "kind": "bitbucket", "credential": basic(user, secret)});
     let mut foreign = good.clone();
     foreign["host"] = json!("github.example.com");
     let mut unknown = good.clone();
@@ -247,6 +250,15 @@ async fn connections_are_checked_too() {
         (
             with("/credential/token", json!("x".repeat(4097))),
             "/credential/token",
+        ),
+        (
+            with("/credential", basic("ann", "secret-abc")),
+            "/credential/type",
+        ),
+        (at_bitbucket("ann", "secret-abc"), "/credential/user"),
+        (
+            at_bitbucket("ann@acme.example", "ATBBsecret-abc"),
+            "/credential/secret",
         ),
         (foreign, "/host"),
         (unknown, "/extra"),

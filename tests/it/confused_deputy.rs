@@ -228,6 +228,52 @@ async fn a_site_of_another_tenants_link_is_not_taken_over_by_its_name() {
     assert_eq!(world.state()["netlify"]["sites"], before);
 }
 
+/// Netlify shows a credential all sites of its teams, and tenants may share a team.
+#[tokio::test]
+async fn a_site_that_another_tenants_link_leans_on_is_not_taken_by_its_id() {
+    let (world, other) = two_tenants(Setup::default()).await;
+    let theirs = other
+        .link_settled(with_connections(secrets("umbrella-site")))
+        .await;
+    assert_eq!(theirs["status"], "live", "{theirs:#}");
+    let before = world.state()["netlify"]["sites"].clone();
+    let mut request = docs();
+    request["site"] = json!({"id": theirs["site"]["id"], "relink": true});
+    let link = world.client.link_settled(request).await;
+    assert_eq!(link["status"], "action_required", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "site_in_use", "{link:#}");
+    assert_eq!(world.state()["netlify"]["sites"], before);
+
+    // Once that link is over the site is nobody's.
+    let over = other.unlink(&text(&theirs["id"]), "?keep_site=true").await;
+    assert_eq!(over["status"], "unlinked", "{over:#}");
+    let link = world.client.retry(&text(&link["id"])).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_eq!(link["site"]["id"], theirs["site"]["id"]);
+}
+
+/// Netlify's answer to a new site is lost, and until the look for it somebody else's link has a bare site of that name.
+#[tokio::test]
+async fn a_new_site_of_another_tenants_link_is_not_adopted_after_a_lost_answer() {
+    let (world, other) = two_tenants(Setup::default()).await;
+    // Theirs stops before anything is attached: a bare site, younger than a minute.
+    world.fault(json!({"upstream": "netlify", "method": "PATCH", "path": "/sites/", "fault": {"status": 403}}));
+    let theirs = other
+        .link_settled(with_connections(secrets("wanted-by-two")))
+        .await;
+    assert_eq!(theirs["status"], "action_required", "{theirs:#}");
+    let before = world.state()["netlify"]["sites"].clone();
+    world.fault(
+        json!({"upstream": "netlify", "method": "POST", "path": "/sites$", "fault": "lost_answer"}),
+    );
+    let mut request = docs();
+    request["site"]["name"] = json!("wanted-by-two");
+    let link = world.client.link_settled(request).await;
+    assert_eq!(link["status"], "failed", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "site_name_taken", "{link:#}");
+    assert_eq!(world.state()["netlify"]["sites"], before);
+}
+
 fn with_connections(mut request: Value) -> Value {
     request["connections"] = json!({"netlify": "umbrella-netlify", "provider": "umbrella-github"});
     request

@@ -198,6 +198,7 @@ async fn foreign(world: &World, own: &Own) -> Objects {
         github: "umbrella-github".to_owned(),
         reference: "umbrella-secrets-ref".to_owned(),
         site: "umbrella-secrets-site".to_owned(),
+        site_id: String::new(),
         repository: "acme/secrets".to_owned(),
         key: "umbrella-key".to_owned(),
         links_cursor: String::new(),
@@ -212,6 +213,7 @@ async fn foreign(world: &World, own: &Own) -> Objects {
     it.link = asked.await.expect(202).id();
     let settled = client.settled(&it.link).await;
     assert_eq!(settled["status"], "live", "{settled:#}");
+    it.site_id = text(&settled["site"]["id"]);
     it.links_cursor = cursor(&uuid_in(&it.link).to_string());
     let events = client
         .get(&format!("/links/{}/events", it.link))
@@ -241,6 +243,7 @@ fn absent(of: &Objects) -> Objects {
         github: "umbrella-nobody".to_owned(),
         reference: "umbrella-absence-ref".to_owned(),
         site: "umbrella-absence-site".to_owned(),
+        site_id: Uuid::new_v4().to_string(),
         repository: "acme/absence".to_owned(),
         key: "umbrella-nokey".to_owned(),
         links_cursor: other_cursor(&of.links_cursor),
@@ -288,6 +291,7 @@ fn told(answer: &Answer, asked: &Objects) -> String {
         &asked.github,
         &asked.reference,
         &asked.site,
+        &asked.site_id,
         &asked.repository,
         &asked.event_cursor,
     ] {

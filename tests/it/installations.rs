@@ -1,5 +1,8 @@
 //! Links by an installation of Netlify's GitHub App: neither key nor webhook, and silent failures that get a name.
 
+use std::time::Duration;
+
+use linkbroker_sandbox::NewRepository;
 use linkbroker_sandbox::recorder::Call;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,6 +13,9 @@ use crate::world::{Setup, World, docs, file_setting, text, until};
 /// The installation that acme may use.
 const INSTALLATION: u64 = 4711;
 
+/// How long a push may take to be built.
+const PROOF: Duration = Duration::from_secs(2);
+
 const GRANTS: &str = r#"
 [[grant]]
 tenant = "acme"
@@ -19,20 +25,11 @@ team = "sandbox"
 "#;
 
 /// A world in which acme may use Netlify's app, installed like this. Its file of grants stays as long as the folder.
-async fn granted(
-    installation: Value,
-    switches: Value,
-    settings: &[(&'static str, &str)],
-) -> (World, TempDir) {
+async fn granted(installation: Value, switches: Value) -> (World, TempDir) {
     let (folder, setting) = file_setting("LINKBROKER_GRANTS", GRANTS);
-    let mut all = vec![setting, ("LINKBROKER_PROOF_SECONDS", "2".to_owned())];
-    all.extend(
-        settings
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned())),
-    );
+    let proof = PROOF.as_secs().to_string();
     let setup = Setup {
-        settings: all,
+        settings: vec![setting, ("LINKBROKER_PROOF_SECONDS", proof)],
         switches,
         ..Setup::default()
     };
@@ -61,27 +58,39 @@ fn writes(calls: &[Call]) -> Vec<String> {
     writes.map(call).collect()
 }
 
-/// The link once it waits for somebody's push.
-async fn waiting(world: &World, id: &str) -> Value {
-    until("the link to wait for a push", async || {
+/// The link once it asks for a push.
+async fn asking(world: &World, id: &str) -> Value {
+    until("the link to ask for a push", async || {
         let link = world.client.read(id).await;
-        let steps = link["steps"].as_array().expect("steps").iter();
-        let prove = steps.clone().find(|step| step["name"] == "prove_push")?;
-        (prove["state"] == "waiting").then_some(link.clone())
+        let asks = link["diagnosis"]["code"] == "push_awaited";
+        assert_ne!(link["status"], "live", "nobody has pushed: {link:#}");
+        asks.then_some(link)
+    })
+    .await
+}
+
+/// The link once it has gone on by itself.
+async fn becomes(world: &World, id: &str, status: &str) -> Value {
+    until("the link to go on by itself", async || {
+        let link = world.client.read(id).await;
+        (link["status"] == status).then_some(link)
     })
     .await
 }
 
 #[tokio::test]
 async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_webhook() {
-    let (world, _folder) = granted(everywhere(), json!({}), &[]).await;
+    let (world, _folder) = granted(everywhere(), json!({})).await;
     let id = world.client.link(request()).await;
-    let link = waiting(&world, &id).await;
-    assert_eq!(link["status"], "building", "{link:#}");
+    let link = asking(&world, &id).await;
+    assert_eq!(link["status"], "action_required", "{link:#}");
+    assert_eq!(
+        link["diagnosis"]["action"]["kind"], "push_commit",
+        "{link:#}"
+    );
     assert_eq!(link["deploy"]["state"], "ready");
     world.push("docs", "a second text").await;
-    let link = world.client.settled(&id).await;
-    assert_eq!(link["status"], "live", "{link:#}");
+    let link = becomes(&world, &id, "live").await;
     assert!(
         link["verification"]["level"].as_u64() >= Some(2),
         "{link:#}"
@@ -106,7 +115,8 @@ async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_w
             "reserve_deploy_key",
             "install_deploy_key",
             "install_webhook",
-            "align_webhook"
+            "align_webhook",
+            "replay_push"
         ]
     );
     assert!(
@@ -122,7 +132,7 @@ async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_w
 
 #[tokio::test]
 async fn four_calls_are_enough_and_the_first_build_can_be_the_proof() {
-    let (world, _folder) = granted(everywhere(), json!({}), &[]).await;
+    let (world, _folder) = granted(everywhere(), json!({})).await;
     let mut request = request();
     request["verify"] = json!("build");
     let link = world.client.link_settled(request).await;
@@ -142,7 +152,7 @@ async fn four_calls_are_enough_and_the_first_build_can_be_the_proof() {
 
 #[tokio::test]
 async fn the_plan_of_a_link_by_an_installation_has_neither_key_nor_webhook() {
-    let (world, _folder) = granted(everywhere(), json!({}), &[]).await;
+    let (world, _folder) = granted(everywhere(), json!({})).await;
     let path = "/links?validate_only=true";
     let plan = world.client.post(path, request()).await.expect(200).body;
     let rounds = plan["rounds"].as_array().expect("rounds");
@@ -157,13 +167,12 @@ async fn the_plan_of_a_link_by_an_installation_has_neither_key_nor_webhook() {
                 .collect()
         })
         .collect();
-    let wanted: [&[&str]; 7] = [
+    let wanted: [&[&str]; 6] = [
         &["resolve_repository"],
         &["create_site"],
         &["attach_repository"],
         &["find_build"],
         &["watch_deploy"],
-        &["replay_push"],
         &["prove_push"],
     ];
     assert_eq!(names, wanted);
@@ -175,7 +184,7 @@ async fn the_plan_of_a_link_by_an_installation_has_neither_key_nor_webhook() {
 async fn an_installation_that_is_accepted_but_sets_nothing_up_is_named_with_both_remedies() {
     let elsewhere =
         json!({"app": "netlify", "account": "acme", "repositories": ["blog"], "id": INSTALLATION});
-    let (world, _folder) = granted(elsewhere, json!({}), &[]).await;
+    let (world, _folder) = granted(elsewhere, json!({})).await;
     let link = world.client.link_settled(request()).await;
     assert_eq!(link["status"], "action_required", "{link:#}");
     let diagnosis = &link["diagnosis"];
@@ -203,9 +212,9 @@ async fn an_installation_that_is_accepted_but_sets_nothing_up_is_named_with_both
         .await
         .expect(202);
     let id = text(&link["id"]);
-    waiting(&world, &id).await;
+    asking(&world, &id).await;
     world.push("docs", "a second text").await;
-    assert_eq!(world.client.settled(&id).await["status"], "live");
+    becomes(&world, &id, "live").await;
 }
 
 #[tokio::test]
@@ -213,7 +222,6 @@ async fn the_other_remedy_is_a_link_by_key_and_webhook() {
     let (world, _folder) = granted(
         everywhere(),
         json!({"netlify": {"installations_set_up": false}}),
-        &[],
     )
     .await;
     let link = world.client.link_settled(request()).await;
@@ -231,31 +239,25 @@ async fn a_push_that_builds_nothing_degrades_the_link() {
     let (world, _folder) = granted(
         everywhere(),
         json!({"netlify": {"installations_deliver": false}}),
-        &[],
     )
     .await;
     let id = world.client.link(request()).await;
-    waiting(&world, &id).await;
+    asking(&world, &id).await;
     world.push("docs", "a second text").await;
-    let link = world.client.settled(&id).await;
-    assert_eq!(link["status"], "degraded", "{link:#}");
+    let link = becomes(&world, &id, "degraded").await;
     assert_eq!(link["diagnosis"]["code"], "installation_not_delivering");
 
     let deliver = json!({"netlify": {"installations_deliver": true}});
     world.sandbox.patch_switches(&deliver).expect("a switch");
-    let path = format!("/links/{id}/retry");
-    world
-        .client
-        .send(Method::POST, &path, |request| request)
-        .await
-        .expect(202);
+    let link = world.client.retry(&id).await;
+    assert_eq!(link["diagnosis"]["code"], "push_awaited", "{link:#}");
     world.push("docs", "a third text").await;
-    assert_eq!(world.client.settled(&id).await["status"], "live");
+    becomes(&world, &id, "live").await;
 }
 
 #[tokio::test]
 async fn a_build_that_failed_for_its_own_reasons_says_so_and_is_built_again() {
-    let (world, _folder) = granted(everywhere(), json!({}), &[]).await;
+    let (world, _folder) = granted(everywhere(), json!({})).await;
     let mut request = request();
     request["build"] = json!({"command": "exit 3", "publish": "dist"});
     let link = world.client.link_settled(request).await;
@@ -273,23 +275,64 @@ async fn a_build_that_failed_for_its_own_reasons_says_so_and_is_built_again() {
 }
 
 #[tokio::test]
-async fn a_link_that_nobody_pushes_to_says_so_in_the_end() {
-    let (world, _folder) = granted(
-        everywhere(),
-        json!({}),
-        &[("LINKBROKER_NEXT_PUSH_SECONDS", "1")],
-    )
+async fn another_proof_waits_for_another_push() {
+    let (world, _folder) = granted(everywhere(), json!({})).await;
+    let id = world.client.link(request()).await;
+    asking(&world, &id).await;
+    world.push("docs", "a second text").await;
+    becomes(&world, &id, "live").await;
+
+    let path = format!("/links/{id}/verify");
+    let verify = world.client.send(Method::POST, &path, |request| request);
+    verify.await.expect(202);
+    asking(&world, &id).await;
+    // Longer than a push may take to be built, and the branch still shows the commit that was built before.
+    let asked_at = std::time::Instant::now();
+    until("looks that find nothing", async || {
+        let link = world.client.read(&id).await;
+        assert_eq!(link["diagnosis"]["code"], "push_awaited", "{link:#}");
+        (asked_at.elapsed() > PROOF + PROOF / 2).then_some(())
+    })
     .await;
-    let link = world.client.link_settled(request()).await;
-    assert_eq!(link["status"], "degraded", "{link:#}");
-    assert_eq!(link["diagnosis"]["code"], "push_unverified");
+    world.push("docs", "a third text").await;
+    becomes(&world, &id, "live").await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_credential_is_not_enough_for_an_installation() {
+    let (world, _folder) = granted(everywhere(), json!({})).await;
+    let anonymous =
+        json!({"name": "nobody", "kind": "github", "credential": {"type": "anonymous"}});
+    world
+        .client
+        .post("/connections", anonymous)
+        .await
+        .expect(201);
+    let open = NewRepository {
+        name: "open".to_owned(),
+        private: false,
+        template: Some("site".to_owned()),
+        ..NewRepository::default()
+    };
+    world
+        .sandbox
+        .create_repository(open)
+        .await
+        .expect("a public repository");
+    let mut request = request();
+    request["repository"] = json!("https://github.com/acme/open");
+    request["connections"] = json!({"provider": "nobody"});
+    let link = world.client.link_settled(request).await;
+    assert_eq!(link["status"], "action_required", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "admin_required", "{link:#}");
+    assert_eq!(writes(&world.sandbox.calls()), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn an_owners_token_finds_what_is_wrong_with_the_installation_before_anything_is_made() {
     let suspended =
         json!({"app": "netlify", "account": "acme", "suspended": true, "id": INSTALLATION});
-    let (world, _folder) = granted(suspended, json!({}), &[]).await;
+    let (world, _folder) = granted(suspended, json!({})).await;
     let owner = json!({"token": linkbroker_sandbox::GITHUB_TOKEN, "login": "sandbox", "everywhere": "admin",
         "scopes": ["repo", "admin:repo_hook", "read:org"]});
     let owner = serde_json::from_value(owner).expect("a token's description");
@@ -328,6 +371,14 @@ async fn odd_ways_to_name_an_installation_are_refused() {
         assert_eq!(problem.status, 422, "{access}: {}", problem.text);
         assert_eq!(problem.body["errors"][0]["pointer"], pointer, "{access}");
     }
+    let mut request = docs();
+    request["access"] = json!({"installation_id": 7});
+    request["site"] = json!({"id": "7f6a4d0e-3c0c-4b8e-9b53-0c9b5b0f6a11"});
+    let problem = world.client.post("/links", request).await.expect(422).body;
+    assert_eq!(
+        problem["errors"][0]["pointer"], "/access/installation_id",
+        "an existing site"
+    );
     let mut request = docs();
     request["access"] = json!({"installation_id": 7});
     request["site"] = json!({"name": "acme-docs"});

@@ -79,6 +79,17 @@ async fn the_answer_with_the_webhook_is_lost() {
 }
 
 #[tokio::test]
+async fn the_answer_is_lost_and_the_look_for_its_effect_fails_too() {
+    for (made, look) in [
+        (CALLS[3], ("github", "GET", "/keys")),
+        (CALLS[4], ("github", "GET", "/hooks")),
+    ] {
+        let fault = json!({"status": 503, "body": "down"});
+        becomes_live_despite([on(made, json!("lost_answer")), on(look, fault)]).await;
+    }
+}
+
+#[tokio::test]
 async fn the_answer_to_the_attaching_is_lost() {
     becomes_live_despite([on(CALLS[5], json!("lost_answer"))]).await;
 }

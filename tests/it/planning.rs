@@ -1,6 +1,6 @@
 //! `POST /links?validate_only=true`: the plan, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use linkbroker_sandbox::recorder::Upstream;
 use serde_json::{Value, json};
@@ -17,6 +17,12 @@ async fn the_plan_is_what_linking_then_does() {
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(plan["request"], link["request"]);
 
+    assert_eq!(plan["rounds"].as_array().map(Vec::len), Some(7));
+    assert_as_planned(&world, &plan, &link);
+}
+
+/// The link has the objects and steps of its plan, and made the calls of its plan and no others.
+pub fn assert_as_planned(world: &World, plan: &Value, link: &Value) {
     let made: BTreeMap<_, _> = link["resources"]
         .as_array()
         .expect("resources")
@@ -30,15 +36,15 @@ async fn the_plan_is_what_linking_then_does() {
         .map(|it| (text(&it["kind"]), ()))
         .collect();
     assert_eq!(planned, made);
-    let steps: Vec<_> = steps(&plan).map(|step| text(&step["name"])).collect();
-    let taken: Vec<_> = link["steps"]
+    // In the plan by rounds, in the link as people think of them.
+    let steps: BTreeSet<_> = steps(plan).map(|step| text(&step["name"])).collect();
+    let taken: BTreeSet<_> = link["steps"]
         .as_array()
         .expect("steps")
         .iter()
         .map(|step| text(&step["name"]))
         .collect();
     assert_eq!(steps, taken);
-    assert_eq!(plan["rounds"].as_array().map(Vec::len), Some(7));
 
     let calls = world.sandbox.calls();
     let mut calls: Vec<_> = calls
@@ -47,7 +53,7 @@ async fn the_plan_is_what_linking_then_does() {
         .map(|call| (call.method.to_string(), call.path.clone()))
         .collect();
     // Each planned call was made, and no call was made that is not planned.
-    for call in self::steps(&plan).flat_map(|step| step["calls"].as_array().expect("calls")) {
+    for call in self::steps(plan).flat_map(|step| step["calls"].as_array().expect("calls")) {
         let fits = |made: &(String, String)| {
             made.0 == text(&call["method"]) && fits(&made.1, &text(&call["path"]))
         };

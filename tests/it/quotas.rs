@@ -49,7 +49,13 @@ async fn requests_of_a_minute() {
     let world = world("LINKBROKER_QUOTA_REQUESTS_PER_MINUTE", 12).await;
     let portal = world.client_of("acme", &[Scope::LinksRead]);
     for _ in 0..10 {
-        portal.get("/links").await.expect(200);
+        let answer = portal.get("/links").await.expect(200);
+        assert_eq!(
+            answer.header("ratelimit-policy"),
+            Some(r#""requests";q=12;w=60"#)
+        );
+        let left = answer.header("ratelimit").expect("a header");
+        assert!(left.starts_with(r#""requests";r="#), "{left}");
     }
     let refused = until("the quota to be used up", async || {
         let answer = world.client.get("/links").await;

@@ -114,8 +114,8 @@ fn admit(world: &World) {
 
 /// One more credential that goes in, and comes in twice.
 async fn replace_a_credential(world: &World) {
-    let credential = json!({"type": "basic", "user": "ann", "secret": REPLACED});
-    let connection = json!({"name": "third", "kind": "github", "credential": credential});
+    let credential = json!({"type": "basic", "user": "ann@acme.example", "secret": REPLACED});
+    let connection = json!({"name": "third", "kind": "bitbucket", "credential": credential});
     let made = world
         .client
         .send(Method::POST, "/connections", |request| {

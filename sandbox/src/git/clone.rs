@@ -17,7 +17,7 @@ pub struct CloneError {
 }
 
 impl Host {
-    /// Really runs `git clone` of one branch over the SSH front, one commit deep, into the folder `into` (absent or empty).
+    /// Really runs `git clone` of one branch of the repository at an SSH address, one commit deep, into the folder `into` (absent or empty).
     ///
     /// Without a key the clone ends in `Host key verification failed.`, because Netlify only learns a host's key together
     /// with a deploy key (facts: jkan #228).
@@ -27,13 +27,13 @@ impl Host {
     pub async fn clone_over_ssh(
         &self,
         key: Option<&KeyPair>,
-        repo_path: &str,
+        url: &str,
         branch: &str,
         into: &Path,
     ) -> Result<CommitInfo, CloneError> {
         let clone = ["clone", "--quiet", "--depth=1", "--branch", branch];
         let mut git = command::program("git");
-        git.args(clone).arg(self.ssh_url(repo_path)).arg(into);
+        git.args(clone).arg("--").arg(url).arg(into);
         self.run_over_ssh(git, key).await?;
         head_of(into).await
     }

@@ -5,10 +5,13 @@ use std::str::FromStr;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa;
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use russh::keys::pkcs8::decode_pkcs8;
 use russh::keys::ssh_key::{self, LineEnding};
 use russh::keys::{Algorithm, PrivateKey};
 use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
 /// A key pair as Netlify makes them: RSA with 2048 bits, the private half in OpenSSH's own format.
 pub struct KeyPair {
@@ -83,6 +86,20 @@ impl PublicKey {
     /// `type base64`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fn fingerprint(&self) -> String {
+        let blob = self.0.split(' ').nth(1).unwrap_or_default();
+        let digest = Sha256::digest(BASE64_STANDARD.decode(blob).unwrap_or_default());
+        format!("SHA256:{}", BASE64_STANDARD_NO_PAD.encode(digest))
+    }
+
+    /// Length of an RSA key in bits; `None` for other types.
+    pub fn rsa_bits(&self) -> Option<usize> {
+        let key = ssh_key::PublicKey::from_openssh(&self.0).ok()?;
+        let modulus = key.key_data().rsa()?.n().as_positive_bytes()?;
+        Some(modulus.len() * 8)
     }
 
     /// The identity of a key that an SSH client offered.

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use super::PublicKey;
 use super::pushes::PUSHER;
-use crate::github::gate::{self, Caller, Wanted};
+use crate::forge::gate::{self, Wanted};
 use crate::world::World;
 
 /// SSH's number for the standard error stream of a channel.
@@ -50,7 +50,7 @@ impl server::Server for Front {
     fn new_client(&mut self, _: Option<std::net::SocketAddr>) -> Visit {
         Visit {
             world: self.world.clone(),
-            caller: None,
+            key: None,
             protocol: None,
             channels: HashMap::new(),
         }
@@ -64,26 +64,25 @@ impl server::Server for Front {
 /// One connection.
 struct Visit {
     world: Arc<World>,
-    caller: Option<Caller>,
+    /// Known to some provider; which one is asked is told by the path.
+    key: Option<PublicKey>,
     /// `GIT_PROTOCOL`, with which the client asks for protocol version 2.
     protocol: Option<String>,
     channels: HashMap<ChannelId, Channel<Msg>>,
 }
 
 impl Visit {
-    /// As at GitHub, everybody is the user `git` and the key says who it is.
-    fn identify(&self, user: &str, key: &ssh_key::PublicKey) -> Option<Caller> {
+    /// As at all providers, everybody is the user `git` and the key says who it is.
+    fn identify(&self, user: &str, key: &ssh_key::PublicKey) -> Option<PublicKey> {
         let key = PublicKey::offered(key).ok()?;
-        (user == "git")
-            .then(|| gate::identify(&self.world, &key))
-            .flatten()
+        (user == "git" && gate::is_known(&self.world, &key)).then_some(key)
     }
 
-    /// What the command line asks for, as a process; or the line with which GitHub refuses.
+    /// What the command line asks for, as a process; or the line with which the provider refuses.
     fn prepare(&self, line: &str) -> Result<Command, String> {
-        let caller = self.caller.as_ref().ok_or("ERROR: Not authenticated.")?;
-        let (wanted, path) = parse(line).ok_or_else(|| gate::greeting(&self.world, caller))?;
-        let opened = gate::open(&self.world, caller, path, wanted)?;
+        let key = self.key.as_ref().ok_or("ERROR: Not authenticated.")?;
+        let (wanted, path) = parse(line).ok_or_else(|| gate::greeting(&self.world, key))?;
+        let opened = gate::open(&self.world, key, path, wanted)?;
         let repository = self.world.git.repository(&opened.store_key);
         let mut command = repository.pack_command(match wanted {
             Wanted::Read => "upload-pack",
@@ -118,8 +117,8 @@ impl server::Handler for Visit {
         user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
-        self.caller = self.identify(user, key.public_key);
-        Ok(match self.caller {
+        self.key = self.identify(user, key.public_key);
+        Ok(match self.key {
             Some(_) => Auth::Accept,
             None => Auth::reject(),
         })

@@ -4,60 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::people::{NewToken, add_token};
 use super::state::{Access, Repository, State};
 use super::view::view;
-use super::{apps, site_template, webhooks};
-use crate::GITHUB_TOKEN;
+use super::{apps, webhooks};
+use crate::forge::{NewRepository, first_commit};
 use crate::git::NewCommit;
 use crate::world::World;
-
-/// Login of the default token's owner.
-pub const DEFAULT_LOGIN: &str = "sandbox";
-
-/// A repository to make.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NewRepository {
-    pub owner: String,
-    pub name: String,
-    /// Whether the owner, when it is made along the way, is an organisation.
-    pub organization: bool,
-    pub description: Option<String>,
-    pub private: bool,
-    pub default_branch: String,
-    /// First commit; without files and template the repository stays empty.
-    pub files: BTreeMap<String, String>,
-    /// `site`: a small static site that `sh build.sh` builds into `dist`.
-    pub template: Option<String>,
-    /// The text on the template's page.
-    pub text: String,
-    pub message: String,
-    pub archived: bool,
-    pub deploy_keys_enabled: bool,
-}
-
-impl Default for NewRepository {
-    fn default() -> Self {
-        Self {
-            owner: "acme".to_owned(),
-            name: String::new(),
-            organization: true,
-            description: None,
-            private: true,
-            default_branch: "main".to_owned(),
-            files: BTreeMap::new(),
-            template: None,
-            text: "Hello from the first commit".to_owned(),
-            message: "First commit".to_owned(),
-            archived: false,
-            deploy_keys_enabled: true,
-        }
-    }
-}
+use crate::{GITHUB_TOKEN, LOGIN};
 
 /// Makes a repository, with a first commit when there are files. No hook hears of it: there is none yet.
 ///
@@ -74,10 +30,10 @@ pub async fn create_repository(world: &Arc<World>, new: NewRepository) -> anyhow
         word(&new.owner) && word(&new.name),
         "owner and name need letters, digits, '-', '_' and '.' only"
     );
-    let files = first_files(&new)?;
+    let first = first_commit(&new)?;
     let repository = add_row(world, &new)?;
     let (id, store_key) = (repository.id, repository.store_key());
-    let filled = fill(world, &store_key, &new, files).await;
+    let filled = fill(world, &store_key, &new, first).await;
     if filled.is_err() {
         world.github.lock().repositories.remove(&id);
     }
@@ -214,7 +170,7 @@ pub fn reset(world: &World) -> anyhow::Result<()> {
         world,
         NewToken {
             token: GITHUB_TOKEN.to_owned(),
-            login: DEFAULT_LOGIN.to_owned(),
+            login: LOGIN.to_owned(),
             everywhere: Some(Access::Admin),
             ..NewToken::default()
         },
@@ -240,16 +196,6 @@ fn edit(
         .context("the repository is gone")?;
     change(repository);
     Ok(())
-}
-
-fn first_files(new: &NewRepository) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut files = match new.template.as_deref() {
-        None => BTreeMap::new(),
-        Some("site") => site_template::files(&new.text),
-        Some(other) => anyhow::bail!("there is no template {other:?}; the only one is \"site\""),
-    };
-    files.extend(new.files.clone());
-    Ok(files)
 }
 
 /// The row, before the folder exists: it takes the name.
@@ -291,18 +237,10 @@ async fn fill(
     world: &Arc<World>,
     store_key: &str,
     new: &NewRepository,
-    files: BTreeMap<String, String>,
+    first: Option<NewCommit>,
 ) -> anyhow::Result<()> {
     world.git.create(store_key, &new.default_branch).await?;
-    if files.is_empty() {
-        return Ok(());
-    }
-    let first = NewCommit {
-        branch: new.default_branch.clone(),
-        message: new.message.clone(),
-        files,
-        ..NewCommit::default()
-    };
+    let Some(first) = first else { return Ok(()) };
     let (_, mut update) = world.git.commit(store_key, &first).await?;
     update.pusher = Some(new.owner.clone());
     webhooks::pushed(world, &update).await

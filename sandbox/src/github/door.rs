@@ -53,7 +53,7 @@ impl Visitor {
     /// What the visitor may do with a repository.
     pub fn access(&self, repository: &Repository) -> Access {
         match &self.token {
-            Some(token) => token.permissions.on(repository, &token.login),
+            Some(token) => repository.access(&token.permissions, &token.login),
             None => repository.for_anybody(),
         }
     }

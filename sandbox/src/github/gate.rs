@@ -5,13 +5,7 @@ use crate::git::PublicKey;
 use crate::world::World;
 
 use super::state::{Access, Permissions, State};
-
-/// What a git client wants to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    Read,
-    Write,
-}
+use crate::forge::gate::{Opened, Wanted, denied};
 
 /// Whom a key belongs to.
 #[derive(Clone, Debug)]
@@ -24,14 +18,6 @@ pub enum Caller {
         login: String,
         permissions: Permissions,
     },
-}
-
-/// A repository that may be served.
-#[derive(Clone, Debug)]
-pub struct Opened {
-    pub store_key: String,
-    /// Named in the push event.
-    pub pusher: String,
 }
 
 /// GitHub's answer for absent and for foreign repositories alike.
@@ -63,18 +49,20 @@ pub fn identify(world: &World, key: &PublicKey) -> Option<Caller> {
 ///
 /// # Errors
 /// The line that the client prints when it may not.
-pub fn open(world: &World, caller: &Caller, path: &str, wanted: Wanted) -> Result<Opened, String> {
+pub fn open(world: &World, key: &PublicKey, path: &str, wanted: Wanted) -> Result<Opened, String> {
+    let caller = identify(world, key).ok_or_else(denied)?;
     let mut state = world.github.lock();
     let (repository, _) = state.named_ever(path).ok_or(NOT_FOUND)?;
     let (id, archived, store_key) = (repository.id, repository.archived, repository.store_key());
     let pusher = match caller {
-        Caller::DeployKey { repository, key } if *repository == id => {
-            use_deploy_key(&mut state, &world.clock, id, *key, wanted)?
+        Caller::DeployKey { repository, key } if repository == id => {
+            use_deploy_key(&mut state, &world.clock, id, key, wanted)?
         }
         Caller::DeployKey { .. } => return Err(NOT_FOUND.to_owned()),
         Caller::Person { login, permissions } => {
-            check_person(permissions.on(repository, login), login, path, wanted)?;
-            login.clone()
+            let access = repository.access(&permissions, &login);
+            check_person(access, &login, path, wanted)?;
+            login
         }
     };
     if archived && wanted == Wanted::Write {
@@ -83,21 +71,21 @@ pub fn open(world: &World, caller: &Caller, path: &str, wanted: Wanted) -> Resul
     Ok(Opened { store_key, pusher })
 }
 
-/// What the front says to somebody who wants a shell.
-pub fn greeting(world: &World, caller: &Caller) -> String {
-    let name = match caller {
-        Caller::Person { login, .. } => login.clone(),
+/// What the front says to somebody who wants a shell; `None` to strangers.
+pub fn greeting(world: &World, key: &PublicKey) -> Option<String> {
+    let name = match identify(world, key)? {
+        Caller::Person { login, .. } => login,
         Caller::DeployKey { repository, .. } => {
             let state = world.github.lock();
             state
                 .repositories
-                .get(repository)
+                .get(&repository)
                 .map_or_else(String::new, |r| r.full_name())
         }
     };
-    format!(
+    Some(format!(
         "Hi {name}! You've successfully authenticated, but GitHub does not provide shell access."
-    )
+    ))
 }
 
 fn use_deploy_key(

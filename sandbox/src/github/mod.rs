@@ -21,7 +21,6 @@ mod payloads;
 mod people;
 mod repositories;
 mod shapes;
-mod site_template;
 mod state;
 mod target;
 mod users;
@@ -34,15 +33,16 @@ use axum::Router;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
+pub use crate::forge::NewRepository;
 pub use admin::{
-    NewRepository, archive, commit, create_repository, rename, rename_branch, reset,
-    set_deploy_keys_enabled,
+    archive, commit, create_repository, rename, rename_branch, reset, set_deploy_keys_enabled,
 };
 pub use apps::{NETLIFY_APP, NewApp, NewInstallation, create_app, install, seen_by_netlify};
 pub use limits::Limits;
 pub use people::{NewPersonKey, NewToken, add_person_key, add_token, revoke_token};
 pub use state::{Access, Permissions, State, TokenKind};
 pub use view::{counts, world_view};
+pub use webhooks::pushed;
 
 use answer::Refusal;
 use shapes::Addresses;
@@ -68,17 +68,6 @@ impl Default for Switches {
             installations_are_told_rights: false,
         }
     }
-}
-
-/// Makes the default token, serves the SSH front and watches for pushes.
-///
-/// # Errors
-/// When it runs already.
-pub async fn start(world: &Arc<World>) -> anyhow::Result<()> {
-    admin::reset(world)?;
-    crate::git::start(world)?;
-    world.spawn(watch_pushes(world.clone()));
-    Ok(())
 }
 
 /// Everything below `/github`. The same paths exist with the repository's id, to which renames redirect.
@@ -143,23 +132,5 @@ fn addresses(world: &World) -> Addresses {
     Addresses {
         api: format!("{}/github", world.origin()),
         ssh: world.git.ssh_addr().to_string(),
-    }
-}
-
-/// Tells the hooks about pushes that came by git itself.
-async fn watch_pushes(world: Arc<World>) {
-    loop {
-        let updates = match world.git.pushes().next().await {
-            Ok(updates) => updates,
-            Err(error) => {
-                tracing::error!(%error, "pushes are not noticed any more");
-                return;
-            }
-        };
-        for update in updates {
-            if let Err(error) = webhooks::pushed(&world, &update).await {
-                tracing::error!(%error, store_key = update.store_key, "a push was not told to the hooks");
-            }
-        }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::state::{Access, Permissions, PersonKey, Token, TokenKind};
+pub use crate::forge::NewPersonKey;
 use crate::world::World;
 
 /// A token to make.
@@ -28,17 +29,6 @@ pub struct NewToken {
     pub sso_url: Option<String>,
     /// Unix seconds.
     pub expires_at: Option<i64>,
-}
-
-/// A person's SSH key to add.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewPersonKey {
-    pub login: String,
-    /// `ssh-ed25519 AAAA… comment`
-    pub key: String,
-    #[serde(default)]
-    pub permissions: Permissions,
 }
 
 /// Adds a token, or replaces it.

@@ -9,47 +9,8 @@ use time::OffsetDateTime;
 
 use super::apps::{App, Installation};
 use super::limits::Budget;
+pub use crate::forge::{Access, Permissions};
 use crate::git::{PublicKey, RefUpdate};
-
-/// What somebody may do with a repository, from nothing to everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Access {
-    #[default]
-    None,
-    Read,
-    Push,
-    Admin,
-}
-
-/// Access by repository; names are `owner/name` in any case.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Permissions {
-    /// For every repository that is not named.
-    pub everywhere: Option<Access>,
-    pub repositories: BTreeMap<String, Access>,
-}
-
-impl Permissions {
-    /// Access of `login`: what is written down, else owners may do everything and everybody may read what is public.
-    pub fn on(&self, repository: &Repository, login: &str) -> Access {
-        let full_name = repository.full_name();
-        let named = self
-            .repositories
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(&full_name));
-        let owner = repository
-            .owner
-            .eq_ignore_ascii_case(login)
-            .then_some(Access::Admin);
-        named
-            .map(|(_, access)| *access)
-            .or(self.everywhere)
-            .or(owner)
-            .unwrap_or_else(|| repository.for_anybody())
-    }
-}
 
 /// The kinds of tokens that differ in what they are told and refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,6 +154,13 @@ impl Repository {
     /// Its name in [`crate::git::Host`], which survives a rename.
     pub fn store_key(&self) -> String {
         format!("github/{}", self.id)
+    }
+
+    /// What somebody may do: what is written down, else owners may do everything and everybody may read what is public.
+    pub fn access(&self, permissions: &Permissions, login: &str) -> Access {
+        permissions
+            .on(&self.full_name(), login)
+            .unwrap_or_else(|| self.for_anybody())
     }
 
     /// Access without a token.

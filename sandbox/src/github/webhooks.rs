@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
-use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
@@ -12,6 +10,8 @@ use uuid::Uuid;
 
 use super::payloads;
 use super::state::{Delivery, HookConfig};
+use crate::forge::Encoding;
+use crate::forge::post::{Silence, post};
 use crate::git::{RefUpdate, ZERO_SHA};
 use crate::world::World;
 
@@ -151,28 +151,19 @@ async fn deliver(
     config: &HookConfig,
     event: Event,
 ) -> Delivery {
-    let body = body(config, &event.payload);
+    let body = encoding(config).text(&event.payload);
     let request_headers = headers(repository, hook, config, &event, &body);
     let delivered_at = world.clock.now();
-    let started = Instant::now();
-    let request = world.http.post(&config.url).body(body);
-    let request = request_headers
-        .iter()
-        .fold(request, |request, (name, value)| {
-            request.header(name, value)
-        });
-    let answer = match request.send().await {
-        Ok(response) => Answer::read(response).await,
-        Err(error) => Answer::failed(&error),
-    };
+    let answer = post(&world.http, &config.url, &request_headers, body).await;
+    let (status, status_code) = told(answer.status);
     Delivery {
         id: world.github.lock().next_id(),
         guid: event.guid,
         delivered_at,
         redelivery: event.redelivery,
-        duration: (started.elapsed().as_secs_f64() * 100.0).round() / 100.0,
-        status: answer.status,
-        status_code: answer.status_code,
+        duration: (answer.seconds * 100.0).round() / 100.0,
+        status,
+        status_code,
         event: event.name,
         url: config.url.clone(),
         request_headers,
@@ -192,68 +183,23 @@ fn record(world: &World, repository: u64, hook: u64, delivery: Delivery) {
     }
 }
 
-/// What the receiver said.
-struct Answer {
-    status: String,
-    status_code: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-impl Answer {
-    async fn read(response: reqwest::Response) -> Self {
-        let code = response.status();
-        let headers = readable(response.headers());
-        match response.text().await {
-            Err(error) => Self::failed(&error),
-            Ok(body) => Self {
-                status: if code.is_success() || code.is_redirection() {
-                    "OK".to_owned()
-                } else {
-                    format!("Invalid HTTP Response: {}", code.as_u16())
-                },
-                status_code: code.as_u16(),
-                headers,
-                body,
-            },
-        }
-    }
-
-    /// No answer; GitHub shows a gateway's code for these.
-    fn failed(error: &reqwest::Error) -> Self {
-        let (status, status_code) = match error {
-            error if error.is_timeout() => ("timed out", 504),
-            error if error.is_connect() => ("failed to connect to host", 502),
-            _ => ("connection ended without an answer", 502),
-        };
-        Self {
-            status: status.to_owned(),
-            status_code,
-            headers: BTreeMap::new(),
-            body: String::new(),
-        }
-    }
-}
-
-fn readable(headers: &HeaderMap) -> BTreeMap<String, String> {
-    let pair = |name: &axum::http::HeaderName, value: &axum::http::HeaderValue| {
-        (
-            name.to_string(),
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        )
+/// Status and code as GitHub shows them; for no answer, a gateway's code.
+fn told(status: Result<u16, Silence>) -> (String, u16) {
+    let (text, code) = match status {
+        Ok(code @ 200..400) => ("OK", code),
+        Ok(code) => return (format!("Invalid HTTP Response: {code}"), code),
+        Err(Silence::TimedOut) => ("timed out", 504),
+        Err(Silence::CannotConnect) => ("failed to connect to host", 502),
+        Err(Silence::Ended) => ("connection ended without an answer", 502),
     };
-    headers
-        .iter()
-        .map(|(name, value)| pair(name, value))
-        .collect()
+    (text.to_owned(), code)
 }
 
-fn body(config: &HookConfig, payload: &Value) -> String {
-    if config.content_type == "json" {
-        return payload.to_string();
+fn encoding(config: &HookConfig) -> Encoding {
+    match config.content_type.as_str() {
+        "json" => Encoding::Json,
+        _ => Encoding::Form,
     }
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
-    form.append_pair("payload", &payload.to_string()).finish()
 }
 
 fn headers(
@@ -263,10 +209,7 @@ fn headers(
     event: &Event,
     body: &str,
 ) -> BTreeMap<String, String> {
-    let content_type = match config.content_type.as_str() {
-        "json" => "application/json",
-        _ => "application/x-www-form-urlencoded",
-    };
+    let content_type = encoding(config).content_type();
     let mut headers: BTreeMap<String, String> = [
         ("Accept", "*/*"),
         ("Content-Type", content_type),

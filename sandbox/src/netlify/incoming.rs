@@ -6,9 +6,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::Value;
 
+use super::announced::{self, Push};
 use super::builds;
 use super::installation;
 use super::records::{Cause, Commit, DeployState, Site, Verdict};
@@ -17,39 +16,7 @@ use super::runner;
 use super::state;
 use crate::world::World;
 
-/// The parts of GitHub's push event that Netlify reads.
-#[derive(Deserialize)]
-struct Push {
-    #[serde(rename = "ref")]
-    reference: String,
-    after: String,
-    #[serde(default)]
-    deleted: bool,
-    repository: PushedRepository,
-    head_commit: Option<HeadCommit>,
-    pusher: Option<Pusher>,
-}
-
-#[derive(Deserialize)]
-struct PushedRepository {
-    id: Value,
-    full_name: String,
-    #[serde(default)]
-    private: bool,
-}
-
-#[derive(Deserialize)]
-struct HeadCommit {
-    message: String,
-    url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Pusher {
-    name: String,
-}
-
-/// POST `/hooks/{github | id of a site's own hook}`
+/// POST `/hooks/{provider | id of a site's own hook}`
 pub async fn receive(
     State(world): State<Arc<World>>,
     Path(hook): Path<String>,
@@ -59,20 +26,17 @@ pub async fn receive(
     let Some(address) = address(&world, &hook) else {
         return (StatusCode::NOT_FOUND, "Not Found").into_response();
     };
-    let event = headers.get("x-github-event").and_then(|v| v.to_str().ok());
-    match understood(event, &headers, &body) {
-        None => (StatusCode::UNPROCESSABLE_ENTITY, "Unprocessable Entity").into_response(),
-        Some(push) => {
-            if let Some(push) = push.filter(|p| !p.deleted) {
-                build_matching_sites(&world, &address, &push);
-            }
-            StatusCode::NO_CONTENT.into_response()
-        }
+    let Some(pushes) = announced::read(address.provider(), &headers, &body) else {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "Unprocessable Entity").into_response();
+    };
+    for push in pushes {
+        build_matching_sites(&world, &address, &push);
     }
+    StatusCode::NO_CONTENT.into_response()
 }
 
 /// A push that GitHub told Netlify's app about.
-pub fn from_app(world: &Arc<World>, payload: &Value) {
+pub fn from_app(world: &Arc<World>, payload: &serde_json::Value) {
     match serde_json::from_value::<Push>(payload.clone()) {
         Ok(push) if !push.deleted => build_matching_sites(world, &Address::App, &push),
         Ok(_) => {}
@@ -87,26 +51,23 @@ enum Address {
     App,
 }
 
+impl Address {
+    fn provider(&self) -> Option<&'static str> {
+        match self {
+            Self::Provider(provider) => Some(provider),
+            Self::Site(_) | Self::App => None,
+        }
+    }
+}
+
 fn address(world: &World, hook: &str) -> Option<Address> {
-    if hook == "github" {
-        return Some(Address::Provider("github"));
+    let provider = announced::PROVIDERS.into_iter().find(|p| *p == hook);
+    if let Some(provider) = provider {
+        return Some(Address::Provider(provider));
     }
     let netlify = world.netlify.lock();
     let site = netlify.sites.values().find(|s| s.own_hook == hook)?;
     Some(Address::Site(site.id.clone()))
-}
-
-/// `None`: not understood (a form, no JSON, not the event's shape). `Some(None)`: understood and of no consequence.
-fn understood(event: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Option<Option<Push>> {
-    let content_type = headers.get("content-type").and_then(|v| v.to_str().ok());
-    if !content_type.is_some_and(|t| t.starts_with("application/json")) {
-        return None;
-    }
-    let json: Value = serde_json::from_slice(body).ok()?;
-    match event {
-        Some("push") | None => serde_json::from_value(json).ok().map(Some),
-        Some(_) => json.is_object().then_some(None),
-    }
 }
 
 fn build_matching_sites(world: &Arc<World>, address: &Address, push: &Push) {

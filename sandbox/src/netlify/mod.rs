@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod announced;
 mod answer;
 mod builds;
 mod command;

@@ -1,10 +1,14 @@
 //! The `repo` object of a site: reads every spelling that clients send, shows the one that Netlify shows.
 
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::clock::milliseconds;
+use crate::forge::Provider;
+use crate::forge::gate::ssh_url;
+use crate::world::World;
 
 /// How a site is linked and built.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -164,6 +168,21 @@ impl Repo {
         })
     }
 
+    /// The address that builds clone: of the provider by its path, or the SSH address that a client wrote for `manual`.
+    pub fn clone_url(&self, world: &World) -> Option<String> {
+        let path = self.repo_path.as_str();
+        let provider = match self.provider.as_str() {
+            "github" => Provider::Github,
+            "gitlab" => Provider::Gitlab,
+            "bitbucket" => Provider::Bitbucket,
+            "azure_devops" => Provider::AzureDevops,
+            _ => return is_ssh(path).then(|| path.to_owned()),
+        };
+        // Azure's web form `org/project/_git/repo` is also a path.
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        Some(ssh_url(world, provider, &path.replace("/_git/", "/")))
+    }
+
     fn derived_url(&self) -> String {
         let host = match self.provider.as_str() {
             "gitlab" => "https://gitlab.com/",
@@ -174,6 +193,12 @@ impl Repo {
         };
         format!("{host}{}", self.repo_path)
     }
+}
+
+/// `ssh://…` or `user@host:path`.
+fn is_ssh(address: &str) -> bool {
+    let scp = |(host, path): (&str, &str)| host.contains('@') && !path.starts_with("//");
+    address.starts_with("ssh://") || address.split_once(':').is_some_and(scp)
 }
 
 /// Ids are compared as text, so that `17` and `"17"` are one.

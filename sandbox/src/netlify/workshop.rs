@@ -72,14 +72,17 @@ async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, Bui
 
 async fn fetch(world: &World, job: &Job, into: &Path) -> Result<CommitInfo, CloneError> {
     let key = job.key.as_deref();
-    let path = &job.repo.repo_path;
     if let Some(seen) = installation::seen(world, &job.repo) {
         let (branch, sha) = (&job.branch, job.wanted_sha.as_deref());
         return world.git.clone_as_app(&seen, branch, sha, into).await;
     }
+    let unknown = || CloneError {
+        log: format!("fatal: repository '{}' does not exist", job.repo.repo_path),
+    };
+    let url = job.repo.clone_url(world).ok_or_else(unknown)?;
     let head = world
         .git
-        .clone_over_ssh(key, path, &job.branch, into)
+        .clone_over_ssh(key, &url, &job.branch, into)
         .await?;
     match &job.wanted_sha {
         Some(wanted) if *wanted != head.sha => {

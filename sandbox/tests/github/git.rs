@@ -22,10 +22,15 @@ async fn install(stage: &Stage, name: &str, key: &KeyPair, read_only: bool) -> S
 async fn clone_log(stage: &Stage, key: Option<&KeyPair>, repo_path: &str, branch: &str) -> String {
     let folder = TempDir::new().unwrap();
     let host = &stage.sandbox.world().git;
-    host.clone_over_ssh(key, repo_path, branch, &folder.path().join("clone"))
-        .await
-        .expect_err("the clone must fail")
-        .log
+    host.clone_over_ssh(
+        key,
+        &host.ssh_url(repo_path),
+        branch,
+        &folder.path().join("clone"),
+    )
+    .await
+    .expect_err("the clone must fail")
+    .log
 }
 
 #[tokio::test]
@@ -39,7 +44,7 @@ async fn a_deploy_key_opens_its_repository_and_is_marked_as_used() {
     let into = folder.path().join("clone");
     let host = &stage.sandbox.world().git;
     let commit = host
-        .clone_over_ssh(Some(&key), "acme/docs", "main", &into)
+        .clone_over_ssh(Some(&key), &host.ssh_url("acme/docs"), "main", &into)
         .await
         .unwrap();
 
@@ -86,7 +91,12 @@ async fn a_former_name_still_clones_and_a_switched_off_key_does_not() {
     let folder = TempDir::new().unwrap();
     world
         .git
-        .clone_over_ssh(Some(&key), "acme/docs", "main", &folder.path().join("a"))
+        .clone_over_ssh(
+            Some(&key),
+            &stage.sandbox.world().git.ssh_url("acme/docs"),
+            "main",
+            &folder.path().join("a"),
+        )
         .await
         .unwrap();
 
@@ -151,6 +161,7 @@ async fn a_push_over_ssh_reaches_the_hook_with_the_pusher_and_the_commits() {
         login: "ann".to_owned(),
         key: key.public_line().to_owned(),
         permissions,
+        ..NewPersonKey::default()
     };
     github::add_person_key(stage.sandbox.world(), person).unwrap();
 
@@ -281,7 +292,12 @@ async fn the_template_builds_and_shows_the_text_of_the_commit() {
     let into = folder.path().join("clone");
     let commit = world
         .git
-        .clone_over_ssh(Some(&key), "acme/docs", "main", &into)
+        .clone_over_ssh(
+            Some(&key),
+            &stage.sandbox.world().git.ssh_url("acme/docs"),
+            "main",
+            &into,
+        )
         .await
         .unwrap();
     assert_eq!(commit.message, "Change the text");

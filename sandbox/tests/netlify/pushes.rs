@@ -223,12 +223,9 @@ async fn the_receiver_is_picky_about_form_and_address() {
 #[tokio::test]
 async fn a_manual_site_has_a_hook_of_its_own() {
     let world = World::start().await;
-    let linked = world
-        .link(
-            "docs",
-            json!({"provider": "manual", "id": null, "repo_id": null}),
-        )
-        .await;
+    let address = world.sandbox.world().git.ssh_url("acme/docs");
+    let manual = json!({"provider": "manual", "id": null, "repo_id": null, "repo": address, "repo_path": address});
+    let linked = world.link("docs", manual).await;
     world.settled(linked.site_id(), 1).await;
     push(&world, &linked, |_| {}).await;
     world.settled(linked.site_id(), 2).await;

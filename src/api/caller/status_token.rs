@@ -121,7 +121,9 @@ impl FromRequestParts<Api> for LinkReader {
         let link = link_id(parts, api).await;
         match link.is_ok_and(|link| link == claims.link) {
             true => {
-                api.quotas.request(&claims.tenant)?;
+                if let Some(left) = api.quotas.request(&claims.tenant)? {
+                    left.note(&parts.extensions);
+                }
                 Ok(Self {
                     tenant: claims.tenant,
                     link: claims.link,

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use axum::http::Extensions;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -115,11 +116,17 @@ impl Authenticator {
     }
 
     /// Who presents this token, if there is somebody and their tenant may send a request now.
-    pub(super) async fn admit(&self, token: &str) -> Result<Caller, Problem> {
+    pub(super) async fn admit(
+        &self,
+        token: &str,
+        extensions: &Extensions,
+    ) -> Result<Caller, Problem> {
         let caller = self.authenticate(token).await;
         let caller = caller.map_err(Refused::into_problem)?;
-        if let Some(quotas) = &self.quotas {
-            quotas.request(&caller.tenant)?;
+        if let Some(quotas) = &self.quotas
+            && let Some(left) = quotas.request(&caller.tenant)?
+        {
+            left.note(extensions);
         }
         Ok(caller)
     }

@@ -15,6 +15,9 @@ struct Common {
     description: &'static str,
 }
 
+/// Answers to requests that count: callers are known.
+const COUNTED: &[&str] = &["200", "201", "202", "204", "304", "429"];
+
 const COMMON: &[Common] = &[
     Common {
         name: "x-request-id",
@@ -41,6 +44,18 @@ const COMMON: &[Common] = &[
         description: "When to read or try again, in seconds",
     },
     Common {
+        name: "RateLimit-Policy",
+        statuses: COUNTED,
+        kind: Type::String,
+        description: "The tenant's quota and its window, when there is one: draft-ietf-httpapi-ratelimit-headers",
+    },
+    Common {
+        name: "RateLimit",
+        statuses: COUNTED,
+        kind: Type::String,
+        description: "What remains of the quota, and in how many seconds there is more",
+    },
+    Common {
         name: "WWW-Authenticate",
         statuses: &["401", "403"],
         kind: Type::String,
@@ -57,10 +72,12 @@ pub fn components() -> BTreeMap<String, RefOr<Header>> {
 }
 
 /// Adds the headers that an answer of this status has, in place of a route's own words for them.
-pub fn add(status: &str, response: &mut Response) {
-    let fitting = COMMON
-        .iter()
-        .filter(|header| header.statuses.is_empty() || header.statuses.contains(&status));
+pub fn add(status: &str, response: &mut Response, is_counted: bool) {
+    let fitting = COMMON.iter().filter(|header| {
+        let is_quota = header.statuses == COUNTED;
+        (is_counted || !is_quota)
+            && (header.statuses.is_empty() || header.statuses.contains(&status))
+    });
     for header in fitting {
         let shared = Ref::new(format!("#/components/headers/{}", header.name));
         response

@@ -9,6 +9,7 @@ use axum::{extract::State, response::Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use utoipa::{
     IntoParams, IntoResponses,
     openapi::{self, RefOr},
@@ -202,7 +203,7 @@ async fn heed(
             return Err(Problem::new(ProblemCode::IllegalTransition).detail(detail));
         }
         Wish::Verify => {
-            prepare_verify(&mut steps, &mut facts);
+            prepare_verify(&mut steps, &mut facts, OffsetDateTime::now_utc());
             LinkStatus::Building
         }
         Wish::Rebuild { clear_cache } => {

@@ -136,7 +136,7 @@ async fn create(
         let link = checked.choose(&api, &mut tx, &caller).await?;
         let mut tx = insert(&api, tx, &link).await?;
         // Read inside the transaction, which ends without a commit.
-        let plan = plan(&mut tx, tenant, link.id).await?;
+        let plan = plan(&api.instances, &mut tx, tenant, link.id).await?;
         return Ok(Json(plan).into_response());
     }
     let keep = match once.begin(&api, &mut tx, tenant).await? {
@@ -234,13 +234,21 @@ struct Checked<'a> {
 
 impl<'a> Checked<'a> {
     fn of(api: &Api, caller: &Caller, request: &'a LinkRequest) -> Result<Self, Problem> {
-        let mut spec = request.check().map_err(invalid)?;
-        let provider = api.resolve_host(&mut spec)?;
-        check_installation(api, caller, provider, &spec)?;
+        let located = api.locate(&request.repository);
+        let repository = located.as_ref().map(|found| &found.repository);
+        let mut spec = request.check(repository).map_err(invalid)?;
+        let located = located?;
+        if located.provider == UpstreamKind::Manual && spec.branch.is_none() {
+            let detail =
+                "name the branch: nobody can be asked for the default one of this git host";
+            return Err(Problem::new(ProblemCode::InvalidRequest).error("/branch", detail));
+        }
+        check_installation(api, caller, located.provider, &spec)?;
+        spec.ssh_url = located.ssh_url;
         Ok(Self {
             request,
             spec,
-            provider,
+            provider: located.provider,
         })
     }
 
@@ -435,6 +443,9 @@ impl ConnectionWish<'_> {
         let mut found = connections::candidates(db, tenant, kind.as_str(), host, *name).await?;
         let detail = match (found.len(), name) {
             (1, _) => return Ok(found.remove(0)),
+            (0, _) if *kind == UpstreamKind::Manual => format!(
+                "no provider is configured for {host}; to link its repositories by hand, make a connection of kind `manual` with this host"
+            ),
             (0, None) => format!(
                 "there is no connection to {kind} at {host} yet; make one with POST /connections"
             ),

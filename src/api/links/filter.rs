@@ -20,13 +20,11 @@ use crate::{
     api::{
         Api,
         extract::from_query,
-        is_host_of,
         page::PageQuery,
         problem::{Problem, ProblemCode},
     },
     link::{
         conditions::{ConditionStatus, ConditionType},
-        repository_ref::RepositoryRef,
         status::LinkStatus,
     },
     store::links::Filter,
@@ -158,8 +156,10 @@ impl ListRequest {
             status: query.status,
             provider: query.provider.map(UpstreamKind::as_str),
             repository: repository
-                .map(|text| repository_of(api, text))
-                .transpose()?,
+                .map(|text| api.locate(text))
+                .transpose()
+                .map_err(|why| refused("repository", &why.to_string()))?
+                .map(|found| found.repository),
             site: query.site.clone(),
             reference: query.reference.clone(),
             labels: (!self.labels.is_empty()).then(|| json!(self.labels)),
@@ -168,19 +168,6 @@ impl ListRequest {
             ..Filter::default()
         })
     }
-}
-
-/// The repository under the main host of its instance; an unknown host has no links.
-fn repository_of(api: &Api, text: &str) -> Result<RepositoryRef, Problem> {
-    let shown_form = || RepositoryRef::parse(&format!("https://{text}"));
-    let parsed = RepositoryRef::parse(text).or_else(|why| shown_form().map_err(|_| why));
-    let parsed = parsed.and_then(|parsed| Ok((parsed.owner_and_name()?, parsed.host)));
-    let (path, host) = parsed.map_err(|why| refused("repository", &why.to_string()))?;
-    let known = api.instances.iter().find(|known| is_host_of(known, &host));
-    Ok(RepositoryRef {
-        host: known.map_or(host, |known| known.host.clone()),
-        path,
-    })
 }
 
 /// The step behind a condition, and the states in which the condition has that status.

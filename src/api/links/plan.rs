@@ -1,5 +1,7 @@
 //! `POST /links?validate_only=true`: what linking would do.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -12,10 +14,13 @@ use super::{
 use crate::{
     api::problem::Problem,
     link::{
+        plan::Way,
         preview::{PreviewRound, preview},
         resource::ResourceKind,
     },
+    providers,
     store::links,
+    upstream::{Instance, instance_of},
 };
 
 /// What linking would do. Nothing of it has happened.
@@ -45,9 +50,20 @@ pub struct PlannedObject {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn plan(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<LinkPlan, Problem> {
+pub async fn plan(
+    instances: &[Arc<Instance>],
+    db: &mut PgConnection,
+    tenant: &str,
+    id: Uuid,
+) -> Result<LinkPlan, Problem> {
     let row = links::get(db, tenant, id).await?.ok_or_else(not_found)?;
-    let rounds = preview(&row.spec, &row.provider);
+    let gone = || Problem::internal(anyhow::anyhow!("{} is not configured", row.spec.host));
+    let instance = instance_of(instances, &row.provider, &row.spec.host).ok_or_else(gone)?;
+    let way = Way {
+        spec: &row.spec,
+        provider: providers::capabilities(&instance, &row.provider_credential),
+    };
+    let rounds = preview(&way, &row.provider);
     let request = summary(row).request;
     let steps = rounds.iter().flat_map(|round| &round.steps);
     let objects = steps.filter_map(|step| {
@@ -55,7 +71,11 @@ pub async fn plan(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<LinkP
         // The step's last call is the one that makes its object.
         let upstream = step.calls.last()?.upstream.clone();
         let of = match upstream.as_str() {
-            "netlify" => request.site_name.clone(),
+            "netlify" => request
+                .site_name
+                .clone()
+                .or(request.site_id.clone())
+                .unwrap_or_default(),
             _ => request.repository.clone(),
         };
         Some(PlannedObject { kind, upstream, of })

@@ -11,6 +11,7 @@ use crate::{
         problem::{Problem, ProblemCode},
     },
     link::{
+        action::Action,
         conditions::{Condition, conditions},
         facts::{Build, Deploy, Origin, Repository, Site},
         failure::{Evidence, Failure, FailureCode, Fault, Severity, UpstreamTrace},
@@ -104,8 +105,12 @@ pub struct RequestView {
     pub repository: String,
     /// Branch that the caller named.
     pub branch: Option<String>,
-    /// Name of the site, fixed when the link was accepted.
-    pub site_name: String,
+    /// Name of the site that is made, fixed when the link was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_name: Option<String>,
+    /// Netlify's id of the site that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_id: Option<String>,
     /// Team that the caller named.
     pub team: Option<String>,
     /// How Netlify builds.
@@ -140,6 +145,9 @@ pub struct Diagnosis {
     /// The upstream call that showed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamTrace>,
+    /// What a person is asked to do, with everything that is needed for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
 }
 
 /// How far it is proven that a push to the repository builds the site.
@@ -201,6 +209,13 @@ pub struct ResourceView {
     pub host: String,
     /// Who made it.
     pub origin: Origin,
+    /// When it stops working by itself: SSH keys at Azure DevOps live a year at most.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_at: Option<OffsetDateTime>,
     /// What became of it; absent while the link leans on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
@@ -289,7 +304,8 @@ fn request_view(spec: LinkSpec, netlify: String, provider: String) -> RequestVie
     RequestView {
         repository: format!("{}/{}", spec.host, spec.path),
         branch: spec.branch,
-        site_name: spec.site.name,
+        site_name: spec.site.id.is_none().then_some(spec.site.name),
+        site_id: spec.site.id,
         team: spec.site.team,
         build: spec.build,
         access: spec.access,
@@ -313,7 +329,8 @@ pub fn diagnosis(failure: Failure) -> Diagnosis {
         retryable: code.severity() != Severity::Permanent,
         remedy: code.remedy().to_owned(),
         evidence: failure.evidence,
-        upstream: failure.upstream,
+        upstream: failure.upstream.map(|upstream| *upstream),
+        action: failure.action.map(|action| *action),
     }
 }
 
@@ -338,6 +355,7 @@ pub fn resource_view(row: ResourceRow) -> ResourceView {
         id: row.external_id,
         host: row.host,
         origin: row.origin,
+        expires_at: row.expires_at,
         receipt: row.receipt,
     }
 }

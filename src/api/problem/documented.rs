@@ -28,12 +28,13 @@ pub struct RepeatableProblems;
 impl IntoResponses for CallerProblems {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
         use ProblemCode::{
-            Forbidden, Internal, InvalidQuery, RateLimited, Unauthorized, Unavailable,
+            BodyTooLarge, Forbidden, Internal, InvalidQuery, RateLimited, Unauthorized, Unavailable,
         };
         documented(&[
             InvalidQuery,
             Unauthorized,
             Forbidden,
+            BodyTooLarge,
             RateLimited,
             Internal,
             Unavailable,
@@ -49,13 +50,10 @@ impl IntoResponses for ObjectProblems {
 
 impl IntoResponses for BodyProblems {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
-        use ProblemCode::{
-            BodyTooLarge, InvalidBody, InvalidQuery, InvalidRequest, UnsupportedMediaType,
-        };
+        use ProblemCode::{InvalidBody, InvalidQuery, InvalidRequest, UnsupportedMediaType};
         documented(&[
             InvalidBody,
             InvalidQuery,
-            BodyTooLarge,
             UnsupportedMediaType,
             InvalidRequest,
         ])

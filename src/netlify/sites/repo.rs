@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 
 use super::{Site, gone};
 use crate::{
-    link::{facts::Repository, failure::FailureCode},
+    link::{
+        facts::{Repository, SiteBefore},
+        failure::FailureCode,
+        request::BuildSettings,
+    },
     upstream::{Access, Call, UpstreamError, UpstreamKind},
 };
 
@@ -18,14 +22,8 @@ pub struct Attach<'a> {
     pub repository: &'a Repository,
     /// How Netlify gets at it.
     pub key: CloneKey<'a>,
-    /// Build command; empty: none is sent and `netlify.toml` or detection decides. The same for the next three.
-    pub command: &'a str,
-    /// Directory that is published.
-    pub publish: &'a str,
-    /// Directory to build in.
-    pub base: &'a str,
-    /// Directory of the functions.
-    pub functions: &'a str,
+    /// How Netlify builds; where nothing is said, `netlify.toml` or detection decides.
+    pub build: BuildSettings,
     /// Branches that Netlify builds; empty means *every* branch. Without the production branch Netlify ignores
     /// pushes to it.
     pub allowed_branches: &'a [String],
@@ -75,32 +73,49 @@ struct Repo<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     installation_id: Option<u64>,
     allowed_branches: &'a [String],
-    #[serde(skip_serializing_if = "str::is_empty")]
-    cmd: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    dir: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    base: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    functions_dir: &'a str,
+    #[serde(flatten)]
+    settings: Settings<'a>,
     stop_builds: bool,
 }
 
+/// How to build, in Netlify's words.
+#[derive(Serialize)]
+struct Settings<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmd: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dir: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    functions_dir: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package_path: Option<&'a str>,
+}
+
+impl<'a> Settings<'a> {
+    fn of(build: &'a BuildSettings) -> Self {
+        Self {
+            cmd: build.command.as_deref(),
+            dir: build.publish.as_deref(),
+            base: build.base.as_deref(),
+            functions_dir: build.functions.as_deref(),
+            package_path: build.package_path.as_deref(),
+        }
+    }
+}
+
 impl<'a> Repo<'a> {
-    fn new(attach: &Attach<'a>) -> Self {
+    fn new(attach: &'a Attach<'a>) -> Self {
         let repository = attach.repository;
-        let id = repository_id(attach.provider, &repository.id);
-        let path = match attach.provider {
-            // Without user and host Netlify cannot clone it, and a later PATCH does not mend it.
-            UpstreamKind::Manual => &repository.ssh_url,
-            _ => &repository.path,
-        };
+        let id = repository_id(attach.provider, repository);
+        let path = repository_path(attach.provider, repository);
         let (deploy_key_id, installation_id) = match attach.key {
             CloneKey::DeployKey(id) => (Some(id), None),
             CloneKey::Installation(id) => (None, Some(id)),
         };
         Self {
-            provider: attach.provider.as_str(),
+            provider: word(attach.provider),
             id: id.clone(),
             repo_id: id,
             repo: path,
@@ -114,23 +129,48 @@ impl<'a> Repo<'a> {
             deploy_key_id,
             installation_id,
             allowed_branches: attach.allowed_branches,
-            cmd: attach.command,
-            dir: attach.publish,
-            base: attach.base,
-            functions_dir: attach.functions,
+            settings: Settings::of(&attach.build),
             stop_builds: attach.stop_builds,
         }
     }
 }
 
-/// GitHub's and GitLab's ids are numbers to Netlify, the others' are text, and a manual repository has none.
-fn repository_id(provider: UpstreamKind, id: &str) -> Option<Value> {
+/// Netlify's own word for a provider: ours, but for those that it does not know.
+fn word(provider: UpstreamKind) -> &'static str {
     match provider {
-        UpstreamKind::Manual => None,
-        UpstreamKind::Github | UpstreamKind::Gitlab => {
-            Some(id.parse::<u64>().map_or_else(|_| id.into(), Into::into))
-        }
-        _ => Some(id.into()),
+        UpstreamKind::Gitea => UpstreamKind::Manual.as_str(),
+        known => known.as_str(),
+    }
+}
+
+/// The name by which Netlify finds the repository, and under which it shows it again.
+pub fn repository_path(provider: UpstreamKind, repository: &Repository) -> &str {
+    match provider {
+        // Without user and host Netlify cannot clone it, and a later PATCH does not mend it.
+        UpstreamKind::Manual | UpstreamKind::Gitea => &repository.ssh_url,
+        // `organisation/project/_git/name`, encoded: blanks would end an address.
+        UpstreamKind::AzureDevops => below_host(&repository.web_url),
+        _ => &repository.path,
+    }
+}
+
+fn below_host(url: &str) -> &str {
+    url.splitn(4, '/').nth(3).unwrap_or(url)
+}
+
+/// The id by which Netlify recognises the repository in a push: GitHub's and GitLab's are numbers, Bitbucket's is its
+/// `workspace/slug`, Azure DevOps' a GUID, and a manual repository has none.
+fn repository_id(provider: UpstreamKind, repository: &Repository) -> Option<Value> {
+    let id = &repository.id;
+    match provider {
+        UpstreamKind::Manual | UpstreamKind::Gitea => None,
+        UpstreamKind::Github | UpstreamKind::Gitlab => Some(
+            id.parse::<u64>()
+                .map_or_else(|_| id.as_str().into(), Into::into),
+        ),
+        UpstreamKind::Bitbucket => Some(repository.path.as_str().into()),
+        UpstreamKind::AzureDevops => id.rsplit('/').next().map(Into::into),
+        UpstreamKind::Netlify => Some(id.as_str().into()),
     }
 }
 
@@ -147,6 +187,49 @@ pub async fn attach(access: &Access, id: &str, attach: &Attach<'_>) -> Result<Si
         None => Ok(site),
         Some(what) => Err(answer.refused(FailureCode::LinkDeaf, what)),
     }
+}
+
+/// Attaches the repository that was attached before, as it was. Netlify starts a build, as for every attaching.
+///
+/// # Errors
+/// `site_gone`.
+pub async fn put_back(access: &Access, id: &str, before: &SiteBefore) -> Result<(), UpstreamError> {
+    let Some(repository) = &before.repository else {
+        return Ok(());
+    };
+    let repo = Before {
+        provider: &repository.provider,
+        repo: &repository.path,
+        repo_path: &repository.path,
+        branch: repository.branch.as_deref(),
+        repo_branch: repository.branch.as_deref(),
+        deploy_key_id: repository.deploy_key_id.as_deref(),
+        installation_id: repository.installation_id,
+        allowed_branches: &before.allowed_branches,
+        settings: Settings::of(&before.build),
+    };
+    let call = Call::patch(["sites", id]).json(&json!({ "repo": repo }));
+    let answer = access.send(call).await;
+    answer.map(drop).map_err(|error| gone(error, id))
+}
+
+/// A repository as it was attached before. Its id is not among what Netlify shows, so that it keeps the one that it has.
+#[derive(Serialize)]
+struct Before<'a> {
+    provider: &'a str,
+    repo: &'a str,
+    repo_path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    branch: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repo_branch: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deploy_key_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installation_id: Option<u64>,
+    allowed_branches: &'a [String],
+    #[serde(flatten)]
+    settings: Settings<'a>,
 }
 
 /// What of the repository Netlify did not keep.
@@ -180,14 +263,16 @@ mod tests {
     }
 
     fn repo(provider: UpstreamKind, id: &str, command: &str) -> Value {
+        let command = (!command.is_empty()).then(|| command.to_owned());
         let attach = Attach {
             provider,
             repository: &repository(id),
             key: CloneKey::DeployKey("0123456789abcdef01234567"),
-            command,
-            publish: "dist",
-            base: "",
-            functions: "",
+            build: BuildSettings {
+                command,
+                publish: Some("dist".into()),
+                ..BuildSettings::default()
+            },
             allowed_branches: &["main".into(), "next".into()],
             stop_builds: false,
         };
@@ -215,9 +300,19 @@ mod tests {
     fn ids_have_the_form_that_netlify_expects() {
         assert_eq!(repo(UpstreamKind::Gitlab, "7", "")["id"], json!(7));
         assert_eq!(
-            repo(UpstreamKind::Bitbucket, "ws/docs", "")["repo_id"],
-            json!("ws/docs")
+            repo(UpstreamKind::Bitbucket, "{0b1c}", "")["repo_id"],
+            json!("acme/docs")
         );
+        let gitea = repo(UpstreamKind::Gitea, "7", "");
+        assert_eq!(gitea["provider"], json!("manual"));
+        assert_eq!(gitea.get("id"), None);
+        assert_eq!(gitea["repo"], json!("git@github.com:acme/docs.git"));
+        let azure = repo(
+            UpstreamKind::AzureDevops,
+            "project-guid/repository-guid",
+            "",
+        );
+        assert_eq!(azure["id"], json!("repository-guid"));
         let manual = repo(UpstreamKind::Manual, "", "");
         assert_eq!(manual.get("id"), None);
         assert_eq!(manual.get("cmd"), None);

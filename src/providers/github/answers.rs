@@ -192,6 +192,7 @@ impl From<Key> for RepositoryKey {
             enabled: key.enabled.unwrap_or(true),
             created_at: key.created_at,
             last_used: key.last_used,
+            expires_at: None,
         }
     }
 }

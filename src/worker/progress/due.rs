@@ -1,31 +1,37 @@
 //! What there is to do next, read off the plan and the steps.
 
+use std::time::Duration;
+
 use super::{Next, Progress, Task};
 use crate::link::{
-    plan::{Nature, PLAN, PlannedStep, StepName},
+    capabilities::Capabilities,
+    plan::{Nature, PLAN, StepName, Way},
     status::{LinkStatus, StepState},
     step_run::StepRun,
 };
 
 impl Progress {
     /// What there is to do next. Marks steps that need no work of their own on the way.
-    pub fn what_next(&mut self) -> Next {
+    pub fn what_next(&mut self, provider: Capabilities) -> Next {
         let due = match self.is_undoing() {
-            true => self.due_undo(),
-            false => self.due(),
+            true => self.due_undo(provider),
+            false => self.due(provider),
         };
         if !due.is_empty() {
             return Next::Steps(due);
         }
-        let waiting = self.link.steps.iter().filter(|run| self.is_waiting(run));
+        let spec = &self.link.spec;
+        let way = Way { spec, provider };
+        let steps = self.link.steps.iter();
+        let waiting = steps.filter(|run| self.is_waiting(&way, run));
         match waiting.filter_map(|run| run.next_attempt_at).min() {
             Some(at) => Next::Pause((at - self.now()).try_into().unwrap_or_default()),
             None => Next::Rest,
         }
     }
 
-    fn is_waiting(&self, run: &StepRun) -> bool {
-        let may_go_on = || !self.has_failed() && self.is_prepared(run.step.planned());
+    fn is_waiting(&self, way: &Way<'_>, run: &StepRun) -> bool {
+        let may_go_on = || !self.has_failed() && self.is_prepared(way, run.step);
         run.state == StepState::Waiting && (self.is_undoing() || may_go_on())
     }
 
@@ -36,25 +42,26 @@ impl Progress {
             .any(|run| run.state == StepState::Failed)
     }
 
-    fn due(&mut self) -> Vec<StepName> {
+    fn due(&mut self, provider: Capabilities) -> Vec<StepName> {
         if self.has_failed() {
-            return Vec::new();
+            return self.due_looks();
         }
         let mut due = Vec::new();
         for row in PLAN {
+            let spec = &self.link.spec;
+            let way = Way { spec, provider };
             let run = self.run(row.name);
+            let is_prepared = || self.is_prepared(&way, row.name);
             let ready = match run.state {
-                StepState::Pending => self.is_prepared(row),
+                StepState::Pending => is_prepared(),
                 StepState::Running => true,
                 StepState::Waiting => {
-                    self.is_prepared(row) && run.next_attempt_at.is_none_or(|at| at <= self.now())
+                    is_prepared() && run.next_attempt_at.is_none_or(|at| at <= self.now())
                 }
                 _ => false,
             };
             match ready {
-                true if (row.skip)(&self.link.spec) => {
-                    self.change(row.name).state = StepState::Skipped
-                }
+                true if way.skips(row.name) => self.change(row.name).state = StepState::Skipped,
                 true => due.push(row.name),
                 false => {}
             }
@@ -64,21 +71,48 @@ impl Progress {
 
     /// Whether everything before the step is through. A retry looks at the repository again: until that has passed, no later
     /// step may go on, however long it has waited.
-    fn is_prepared(&self, row: &PlannedStep) -> bool {
-        let mut needs = row.needs.iter();
-        needs.all(|need| self.is_through(*need) && self.is_prepared(need.planned()))
+    fn is_prepared(&self, way: &Way<'_>, step: StepName) -> bool {
+        let mut needs = way.needs(step).iter();
+        needs.all(|need| self.is_through(*need) && self.is_prepared(way, *need))
+    }
+
+    /// Failed steps that look again by themselves whether a person has done what was asked.
+    fn due_looks(&self) -> Vec<StepName> {
+        let now = self.now();
+        let is_due = |run: &&StepRun| {
+            run.state == StepState::Failed && run.next_attempt_at.is_some_and(|at| at <= now)
+        };
+        self.link
+            .steps
+            .iter()
+            .filter(is_due)
+            .map(|run| run.step)
+            .collect()
+    }
+
+    /// How long until a failed step looks again; nothing when none does.
+    pub fn looks_again_in(&self) -> Option<Duration> {
+        let failed = self
+            .link
+            .steps
+            .iter()
+            .filter(|run| run.state == StepState::Failed);
+        let at = failed.filter_map(|run| run.next_attempt_at).min()?;
+        Some((at - self.now()).try_into().unwrap_or_default())
     }
 
     pub(super) fn is_through(&self, step: StepName) -> bool {
         matches!(self.run(step).state, StepState::Done | StepState::Skipped)
     }
 
-    fn due_undo(&mut self) -> Vec<StepName> {
+    fn due_undo(&mut self, provider: Capabilities) -> Vec<StepName> {
         let mut due = Vec::new();
         for row in PLAN.iter().rev() {
+            let spec = &self.link.spec;
+            let way = Way { spec, provider };
             let dependants_gone = PLAN
                 .iter()
-                .filter(|other| other.needs.contains(&row.name))
+                .filter(|other| way.needs(other.name).contains(&row.name))
                 .all(|other| !self.needs_undo(other.name));
             if !self.needs_undo(row.name) || !dependants_gone {
                 continue;
@@ -113,6 +147,7 @@ impl Progress {
         let task = match (self.is_undoing(), uncertain) {
             (true, true) => return Task::Settle,
             (true, false) => Task::Undo,
+            (false, _) if self.run(step).state == StepState::Failed => return Task::Look,
             (false, _) => Task::Ensure {
                 look_first: self.run(step).started_at.is_some(),
             },

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::Progress;
 use crate::{
-    config::Retry,
+    config::{Retry, Workers},
     link::{
         facts::{Fact, Facts},
         failure::{Failure, FailureCode},
-        plan::StepName,
+        plan::{Nature, StepName},
         resource::{Receipt, ResourceKind},
         status::{LinkStatus, StepState},
         step_run::StepRun,
@@ -19,13 +20,16 @@ use crate::{
     store::resources::Entry,
 };
 
+/// Longest pause between looks whether a person has done what was asked.
+const LOOK_MAX: Duration = Duration::from_secs(600);
+
 impl Progress {
     /// Takes over how a step ended. `entry` is its object for the ledger, when it has one.
     pub fn ensured(
         &mut self,
         step: StepName,
         result: Result<(Fact, Option<Entry>), Halt>,
-        retry: &Retry,
+        settings: &Workers,
     ) {
         match result {
             Ok((fact, entry)) => {
@@ -42,6 +46,7 @@ impl Progress {
             Err(Halt::Reopen {
                 step: earlier,
                 fact,
+                why,
             }) => {
                 self.learn(*fact);
                 for reopened in [earlier, step] {
@@ -49,10 +54,10 @@ impl Progress {
                 }
                 self.event(
                     "step.reopened",
-                    json!({ "step": earlier, "because_of": step }),
+                    json!({ "step": earlier, "because_of": step, "code": why }),
                 );
             }
-            Err(halt) => self.halted(step, halt, StepState::Failed, retry),
+            Err(halt) => self.halted(step, halt, StepState::Failed, settings),
         }
     }
 
@@ -61,7 +66,7 @@ impl Progress {
         &mut self,
         step: StepName,
         result: Result<Option<(Fact, Option<Entry>)>, Halt>,
-        retry: &Retry,
+        settings: &Workers,
     ) {
         match result {
             Ok(found) => {
@@ -71,12 +76,60 @@ impl Progress {
                 }
                 self.change(step).intent_at = None;
             }
-            Err(halt) => self.halted(step, halt, StepState::UndoFailed, retry),
+            Err(halt) => self.halted(step, halt, StepState::UndoFailed, settings),
+        }
+    }
+
+    /// Takes over whether a person has done what was asked. A look that finds nothing new says nothing.
+    pub fn looked(
+        &mut self,
+        step: StepName,
+        result: Result<Option<(Fact, Option<Entry>)>, Halt>,
+        settings: &Workers,
+    ) {
+        match result {
+            Ok(Some(found)) => {
+                self.link.failure = None;
+                self.set_status(match self.is_through(StepName::AttachRepository) {
+                    true => LinkStatus::Building,
+                    false => LinkStatus::Linking,
+                });
+                self.ensured(step, Ok(found), settings);
+            }
+            Ok(None) | Err(Halt::Retry { .. }) => self.look_again(step, settings),
+            Err(Halt::Wait { fact, .. }) => {
+                if let Some(fact) = fact {
+                    self.learn(*fact);
+                }
+                self.look_again(step, settings);
+            }
+            Err(halt) => self.halted(step, halt, StepState::Failed, settings),
+        }
+    }
+
+    /// The longer nothing came of it, the later: news is never older than half the wait.
+    fn look_again(&mut self, step: StepName, settings: &Workers) {
+        let now = self.now();
+        let run = &mut self.link.steps[step as usize];
+        let since = now - run.finished_at.unwrap_or(now);
+        let pause = Duration::try_from(since / 2).unwrap_or_default();
+        let shortest = settings.watch_max.min(LOOK_MAX);
+        run.next_attempt_at = Some(now + pause.clamp(shortest, LOOK_MAX));
+        self.changed.insert(step);
+    }
+
+    /// A try that could not even look leaves uncertain what an earlier one may have made: what is found later is ours
+    /// then, and is taken back with the link.
+    pub fn keep_uncertain(&mut self, step: StepName, intent_at: Option<OffsetDateTime>) {
+        let run = self.run(step);
+        let waits = run.state == StepState::Waiting && run.intent_at.is_none();
+        if intent_at.is_some() && waits && step.planned().nature == Nature::Makes {
+            self.change(step).intent_at = intent_at;
         }
     }
 
     /// Takes over how an undo ended.
-    pub fn undone(&mut self, step: StepName, result: Result<Undone, Halt>, retry: &Retry) {
+    pub fn undone(&mut self, step: StepName, result: Result<Undone, Halt>, settings: &Workers) {
         match result {
             Ok(receipts) => {
                 self.end(step, StepState::Undone, None);
@@ -90,7 +143,7 @@ impl Progress {
                 self.event("step.undone", json!({ "step": step, "receipt": receipt }));
                 self.releases.extend(receipts);
             }
-            Err(halt) => self.halted(step, halt, StepState::UndoFailed, retry),
+            Err(halt) => self.halted(step, halt, StepState::UndoFailed, settings),
         }
     }
 
@@ -137,7 +190,7 @@ impl Progress {
         run.finished_at = Some(now);
     }
 
-    fn halted(&mut self, step: StepName, halt: Halt, failed: StepState, retry: &Retry) {
+    fn halted(&mut self, step: StepName, halt: Halt, failed: StepState, settings: &Workers) {
         match halt {
             Halt::Wait { after, note, fact } => {
                 if let Some(fact) = fact {
@@ -146,13 +199,26 @@ impl Progress {
                 self.wait(step, after, &note);
             }
             Halt::Retry { failure, uncertain } => {
-                self.failed_try(step, failure, uncertain, failed, retry)
+                self.failed_try(step, failure, uncertain, failed, &settings.retry)
             }
             Halt::Stop { failure, fact } => {
                 if let Some(fact) = fact {
                     self.learn(*fact);
                 }
                 self.fail(step, failure, failed);
+            }
+            Halt::Ask {
+                failure,
+                looks_again,
+                fact,
+            } => {
+                if let Some(fact) = fact {
+                    self.learn(*fact);
+                }
+                self.fail(step, failure, failed);
+                if looks_again && failed == StepState::Failed {
+                    self.look_again(step, settings);
+                }
             }
             Halt::Reopen { .. } => {
                 let failure = Failure::new(

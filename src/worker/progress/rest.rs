@@ -17,7 +17,7 @@ impl Progress {
         }
         match self.first_failure(StepState::Failed) {
             Some((step, failure)) => {
-                self.set_status(LinkStatus::after_failure(step, failure.code.severity()));
+                self.set_status(LinkStatus::after_failure(step, failure.code));
                 self.stop_with(failure);
                 self.return_unused_key();
             }
@@ -41,8 +41,10 @@ impl Progress {
     }
 
     fn stop_with(&mut self, failure: Failure) {
-        self.dirty = true;
-        self.link.failure = Some(failure);
+        if self.link.failure.as_ref() != Some(&failure) {
+            self.dirty = true;
+            self.link.failure = Some(failure);
+        }
     }
 
     /// A key that was never sent to the provider serves the next link.

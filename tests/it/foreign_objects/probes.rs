@@ -12,6 +12,7 @@ pub struct Objects {
     pub github: String,
     pub reference: String,
     pub site: String,
+    pub site_id: String,
     pub repository: String,
     pub key: String,
     pub links_cursor: String,
@@ -148,6 +149,8 @@ pub const PROBES: &[Probe] = &[
     same("listEvents", &["Last-Event-ID"], |it| get(format!("/links/{}/events?cursor={}", it.own.link, it.event_cursor))),
     same("createLink", &["body"], |it| post("/links?validate_only=true".to_owned()).body(json!({
         "repository": format!("https://github.com/{}", it.repository), "ref": it.reference, "site": {"name": it.site}}))),
+    same("createLink", &["body"], |it| post("/links?validate_only=true".to_owned()).body(json!({
+        "repository": format!("https://github.com/{}", it.repository), "site": {"id": it.site_id, "relink": true}}))),
     same("createLink", &["body"], |it| post("/links".to_owned()).body(with_connection(it, "netlify", &it.netlify))),
     same("createLink", &["body"], |it| post("/links".to_owned()).body(with_connection(it, "provider", &it.github))),
     same("createLink", &["Idempotency-Key"], |it| post("/links".to_owned()).body(request(it)).key(&it.key)),

@@ -208,6 +208,8 @@ impl World {
         json!({
             "netlify": linkbroker_sandbox::netlify::world_view(world),
             "github": linkbroker_sandbox::github::world_view(world),
+            "gitlab": linkbroker_sandbox::forge::world_view(world, &world.forges.gitlab),
+            "gitea": linkbroker_sandbox::forge::world_view(world, &world.forges.gitea),
         })
     }
 
@@ -261,6 +263,13 @@ fn usual_settings(
         ("DATABASE_URL", database_url.to_owned()),
         ("LINKBROKER_NETLIFY_URL", sandbox.netlify_url()),
         ("LINKBROKER_GITHUB_URL", sandbox.github_url()),
+        ("LINKBROKER_GITLAB_URL", sandbox.gitlab_url()),
+        ("LINKBROKER_BITBUCKET_URL", sandbox.bitbucket_url()),
+        ("LINKBROKER_AZURE_DEVOPS_URL", sandbox.azure_devops_url()),
+        (
+            "LINKBROKER_PROVIDERS",
+            providers_file(folder, &sandbox.gitea_url()),
+        ),
         (
             "LINKBROKER_DATA_DIR",
             folder.join("data").display().to_string(),
@@ -286,6 +295,15 @@ pub fn file_setting(name: &'static str, text: &str) -> (tempfile::TempDir, (&'st
     std::fs::write(&file, text).expect("a file");
     let path = file.display().to_string();
     (folder, (name, path))
+}
+
+/// The operator's file of further providers: a Forgejo at `code.example.com`.
+fn providers_file(folder: &Path, gitea: &str) -> String {
+    let file = folder.join("providers.toml");
+    let text =
+        format!("[[provider]]\nkind = \"gitea\"\nhost = \"code.example.com\"\napi = \"{gitea}\"\n");
+    std::fs::write(&file, text).expect("a file in the test's own folder");
+    file.display().to_string()
 }
 
 /// The request that most tests make: `acme/docs` to the site `acme-docs`.

@@ -82,6 +82,11 @@ impl Server {
         std::fs::read_to_string(&self.log).expect("the log")
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it without a warning.
     pub fn kill(&mut self) {
         self.child.kill().expect("a child that can be killed");
@@ -90,7 +95,7 @@ impl Server {
 
     /// Tells it to stop and waits until it has; how it ended.
     pub async fn stop(&mut self) -> ExitStatus {
-        let pid = Pid::from_raw(self.child.id().try_into().expect("a process id"));
+        let pid = Pid::from_raw(self.pid().try_into().expect("a process id"));
         kill(pid, Signal::SIGTERM).expect("a process that can be told");
         until("the server to stop", async || {
             self.child.try_wait().expect("a child")

@@ -1,0 +1,49 @@
+//! The body and headers of Bitbucket's push events, in the shape of its page "Event payloads".
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::shapes::{self, braced};
+use crate::forge::{Encoding, Hook, Message, Push};
+use crate::git::CommitInfo;
+use crate::world::World;
+
+/// How many commits an event lists.
+const MOST_COMMITS: usize = 5;
+
+/// A push of one ref; a branch that is gone has no `new`.
+pub fn push(world: &World, hook: &Hook, push: &Push) -> Message {
+    let repository = &push.repository;
+    let (owner, actor) = {
+        let mut state = world.forges.bitbucket.lock();
+        let owner = state.person(repository.owner(), repository.created_at);
+        (owner, state.person(&push.pusher, repository.created_at))
+    };
+    let kind = push.branch().map_or("tag", |_| "branch");
+    let reference =
+        |target: Value| json!({"type": kind, "name": push.ref_name(), "target": target});
+    let shape = |commit: &CommitInfo| shapes::commit(commit, repository);
+    let old = (!push.is_creation())
+        .then(|| reference(json!({"type": "commit", "hash": push.update.before})));
+    let latest = push.commits.iter().rev().take(MOST_COMMITS).map(shape);
+    let body = json!({
+        "push": {"changes": [{
+            "old": old, "new": push.head.as_ref().map(|head| reference(shape(head))),
+            "created": push.is_creation(), "closed": push.is_deletion(), "forced": push.forced,
+            "truncated": push.commits.len() > MOST_COMMITS, "commits": latest.collect::<Vec<_>>(),
+        }]},
+        "repository": shapes::repository(world, repository, &owner, &owner.login), "actor": shapes::user(&actor),
+    });
+    Message {
+        event: "repo:push".to_owned(),
+        headers: vec![
+            ("User-Agent", "Bitbucket-Webhooks/2.0".to_owned()),
+            ("X-Event-Key", "repo:push".to_owned()),
+            ("X-Hook-UUID", hook.uuid.to_string()),
+            ("X-Request-UUID", braced(Uuid::new_v4())),
+            ("X-Attempt-Number", "1".to_owned()),
+        ],
+        body,
+        encoding: Encoding::Json,
+    }
+}
