@@ -278,6 +278,11 @@ pub fn data_dir(args: &DataArgs) -> PathBuf {
         .join("linkbroker")
 }
 
+/// A variable of this process's own environment that a person has named.
+pub fn own_variable(name: &str) -> Option<SecretString> {
+    std::env::var(name).ok().map(Into::into)
+}
+
 fn is_own_source() -> bool {
     std::fs::read_to_string("Cargo.toml")
         .is_ok_and(|text| text.contains("\nname = \"linkbroker\"\n"))

@@ -209,6 +209,12 @@ catalogue! {
     NetlifyForbidden "netlify_forbidden" Netlify NeedsAction
         "Netlify does not allow this for the team or its plan"
         "The detail carries Netlify's reason: change the plan or the role, then retry the link.";
+    EnvironmentRefused "environment_refused" Netlify NeedsAction
+        "Netlify does not take the environment variables: the team's plan, the member's role or a rule of Netlify's forbids it"
+        "The detail carries Netlify's reason: change the plan, the role or the credential, then retry the link; or make a new link with other variables.";
+    EnvVariableExists "env_variable_exists" Netlify NeedsAction
+        "Netlify says that the site has an environment variable already, and does not list it"
+        "Remove the variable from the site on Netlify, then retry the link.";
     SiteGone "site_gone" Caller Permanent
         "The site no longer exists on Netlify"
         "Unlink, then make a new link.";

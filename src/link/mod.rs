@@ -4,6 +4,7 @@ pub mod action;
 pub mod capabilities;
 pub mod conditions;
 pub mod difference;
+pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod grant;

@@ -74,8 +74,8 @@ pub fn preview(way: &Way<'_>, provider: &str) -> Vec<PreviewRound> {
 /// Counted from 1: one more than the latest of the steps that it needs. A step that is skipped takes no round.
 fn round_of(way: &Way<'_>, step: StepName) -> usize {
     let needs = way.needs(step).iter();
-    let before = needs.map(|need| round_of(way, *need)).max();
-    before.unwrap_or(0) + usize::from(!way.skips(step))
+    let earlier = needs.map(|need| round_of(way, *need)).max().unwrap_or(0);
+    earlier + usize::from(!way.skips(step))
 }
 
 impl StepName {
@@ -86,6 +86,7 @@ impl StepName {
             Self::InstallDeployKey => Some(ResourceKind::InstalledKey),
             Self::InstallWebhook => Some(ResourceKind::Webhook),
             Self::CreateSite => Some(ResourceKind::Site),
+            Self::SetEnvironment => Some(ResourceKind::EnvVariable),
             Self::ResolveRepository
             | Self::AttachRepository
             | Self::AlignWebhook
@@ -117,10 +118,23 @@ fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
         StepName::ReserveDeployKey => {
             vec![netlify("POST", "/deploy_keys").only("no unused key is in stock")]
         }
-        StepName::CreateSite if spec.site.id.is_some() => vec![
-            netlify("GET", "/sites/{site_id}"),
-            netlify("GET", "/sites/{site_id}/builds"),
+        StepName::CreateSite if spec.site.id.is_some() => {
+            let mut reads = vec![
+                netlify("GET", "/sites/{site_id}"),
+                netlify("GET", "/sites/{site_id}/builds"),
+            ];
+            if !spec.env.is_empty() {
+                reads.push(netlify("GET", "/accounts/{account_id}/env"));
+            }
+            reads
+        }
+        StepName::SetEnvironment if spec.site.id.is_some() => vec![
+            netlify("PUT", "/accounts/{account_id}/env/{key}")
+                .only("the site has a variable of that name"),
+            netlify("POST", "/accounts/{account_id}/env")
+                .only("the site lacks a variable of that name"),
         ],
+        StepName::SetEnvironment => vec![netlify("POST", "/accounts/{account_id}/env")],
         StepName::CreateSite => match spec.site.team {
             Some(_) => vec![netlify("POST", "/{account_slug}/sites")],
             None => vec![netlify("POST", "/sites")],

@@ -14,7 +14,10 @@ use utoipa::{
     },
 };
 
-use super::repository_ref::{RefError, RepositoryRef};
+use super::{
+    environment::{self, EnvSettings, Environment},
+    repository_ref::{RefError, RepositoryRef},
+};
 use crate::json_object;
 
 /// Longest branch name that git hosts accept, in bytes.
@@ -54,6 +57,14 @@ pub struct LinkRequest {
     /// How Netlify builds, in the words of `netlify.toml`.
     #[serde(default, deserialize_with = "json_object::only")]
     pub build: BuildSettings,
+    /// Environment variables of the site.
+    #[serde(
+        default,
+        deserialize_with = "json_object::only",
+        skip_serializing_if = "Environment::is_empty"
+    )]
+    #[schema(schema_with = environment::schema)]
+    pub env: Environment,
     /// How Netlify gets at the repository.
     #[serde(default)]
     pub access: AccessMode,
@@ -72,7 +83,7 @@ pub struct LinkRequest {
     #[schema(
         min_length = 1,
         max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+        pattern = r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub reference: Option<String>,
     /// The caller's own labels.
@@ -306,6 +317,9 @@ pub struct LinkSpec {
     pub site: SiteSpec,
     /// How Netlify builds.
     pub build: BuildSettings,
+    /// Environment variables of the site, without their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, EnvSettings>,
     /// How Netlify gets at the repository.
     pub access: AccessMode,
     /// What has to be seen before `live`.
@@ -340,10 +354,10 @@ pub struct FieldError {
 
 /// Collects what is wrong, so that a caller learns everything at once.
 #[derive(Debug, Default)]
-struct Check(Vec<FieldError>);
+pub(super) struct Check(Vec<FieldError>);
 
 impl Check {
-    fn that(&mut self, holds: bool, pointer: &str, detail: &str) {
+    pub(super) fn that(&mut self, holds: bool, pointer: &str, detail: &str) {
         if !holds {
             self.0.push(FieldError {
                 pointer: pointer.to_owned(),
@@ -373,6 +387,7 @@ impl LinkRequest {
         }
         self.check_site(&mut check);
         self.check_build(&mut check);
+        environment::check(&self.env, &mut check);
         self.check_allowed_branches(&mut check);
         self.check_names(&mut check);
         self.check_connections(&mut check);
@@ -394,6 +409,7 @@ impl LinkRequest {
                 relink: self.site.relink,
             },
             build: self.build.clone(),
+            env: environment::settings(&self.env),
             access: self.access,
             verify: self.verify,
             allowed_branches: self.allowed_branches.clone(),
@@ -520,9 +536,9 @@ impl LinkRequest {
     fn check_names(&self, check: &mut Check) {
         if let Some(reference) = &self.reference {
             check.that(
-                is_line(reference, REF_MAX) && !reference.is_empty(),
+                is_line(reference, REF_MAX) && !matches!(reference.as_str(), "" | "." | ".."),
                 "/ref",
-                "use one line of 1 to 200 bytes",
+                "use one line of 1 to 200 bytes, other than `.` and `..`: it stands in addresses",
             );
         }
         check.that(
@@ -531,7 +547,7 @@ impl LinkRequest {
             "use at most 32 labels",
         );
         for (key, value) in &self.labels {
-            let pointer = format!("/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+            let pointer = format!("/labels/{}", pointer_part(key));
             let good = is_line(key, LABEL_MAX) && !key.is_empty() && is_line(value, LABEL_MAX);
             check.that(
                 good,
@@ -555,8 +571,13 @@ pub fn is_connection_name(name: &str) -> bool {
 
 const BRANCH_RULE: &str = "use a git branch name of at most 255 bytes, without blanks, '..', '~', '^', ':', '?', '*', '[' or '\\', not starting with '-' or '/', not ending in '/', '.' or '.lock'";
 
+/// A name as a part of a JSON pointer (RFC 6901).
+pub(super) fn pointer_part(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 /// The rules of `git check-ref-format --branch` that a name can break.
-fn is_branch(name: &str) -> bool {
+pub(super) fn is_branch(name: &str) -> bool {
     let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
     (1..=BRANCH_MAX).contains(&name.len())
         && !name.contains(forbidden)

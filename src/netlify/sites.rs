@@ -93,7 +93,7 @@ impl Site {
         }
     }
 
-    /// How it stands before a link touches it. The builds are not part of the answer.
+    /// How it stands before a link touches it. Builds and variables are not part of the answer.
     pub fn before(&self) -> SiteBefore {
         let settings = &self.build_settings;
         let attached = self.repository_path().map(|path| AttachedRepository {
@@ -114,6 +114,7 @@ impl Site {
             },
             allowed_branches: settings.allowed_branches.clone(),
             builds: Vec::new(),
+            variables: Vec::new(),
         }
     }
 

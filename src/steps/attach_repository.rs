@@ -3,7 +3,6 @@
 use super::{Halt, StepContext, Undone};
 use crate::{
     link::facts::{self, Fact, SiteBefore},
-    link::resource::{ResourceKind, Right},
     netlify::sites::{self, Attach, Site},
 };
 
@@ -89,8 +88,7 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let (Some(site), Some(_)) = (&cx.facts.site, &cx.facts.attachment) else {
         return Ok(Vec::new());
     };
-    let stays = cx.keep_site || cx.right(ResourceKind::Site, &site.id) != Right::Ours;
-    if !stays {
+    if !cx.stays(site) {
         return Ok(Vec::new());
     }
     match &cx.facts.site_before {

@@ -4,11 +4,11 @@ use super::{Halt, StepContext, Undone, remove};
 use crate::{
     link::resource::{Receipt, ResourceKind},
     link::{
-        facts::{Fact, Origin, SiteBefore},
+        facts::{self, Fact, Origin, SiteBefore},
         failure::FailureCode,
     },
     netlify::{
-        builds,
+        builds, environment,
         sites::{self, NewSite, Site},
     },
 };
@@ -77,9 +77,19 @@ async fn take(cx: &StepContext<'_>, id: &str) -> Result<Fact, Halt> {
     }
     let before = SiteBefore {
         builds: builds.into_iter().map(|build| build.id).collect(),
+        variables: variables(cx, &site.fact()).await?,
         ..site.before()
     };
     Ok(Fact::SiteThatWas(site.fact(), Box::new(before)))
+}
+
+/// Those that the link overwrites are not its to remove later.
+async fn variables(cx: &StepContext<'_>, site: &facts::Site) -> Result<Vec<String>, Halt> {
+    if cx.environment.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = environment::list(cx.netlify, site).await?;
+    Ok(there.into_iter().map(|variable| variable.name).collect())
 }
 
 /// Makes it, or takes the one that is there.
@@ -100,7 +110,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     }
 }
 
-/// Deletes the site, unless the caller wants it to stay or it is not ours.
+/// Deletes the site, unless the caller wants it to stay or it is not ours. Its environment variables go with it.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let Some(site) = &cx.facts.site else {
         return Ok(Vec::new());
@@ -108,11 +118,11 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     if cx.keep_site {
         return Ok(vec![(ResourceKind::Site, site.id.clone(), Receipt::Kept)]);
     }
-    remove(
-        cx,
-        ResourceKind::Site,
-        &site.id,
-        sites::delete(cx.netlify, &site.id),
-    )
-    .await
+    let delete = sites::delete(cx.netlify, &site.id);
+    let mut receipts = remove(cx, ResourceKind::Site, &site.id, delete).await?;
+    if let [(_, _, gone @ (Receipt::Deleted | Receipt::AlreadyGone))] = receipts[..] {
+        let variables = cx.facts.environment.iter();
+        receipts.extend(variables.map(|set| (ResourceKind::EnvVariable, set.name.clone(), gone)));
+    }
+    Ok(receipts)
 }

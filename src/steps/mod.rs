@@ -18,6 +18,7 @@ mod prove_push;
 mod replay_push;
 mod reserve_deploy_key;
 mod resolve_repository;
+mod set_environment;
 mod watch_deploy;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::{
     link::resource::{Receipt, ResourceKind, Right},
     link::{
         action::{Action, Deed, GoesOn},
+        environment::Environment,
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
         grant::Grants,
@@ -52,6 +54,8 @@ pub struct StepContext<'a> {
     pub spec: &'a LinkSpec,
     /// What the link knows.
     pub facts: &'a Facts,
+    /// The environment variables to set, with their values.
+    pub environment: &'a Environment,
     /// Netlify.
     pub netlify: &'a Access,
     /// The git provider.
@@ -209,6 +213,7 @@ macro_rules! dispatch {
             StepName::InstallDeployKey => install_deploy_key::$function($cx).await,
             StepName::InstallWebhook => install_webhook::$function($cx).await,
             StepName::CreateSite => create_site::$function($cx).await,
+            StepName::SetEnvironment => set_environment::$function($cx).await,
             StepName::AttachRepository => attach_repository::$function($cx).await,
             StepName::AlignWebhook => align_webhook::$function($cx).await,
             StepName::FindBuild => find_build::$function($cx).await,
@@ -264,6 +269,11 @@ impl StepContext<'_> {
 
     fn site(&self) -> Result<&Site, Halt> {
         known(self.facts.site.as_ref(), "site")
+    }
+
+    /// Whether the site outlives the link.
+    fn stays(&self, site: &Site) -> bool {
+        self.keep_site || self.right(ResourceKind::Site, &site.id) != Right::Ours
     }
 
     /// Whether an object that was found was made by the interrupted try: not before its intent.

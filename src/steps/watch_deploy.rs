@@ -1,5 +1,7 @@
 //! Step `watch_deploy`: follows the deploy of the first build to its end.
 
+use secrecy::ExposeSecret;
+
 use super::{Halt, StepContext, Undone, installation, known};
 use crate::{
     diagnosis::{self, LiveState},
@@ -8,6 +10,7 @@ use crate::{
         failure::{Failure, FailureCode},
     },
     netlify::deploys::{self, Ending, Verdict},
+    redact,
 };
 
 /// Lines of the log's end that a diagnosis reads.
@@ -55,6 +58,7 @@ fn note(deploy: &Deploy) -> String {
 /// Rests on the log and on how things really are now, not on the error text alone.
 async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<Failure, Halt> {
     let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
+    let log: Vec<_> = log.iter().map(|line| without_values(cx, line)).collect();
     let live = LiveState {
         key_installed: key_installed(cx).await?,
         branch_exists: None,
@@ -71,6 +75,14 @@ async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<Failure, Halt
         }),
         _ => Ok(failure),
     }
+}
+
+/// Builds print what they please.
+fn without_values(cx: &StepContext<'_>, line: &str) -> String {
+    let values = cx.environment.values();
+    values.fold(line.to_owned(), |line, variable| {
+        redact::without(&line, variable.value.expose_secret())
+    })
 }
 
 /// `None`: it cannot be seen, or the link needs none.

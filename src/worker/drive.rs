@@ -43,9 +43,9 @@ struct Supplies {
 
 /// How a task of a step ended.
 enum Ended {
-    Ensured(Result<(Fact, Option<Entry>), Halt>),
-    Settled(Result<Option<(Fact, Option<Entry>)>, Halt>),
-    Looked(Result<Option<(Fact, Option<Entry>)>, Halt>),
+    Ensured(Result<(Fact, Vec<Entry>), Halt>),
+    Settled(Result<Option<(Fact, Vec<Entry>)>, Halt>),
+    Looked(Result<Option<(Fact, Vec<Entry>)>, Halt>),
     Undone(Result<Undone, Halt>),
 }
 
@@ -201,6 +201,7 @@ async fn round(
                 grants: &worker.grants,
                 spec: &progress.link.spec,
                 facts: &progress.link.facts,
+                environment: &opened.environment,
                 netlify: &opened.netlify,
                 provider: opened.provider.as_ref(),
                 provider_kind: opened.provider_kind,
@@ -249,17 +250,17 @@ async fn perform(
     link: &LeasedLink,
     opened: &Opened,
 ) -> Ended {
-    let with_entry = |fact: Fact| {
-        let entry = ledger::entry(link, opened, &fact);
-        (fact, entry)
+    let with_entries = |fact: Fact| {
+        let entries = ledger::entries(link, opened, &fact);
+        (fact, entries)
     };
     let look = async || {
         let found = steps::observe(step, &cx).await;
-        found.map(|found| found.map(with_entry))
+        found.map(|found| found.map(with_entries))
     };
     match task {
         Task::Ensure { look_first } => {
-            Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entry))
+            Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entries))
         }
         Task::Settle => Ended::Settled(look().await),
         Task::Look => Ended::Looked(look().await),

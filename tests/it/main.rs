@@ -13,6 +13,7 @@ mod checking_connections;
 mod confused_deputy;
 mod crashes;
 mod description;
+mod environment;
 mod examples;
 mod existing_sites;
 mod failed_builds;

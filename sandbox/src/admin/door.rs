@@ -1,6 +1,5 @@
 //! The HTTP half of the admin door: JSON in, JSON out, a refusal is 400 `{"error": "…"}`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,8 +126,10 @@ struct At {
 enum NewToken {
     Netlify(netlify::NewToken),
     Github(github::NewToken),
-    #[serde(untagged)]
-    Other(BTreeMap<Provider, forge::NewToken>),
+    Gitlab(forge::NewToken),
+    Gitea(forge::NewToken),
+    Bitbucket(forge::NewToken),
+    AzureDevops(forge::NewToken),
 }
 
 /// `{"netlify": "token"}`, `{"github": "token"}`, `{"gitlab": "token"}` …
@@ -137,8 +138,10 @@ enum NewToken {
 enum OldToken {
     Netlify(String),
     Github(String),
-    #[serde(untagged)]
-    Other(BTreeMap<Provider, String>),
+    Gitlab(String),
+    Gitea(String),
+    Bitbucket(String),
+    AzureDevops(String),
 }
 
 #[derive(Deserialize)]
@@ -229,11 +232,10 @@ async fn add_token(
     match new {
         NewToken::Netlify(new) => world.netlify.lock().add_token(new, world.clock.now()),
         NewToken::Github(new) => github::add_token(&world, new)?,
-        NewToken::Other(tokens) => {
-            for (provider, new) in tokens {
-                forge::add_token(&world, own_forge(&world, provider)?, new)?;
-            }
-        }
+        NewToken::Gitlab(new) => forge::add_token(&world, &world.forges.gitlab, new)?,
+        NewToken::Gitea(new) => forge::add_token(&world, &world.forges.gitea, new)?,
+        NewToken::Bitbucket(new) => forge::add_token(&world, &world.forges.bitbucket, new)?,
+        NewToken::AzureDevops(new) => forge::add_token(&world, &world.forges.azure, new)?,
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -248,11 +250,10 @@ async fn revoke_token(
             gone.ok_or_else(|| anyhow::anyhow!("no such token"))?;
         }
         OldToken::Github(token) => github::revoke_token(&world, &token)?,
-        OldToken::Other(tokens) => {
-            for (provider, token) in tokens {
-                forge::revoke_token(own_forge(&world, provider)?, &token)?;
-            }
-        }
+        OldToken::Gitlab(token) => forge::revoke_token(&world.forges.gitlab, &token)?,
+        OldToken::Gitea(token) => forge::revoke_token(&world.forges.gitea, &token)?,
+        OldToken::Bitbucket(token) => forge::revoke_token(&world.forges.bitbucket, &token)?,
+        OldToken::AzureDevops(token) => forge::revoke_token(&world.forges.azure, &token)?,
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -85,6 +85,7 @@ pub fn revoke_token(world: &World, token: &str) -> anyhow::Result<()> {
 /// # Errors
 /// When the text is no key, or the key is in use.
 pub fn add_person_key(world: &World, new: NewPersonKey) -> anyhow::Result<()> {
+    anyhow::ensure!(!new.login.is_empty(), "a key needs `login`");
     let key = new.key.parse()?;
     let now = world.clock.now();
     let mut state = world.github.lock();

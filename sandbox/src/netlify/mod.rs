@@ -12,6 +12,7 @@ mod builds;
 mod command;
 mod deploy_keys;
 mod deploys;
+mod environment;
 mod incoming;
 mod installation;
 mod linking;
@@ -82,6 +83,16 @@ fn account_routes() -> Router<Arc<World>> {
         .route(
             "/accounts/{account_id}/builds/status",
             get(accounts::running_builds),
+        )
+        .route(
+            "/accounts/{account_id}/env",
+            get(environment::list).post(environment::create),
+        )
+        .route(
+            "/accounts/{account_id}/env/{key}",
+            get(environment::get)
+                .put(environment::replace)
+                .delete(environment::delete),
         )
         .route("/{account}/builds/status", get(accounts::build_status))
         .route(

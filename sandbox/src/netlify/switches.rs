@@ -43,6 +43,14 @@ pub struct Switches {
     pub concurrent_builds: usize,
     /// Deploy keys made ahead; RSA generation takes long.
     pub key_stock: usize,
+    /// The plan allows no environment variables: writing them is 403.
+    pub env_refused: bool,
+    /// The plan allows variables that a team's sites share.
+    pub env_shared_allowed: bool,
+    /// The plan allows choosing scopes.
+    pub env_scopes_allowed: bool,
+    /// A list of new variables of which one exists already: the others are made before the 409. Unproven; else all or none.
+    pub env_create_is_partial: bool,
     pub times: BuildTimes,
 }
 
@@ -82,6 +90,10 @@ impl Default for Switches {
             notification_failures_allowed: 6,
             concurrent_builds: 1,
             key_stock: 2,
+            env_refused: false,
+            env_shared_allowed: true,
+            env_scopes_allowed: false,
+            env_create_is_partial: false,
             times: BuildTimes::default(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -26,6 +27,7 @@ use crate::{
     api::{
         Api,
         caller::{Caller, Scope},
+        connections::data_key,
         extract::{Json, Path, Query},
         idempotency::{KeyHeader, Repeatable, Turn},
         ids::{self, Prefix},
@@ -36,6 +38,7 @@ use crate::{
     },
     link::{
         difference::differences,
+        environment,
         grant::Wish,
         request::{ConnectionNames, LinkRequest, LinkSpec},
         status::Wanted,
@@ -43,10 +46,12 @@ use crate::{
     store::{
         Rows, StoreError, begin,
         connections::{self, ConnectionRow},
+        environments,
         events::{self, NewEvent},
         links::{self, Filter, LinkRow, NewLink},
     },
     upstream::UpstreamKind,
+    vault::{Purpose, Sealed, link_row},
 };
 
 type Tx = Transaction<'static, Postgres>;
@@ -275,8 +280,10 @@ impl<'a> Checked<'a> {
         };
         let tenant = caller.tenant.as_str();
         let provider_connection = provider.connection(db, tenant).await?.id;
+        let id = Uuid::now_v7();
         Ok(NewLink {
-            id: Uuid::now_v7(),
+            id,
+            environment: self.sealed_environment(api, db, tenant, id).await?,
             tenant: tenant.to_owned(),
             reference: self.request.reference.clone(),
             spec: self.spec.clone(),
@@ -285,6 +292,40 @@ impl<'a> Checked<'a> {
             provider_connection,
             created_by: caller.subject.clone(),
         })
+    }
+
+    async fn sealed_environment(
+        &self,
+        api: &Api,
+        db: &mut PgConnection,
+        tenant: &str,
+        link: Uuid,
+    ) -> Result<Option<Vec<u8>>, Problem> {
+        if self.request.env.is_empty() {
+            return Ok(None);
+        }
+        let values = environment::to_stored(&self.request.env).map_err(Problem::internal)?;
+        let key = data_key(api, db, tenant).await?;
+        let sealed = key.seal(&values, &link_row(link), Purpose::Environment);
+        Ok(Some(sealed.map_err(Problem::internal)?.0))
+    }
+
+    /// Whether the values of the environment variables are those of the link.
+    async fn has_values_of(
+        &self,
+        api: &Api,
+        db: &mut PgConnection,
+        tenant: &str,
+        link: Uuid,
+    ) -> Result<bool, Problem> {
+        let Some(sealed) = environments::get(db, tenant, link).await? else {
+            return Ok(self.request.env.is_empty());
+        };
+        let asked = environment::to_stored(&self.request.env).map_err(Problem::internal)?;
+        let key = data_key(api, db, tenant).await?;
+        let known = key.open(&Sealed(sealed), &link_row(link), Purpose::Environment);
+        let known = known.map_err(Problem::internal)?;
+        Ok(verify_slices_are_equal(&asked, &known).is_ok())
     }
 
     /// The link with this ref, made to have the labels of the request; nothing when there is none.
@@ -299,7 +340,8 @@ impl<'a> Checked<'a> {
         let Some(row) = links::list(&mut tx, tenant, &filter, 1).await?.pop() else {
             return Ok(None);
         };
-        self.compare(&row)?;
+        let has_same_values = self.has_values_of(api, &mut tx, tenant, row.id).await?;
+        self.compare(&row, has_same_values)?;
         let labels = json!(self.request.labels);
         let has_changed = row.labels != labels;
         if has_changed {
@@ -323,7 +365,7 @@ impl<'a> Checked<'a> {
         )))
     }
 
-    fn compare(&self, row: &LinkRow) -> Result<(), Problem> {
+    fn compare(&self, row: &LinkRow, has_same_values: bool) -> Result<(), Problem> {
         let with_location = |problem: Problem| match located(row.id) {
             Some(location) => problem.header(header::LOCATION, location),
             None => problem,
@@ -340,7 +382,13 @@ impl<'a> Checked<'a> {
             netlify: Some(row.netlify_connection.clone()),
             provider: Some(row.provider_connection.clone()),
         };
-        let differing = differences(self.request, &self.spec, &row.spec, &connections);
+        let differing = differences(
+            self.request,
+            &self.spec,
+            &row.spec,
+            &connections,
+            has_same_values,
+        );
         if differing.is_empty() {
             return Ok(());
         }

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use client::{Answer, Client, text};
+pub use command::Done;
 pub use database::Database;
 pub use description::Description;
 pub use description::FILE as OPENAPI;
