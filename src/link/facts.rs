@@ -108,7 +108,7 @@ pub struct AttachedRepository {
     /// The key pair that it was cloned with.
     pub deploy_key_id: Option<String>,
     /// The app installation that it was cloned with.
-    pub installation_id: Option<i64>,
+    pub installation_id: Option<u64>,
 }
 
 /// An environment variable that the link set.
@@ -197,6 +197,23 @@ pub struct Proof {
         skip_serializing_if = "Option::is_none"
     )]
     pub since: Option<OffsetDateTime>,
+    /// The branch's commit when a push began to be awaited; where it is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// A push since then that has started no build so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbuilt: Option<UnbuiltPush>,
+}
+
+/// A push that Netlify has not built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnbuiltPush {
+    /// The branch's commit since the push.
+    pub commit: String,
+    /// When it was seen first.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = "date-time")]
+    pub seen_at: OffsetDateTime,
 }
 
 /// A build that the link followed once.

@@ -7,6 +7,8 @@ pub mod difference;
 pub mod environment;
 pub mod facts;
 pub mod failure;
+pub mod grant;
+pub mod installation;
 pub mod plan;
 pub mod preview;
 pub mod repository_ref;

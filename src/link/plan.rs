@@ -73,6 +73,11 @@ pub struct Way<'a> {
 }
 
 impl Way<'_> {
+    /// Whether the provider can be had to send the last push again. Deliveries to Netlify's own app are Netlify's.
+    pub fn replays_pushes(&self) -> bool {
+        self.provider.replays_pushes && !by_installation(self)
+    }
+
     /// The steps that must be done or skipped before this one begins.
     pub fn needs(&self, step: StepName) -> &'static [StepName] {
         (step.planned().needs)(self)
@@ -123,6 +128,11 @@ fn needs_of_attachment(way: &Way<'_>) -> &'static [StepName] {
     }
 }
 
+/// Netlify's GitHub App needs neither key nor webhook, and a webhook beside it would build twice or not at all.
+fn by_installation(way: &Way<'_>) -> bool {
+    way.spec.access.installation_id().is_some()
+}
+
 fn has_no_environment(way: &Way<'_>) -> bool {
     way.spec.env.is_empty()
 }
@@ -132,22 +142,22 @@ fn builds_prove_enough(way: &Way<'_>) -> bool {
 }
 
 fn push_is_not_replayed(way: &Way<'_>) -> bool {
-    builds_prove_enough(way) || !way.provider.replays_pushes
+    builds_prove_enough(way) || !way.replays_pushes()
 }
 
-/// Deploy key and webhook on a repository, new site. Nothing that anybody can see is touched
+/// Deploy key and webhook on a repository, or an installation of Netlify's GitHub App; a site. Nothing that anybody can see is touched
 /// before `resolve_repository` has passed, and the repository is attached last, so that the build
 /// which Netlify then starts by itself is the one first build, can clone, and has its variables.
 #[rustfmt::skip]
 pub const PLAN: &[PlannedStep] = &[
     step(ResolveRepository, Looks, |_| &[]),
-    step(ReserveDeployKey,  Makes, |_| &[]),
-    step(InstallDeployKey,  Makes, |_| &[ResolveRepository, ReserveDeployKey]),
-    step(InstallWebhook,    Makes, needs_of_webhook),
+    step(ReserveDeployKey,  Makes, |_| &[]).unless(by_installation),
+    step(InstallDeployKey,  Makes, |_| &[ResolveRepository, ReserveDeployKey]).unless(by_installation),
+    step(InstallWebhook,    Makes, needs_of_webhook).unless(by_installation),
     step(CreateSite,        Makes, |_| &[ResolveRepository, ReserveDeployKey]),
     step(SetEnvironment,    Makes, |_| &[CreateSite]).unless(has_no_environment),
     step(AttachRepository,  Makes, needs_of_attachment),
-    step(AlignWebhook,      Acts,  |_| &[InstallWebhook, AttachRepository]),
+    step(AlignWebhook,      Acts,  |_| &[InstallWebhook, AttachRepository]).unless(by_installation),
     step(FindBuild,         Acts,  |_| &[AttachRepository]),
     step(WatchDeploy,       Looks, |_| &[FindBuild]),
     step(ReplayPush,        Acts,  |_| &[AlignWebhook, WatchDeploy]).unless(push_is_not_replayed),

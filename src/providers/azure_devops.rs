@@ -308,6 +308,7 @@ impl Provider for AzureDevops {
             // A token cannot read its own scopes or expiry.
             scopes: None,
             expires_at: None,
+            installations: None,
         })
     }
 }

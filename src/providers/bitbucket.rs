@@ -319,6 +319,7 @@ impl Provider for Bitbucket {
                 login: answer.json::<User>()?.name(),
                 scopes: scopes(&answer),
                 expires_at: None,
+                installations: None,
             }),
             // Known to Bitbucket, or this would be 401, and nobody's.
             Err(error) if error.code == FailureCode::ScopeMissing && !self.is_person => {
@@ -326,6 +327,7 @@ impl Provider for Bitbucket {
                     login: "access token of a repository, project or workspace".to_owned(),
                     scopes: None,
                     expires_at: None,
+                    installations: None,
                 })
             }
             Err(error) => Err(error),

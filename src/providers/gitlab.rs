@@ -418,6 +418,7 @@ impl Provider for Gitlab {
             login: user.username,
             scopes,
             expires_at,
+            installations: None,
         })
     }
 }

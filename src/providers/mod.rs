@@ -21,7 +21,10 @@ pub use crate::link::capabilities::Capabilities;
 pub use public_key::{bare, same_key};
 
 use crate::{
-    link::facts::{Repository, Webhook},
+    link::{
+        facts::{Repository, Webhook},
+        installation::Installation,
+    },
     upstream::{Answer, Credential, Http, Instance, UpstreamError, UpstreamKind},
 };
 
@@ -48,6 +51,9 @@ pub fn for_instance(
         _ => None,
     })
 }
+
+/// Slug of Netlify's GitHub App.
+pub const NETLIFY_APP: &str = "netlify";
 
 /// What can be done at a provider with a credential of this type; the plan is built from it.
 pub fn capabilities(instance: &Instance, credential_type: &str) -> Capabilities {
@@ -164,6 +170,8 @@ pub struct Identity {
     pub scopes: Option<Vec<String>>,
     /// When it stops working. GitHub deletes the deploy keys that a token made together with the token.
     pub expires_at: Option<OffsetDateTime>,
+    /// Of an app: where it is installed.
+    pub installations: Option<Vec<Installation>>,
 }
 
 impl Identity {
@@ -173,6 +181,7 @@ impl Identity {
             login: "anybody".to_owned(),
             scopes: None,
             expires_at: None,
+            installations: None,
         }
     }
 }
@@ -311,6 +320,21 @@ pub trait Provider: Send + Sync {
         webhook: &Webhook,
         event: DeliveryEvent,
     ) -> Result<Option<Delivery>, UpstreamError>;
+
+    /// Where an app is installed on the repository's owner; `None` where the credential is not allowed to know, or the
+    /// provider has no apps.
+    async fn installations(
+        &self,
+        _: &Repository,
+        _app: &str,
+    ) -> Result<Option<Vec<Installation>>, UpstreamError> {
+        Ok(None)
+    }
+
+    /// The commit of the repository's branch; `None` where the provider is not asked.
+    async fn branch_head(&self, _: &Repository) -> Result<Option<String>, UpstreamError> {
+        Ok(None)
+    }
 
     /// Whom the credential belongs to; the cheapest check of a credential.
     async fn identity(&self) -> Result<Identity, UpstreamError>;

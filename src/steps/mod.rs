@@ -13,6 +13,7 @@ mod create_site;
 mod find_build;
 mod install_deploy_key;
 mod install_webhook;
+mod installation;
 mod prove_push;
 mod replay_push;
 mod reserve_deploy_key;
@@ -32,9 +33,11 @@ use crate::{
         environment::Environment,
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
-        plan::StepName,
-        request::LinkSpec,
+        grant::Grants,
+        plan::{StepName, Way},
+        request::{AccessMode, LinkSpec},
     },
+    netlify::sites::CloneKey,
     providers::{Place, Provider},
     upstream::{Access, Class, StandingKey, UpstreamError, UpstreamKind},
 };
@@ -43,6 +46,10 @@ use crate::{
 pub struct StepContext<'a> {
     /// The link's id.
     pub link: Uuid,
+    /// Whose it is.
+    pub tenant: &'a str,
+    /// What tenants may do with credentials that are not their own.
+    pub grants: &'a Grants,
     /// What the caller asked for.
     pub spec: &'a LinkSpec,
     /// What the link knows.
@@ -65,6 +72,8 @@ pub struct StepContext<'a> {
     pub key_at_hand: Option<DeployKey>,
     /// Netlify's ids of every deploy key in the ledger; only for a look after a lost answer.
     pub known_deploy_keys: Vec<String>,
+    /// Netlify's ids of the sites that the link may mean and that other links, of any tenant, lean on.
+    pub sites_of_others: &'a [String],
     /// Whether the provider was ever given the link's key.
     pub key_was_sent: bool,
     /// What the link may remove.
@@ -242,6 +251,22 @@ impl StepContext<'_> {
         known(self.facts.deploy_key.as_ref(), "deploy key")
     }
 
+    /// What the plan of the link depends on.
+    fn way(&self) -> Way<'_> {
+        Way {
+            spec: self.spec,
+            provider: self.provider.capabilities(),
+        }
+    }
+
+    /// How Netlify is to get at the repository.
+    fn clone_key(&self) -> Result<CloneKey<'_>, Halt> {
+        Ok(match self.spec.access {
+            AccessMode::DeployKey => CloneKey::DeployKey(&self.deploy_key()?.id),
+            AccessMode::InstallationId(id) => CloneKey::Installation(id),
+        })
+    }
+
     fn site(&self) -> Result<&Site, Halt> {
         known(self.facts.site.as_ref(), "site")
     }
@@ -271,8 +296,8 @@ impl StepContext<'_> {
     }
 }
 
-/// Asks a person to do what no API does, and to come back or to be seen.
-fn ask(step: StepName, code: FailureCode, what: Deed, place: Place, then: GoesOn) -> Halt {
+/// Asks a person to do what no API does, and to come back or to be seen; `asked` is what the link remembers of it.
+fn ask(asked: Fact, code: FailureCode, what: Deed, place: Place, then: GoesOn) -> Halt {
     let detail = match &what {
         Deed::PlaceDeployKey { .. } => {
             "Netlify reads the repository with this key; it may only read."
@@ -292,7 +317,7 @@ fn ask(step: StepName, code: FailureCode, what: Deed, place: Place, then: GoesOn
             ..Failure::new(code, detail)
         },
         looks_again: then == GoesOn::BySeeing,
-        fact: Some(Box::new(Fact::Asked(step))),
+        fact: Some(Box::new(asked)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Halt, StepContext, Undone, install_webhook};
+use super::{Halt, StepContext, Undone, install_webhook, installation};
 use crate::{
     link::{facts::Fact, failure::FailureCode},
     providers::Look,
@@ -19,6 +19,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let looked_at = OffsetDateTime::now_utc();
     let url = install_webhook::usual_address(cx);
     let (mut repository, look) = cx.provider.resolve_and_look(path, branch, &url).await?;
+    installation::check(cx, &repository).await?;
     let no_webhook_at = (look == Look::Missing).then_some(looked_at);
     if let Some(ssh_url) = &cx.spec.ssh_url {
         repository.ssh_url.clone_from(ssh_url);

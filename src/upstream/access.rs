@@ -203,12 +203,11 @@ impl Access {
     }
 
     fn request(&self, call: &Call, url: Url) -> Result<RequestBuilder, UpstreamError> {
-        let authorization = self.credential.authorization().map_err(|_| {
-            let detail = "The credential holds characters that cannot be sent.";
+        let authorization = self.credential.authorization().map_err(|why| {
             unsent(
                 &self.instance,
                 FailureCode::CredentialRefused,
-                detail.to_owned(),
+                why.to_string(),
             )
         })?;
         let mut request = self

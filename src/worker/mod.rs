@@ -29,6 +29,7 @@ use slots::Slots;
 
 use crate::{
     config::Workers,
+    link::grant::Grants,
     store::{
         Rows, StoreError, begin,
         bell::Bell,
@@ -45,6 +46,7 @@ pub struct Worker {
     id: Uuid,
     pool: PgPool,
     doors: Doors,
+    grants: Grants,
     settings: Workers,
     bell: Bell,
     slots: Slots,
@@ -59,6 +61,7 @@ impl Worker {
     pub fn new(
         pool: PgPool,
         doors: Doors,
+        grants: Grants,
         settings: Workers,
         bell: Bell,
         drain: CancellationToken,
@@ -67,6 +70,7 @@ impl Worker {
             id: Uuid::now_v7(),
             pool,
             doors,
+            grants,
             slots: Slots::new(settings.in_flight, bell.when_due()),
             check_slots: Arc::new(Semaphore::new(checks::AT_ONCE)),
             settings,

@@ -323,7 +323,12 @@ async fn the_answer_to_the_setting_is_lost() {
 async fn a_server_that_dies_between_the_setting_and_its_answer_sets_once() {
     let settings = vec![("LINKBROKER_LEASE_SECONDS", "3".to_owned())];
     let switches = json!({"latency_ms": 600});
-    let mut world = World::with(Setup { settings, switches }).await;
+    let mut world = World::with(Setup {
+        settings,
+        switches,
+        ..Setup::default()
+    })
+    .await;
     let id = world.client.link(with(usual())).await;
     world.made("env_variables").await;
     world.crash().await;

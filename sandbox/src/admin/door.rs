@@ -43,6 +43,8 @@ pub fn router() -> Router<Arc<World>> {
         .route("/tokens", post(add_token).delete(revoke_token))
         .route("/person-keys", post(add_person_key))
         .route("/people/{login}", delete(remove_person))
+        .route("/apps", post(create_app))
+        .route("/installations", post(install))
         .route("/faults", post(add_fault).delete(clear_faults))
         .route("/clock", post(advance_clock))
         .route("/switches", get(show_switches).patch(patch_switches))
@@ -295,6 +297,22 @@ async fn remove_person(
 ) -> Result<StatusCode, Refused> {
     forge::remove_person(own_forge(&world, at.provider)?, &login)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn create_app(
+    State(world): State<Arc<World>>,
+    Json(new): Json<github::NewApp>,
+) -> Result<Response, Refused> {
+    let app = github::create_app(&world, new)?;
+    Ok((StatusCode::CREATED, Json(app)).into_response())
+}
+
+async fn install(
+    State(world): State<Arc<World>>,
+    Json(new): Json<github::NewInstallation>,
+) -> Result<Response, Refused> {
+    let id = github::install(&world, new)?;
+    Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response())
 }
 
 async fn add_fault(

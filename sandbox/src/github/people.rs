@@ -56,6 +56,7 @@ pub fn add_token(world: &World, new: NewToken) -> anyhow::Result<()> {
         },
         sso_url: new.sso_url,
         expires_at,
+        installation: None,
     };
     let now = world.clock.now();
     let mut state = world.github.lock();

@@ -14,6 +14,7 @@ mod deploy_keys;
 mod deploys;
 mod environment;
 mod incoming;
+mod installation;
 mod linking;
 mod notifications;
 mod records;
@@ -33,6 +34,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
 pub use deploy_keys::stock_is_full;
+pub use installation::pushed_by_app;
 pub use records::{Account, NewToken};
 pub use served::serve_by_host;
 pub use state::State;

@@ -11,6 +11,10 @@ pub struct Switches {
     pub deaf_without_id: bool,
     /// Attaching starts two builds, as when the repository is PATCHed twice or a ping counts as a push.
     pub second_build_on_attach: bool,
+    /// Attaching with an `installation_id` that covers the repository sets everything up. Off: it is accepted, and nothing happens.
+    pub installations_set_up: bool,
+    /// GitHub's app tells Netlify about pushes. Off: the first build works, pushes do nothing.
+    pub installations_deliver: bool,
     /// PATCHing only `build_settings` also starts a build. Nobody reports that it does.
     pub build_on_settings_patch: bool,
     /// A newer push marks builds of the same branch that still wait as `Skipped`.
@@ -70,6 +74,8 @@ impl Default for Switches {
             stop_builds_honoured: true,
             deaf_without_id: true,
             second_build_on_attach: false,
+            installations_set_up: true,
+            installations_deliver: true,
             build_on_settings_patch: false,
             skip_superseded: false,
             cancel_answers_201: false,

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::command::{self, Outcome, Setting};
 use super::environment;
+use super::installation;
 use super::records::Commit;
 use super::repo::Repo;
 use super::runner::{Job, log};
@@ -72,6 +73,10 @@ async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, Bui
 
 async fn fetch(world: &World, job: &Job, into: &Path) -> Result<CommitInfo, CloneError> {
     let key = job.key.as_deref();
+    if let Some(seen) = installation::seen(world, &job.repo) {
+        let (branch, sha) = (&job.branch, job.wanted_sha.as_deref());
+        return world.git.clone_as_app(&seen, branch, sha, into).await;
+    }
     let unknown = || CloneError {
         log: format!("fatal: repository '{}' does not exist", job.repo.repo_path),
     };

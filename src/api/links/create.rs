@@ -39,6 +39,7 @@ use crate::{
     link::{
         difference::differences,
         environment,
+        grant::Wish,
         request::{ConnectionNames, LinkRequest, LinkSpec},
         status::Wanted,
     },
@@ -71,6 +72,15 @@ struct NotAccepted;
 impl IntoResponses for NotAccepted {
     fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
         documented(&[ProblemCode::LinkExists, ProblemCode::IdempotencyInProgress])
+    }
+}
+
+/// Why the caller may not; goes after [`CallerProblems`], whose answer it completes.
+struct NotGranted;
+
+impl IntoResponses for NotGranted {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        documented(&[ProblemCode::Forbidden, ProblemCode::InstallationNotGranted])
     }
 }
 
@@ -111,7 +121,7 @@ pub fn router() -> OpenApiRouter<Api> {
                 ("ETag" = String, description = "Version of the link"),
                 ("Retry-After" = u32, description = "When to read it, in seconds"),
                 ("Idempotency-Replayed" = String, description = "`true` when this is the answer to an earlier request with the same key"))),
-        NotAccepted, CallerProblems, BodyProblems, RepeatableProblems))]
+        NotAccepted, CallerProblems, NotGranted, BodyProblems, RepeatableProblems))]
 async fn create(
     State(api): State<Api>,
     caller: Caller,
@@ -124,7 +134,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.require(Scope::LinksWrite)?;
     let wait = Wait::asked(None, &headers)?;
-    let checked = Checked::of(&api, &request)?;
+    let checked = Checked::of(&api, &caller, &request)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     if query.validate_only {
@@ -170,7 +180,7 @@ async fn create(
         headers(("Location" = String, description = "Address of the link"),
                 ("ETag" = String, description = "Version of the link"),
                 ("Retry-After" = u32, description = "When to read it, in seconds"))),
-        NotPut, CallerProblems, BodyProblems))]
+        NotPut, CallerProblems, NotGranted, BodyProblems))]
 async fn put_by_ref(
     State(api): State<Api>,
     caller: Caller,
@@ -181,7 +191,7 @@ async fn put_by_ref(
     caller.require(Scope::LinksWrite)?;
     let wait = Wait::asked(None, &headers)?;
     let request = named(request, reference)?;
-    let checked = Checked::of(&api, &request)?;
+    let checked = Checked::of(&api, &caller, &request)?;
     let tenant = caller.tenant.as_str();
     if let Some(answer) = checked.found(&api, &caller).await? {
         return Ok(answer);
@@ -228,7 +238,7 @@ struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    fn of(api: &Api, request: &'a LinkRequest) -> Result<Self, Problem> {
+    fn of(api: &Api, caller: &Caller, request: &'a LinkRequest) -> Result<Self, Problem> {
         let located = api.locate(&request.repository);
         let repository = located.as_ref().map(|found| &found.repository);
         let mut spec = request.check(repository).map_err(invalid)?;
@@ -238,6 +248,7 @@ impl<'a> Checked<'a> {
                 "name the branch: nobody can be asked for the default one of this git host";
             return Err(Problem::new(ProblemCode::InvalidRequest).error("/branch", detail));
         }
+        check_installation(api, caller, located.provider, &spec)?;
         spec.ssh_url = located.ssh_url;
         Ok(Self {
             request,
@@ -387,6 +398,34 @@ impl<'a> Checked<'a> {
             .into_iter()
             .fold(problem, |problem, it| problem.error(it.pointer, it.detail));
         Err(with_location(problem))
+    }
+}
+
+/// An installation of Netlify's GitHub App is nobody's own: it wants a grant, before anything is asked of anybody.
+fn check_installation(
+    api: &Api,
+    caller: &Caller,
+    provider: UpstreamKind,
+    spec: &LinkSpec,
+) -> Result<(), Problem> {
+    let Some(installation_id) = spec.access.installation_id() else {
+        return Ok(());
+    };
+    if provider != UpstreamKind::Github {
+        let detail = "only repositories at GitHub can be linked by an installation";
+        let problem = Problem::new(ProblemCode::InvalidRequest);
+        return Err(problem.error("/access/installation_id", detail));
+    }
+    let wish = Wish {
+        tenant: caller.tenant.as_str(),
+        installation_id,
+        host: &spec.host,
+        path: &spec.path,
+        team: spec.site.team.as_deref().unwrap_or_default(),
+    };
+    match api.grants.allow(&wish) {
+        true => Ok(()),
+        false => Err(Problem::new(ProblemCode::InstallationNotGranted)),
     }
 }
 

@@ -96,8 +96,12 @@ impl Progress {
                 });
                 self.ensured(step, Ok(found), settings);
             }
-            Ok(None) | Err(Halt::Wait { .. } | Halt::Retry { .. }) => {
-                self.look_again(step, settings)
+            Ok(None) | Err(Halt::Retry { .. }) => self.look_again(step, settings),
+            Err(Halt::Wait { fact, .. }) => {
+                if let Some(fact) = fact {
+                    self.learn(*fact);
+                }
+                self.look_again(step, settings);
             }
             Err(halt) => self.halted(step, halt, StepState::Failed, settings),
         }
