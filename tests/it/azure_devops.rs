@@ -1,8 +1,7 @@
 //! Repositories at Azure DevOps, here with blanks in their names: keys belong to people, subscriptions take the place of
 //! webhooks, and somebody who is not signed in gets a page.
 
-use linkbroker_sandbox::Provider;
-use linkbroker_sandbox::forge::{self, NewWebhook};
+use linkbroker_sandbox::forge;
 use serde_json::{Value, json};
 
 use crate::world::{Setup, Way, World, place_account_key, receipts, text, until};
@@ -35,7 +34,7 @@ async fn a_person_is_told_the_key_the_page_and_the_account_and_retry_goes_on() {
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(link["repository"]["path"], WAY.path);
     assert_eq!(
-        link["repository"]["url"],
+        link["repository"]["web_url"],
         "https://dev.azure.com/acme/Web%20Team/_git/Our%20docs"
     );
     assert_eq!(subscriptions(&world).len(), 4);
@@ -125,20 +124,31 @@ async fn a_page_to_sign_in_is_a_refused_credential_however_it_comes() {
     }
 }
 
+/// Subscribes Netlify to the repository's pushes alone, as somebody else would.
+async fn subscribe_to_pushes(world: &World) {
+    let azure = format!("{}/acme", world.sandbox.azure_devops_url());
+    let http = reqwest::Client::new();
+    let token = linkbroker_sandbox::AZURE_DEVOPS_TOKEN;
+    let url = format!("{azure}/Web%20Team/_apis/git/repositories/Our%20docs?api-version=7.1");
+    let read = http.get(url).basic_auth("", Some(token)).send().await;
+    let repository: Value = read.expect("an answer").json().await.expect("a repository");
+    let subscription = json!({
+        "publisherId": "tfs", "eventType": "git.push", "resourceVersion": "1.0",
+        "consumerId": "webHooks", "consumerActionId": "httpRequest",
+        "publisherInputs": {"projectId": repository["project"]["id"], "repository": repository["id"], "branch": ""},
+        "consumerInputs": {"url": format!("{}/netlify/hooks/azure_devops", world.sandbox.world().origin())},
+    });
+    let url = format!("{azure}/_apis/hooks/subscriptions?api-version=7.1");
+    let made = http.post(url).basic_auth("", Some(token));
+    let made = made.json(&subscription).send().await.expect("an answer");
+    assert_eq!(made.status(), 200);
+}
+
 #[tokio::test]
 async fn a_missing_subscription_is_made_and_what_others_made_stays() {
     let way = Way::AZURE_BY_API;
     let world = way.world().await;
-    let new = NewWebhook {
-        provider: Provider::AzureDevops,
-        repository: way.path.to_owned(),
-        url: format!(
-            "{}/netlify/hooks/azure_devops",
-            world.sandbox.world().origin()
-        ),
-        ..NewWebhook::default()
-    };
-    forge::install_webhook(world.sandbox.world(), way.forge(&world), new).expect("a subscription");
+    subscribe_to_pushes(&world).await;
     let link = world.client.link_settled(way.request(&world)).await;
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(world.count("webhooks"), (4, 4));

@@ -13,13 +13,13 @@ fn limits(way: &Way) -> (usize, u64) {
         "gitlab" | "bitbucket" | "bitbucket_access_token" | "gitea" => (8, 4),
         // One subscription for each event.
         "azure_standing" => (10, 4),
-        // The key is looked for when its person says that it is there.
-        "azure_by_hand" => (11, 5),
+        // A retry reads the repository once more, and looks for the key.
+        "azure_by_hand" => (12, 5),
         // Undescribed: whose account, the key, and whether it is there.
         "azure_by_api" => (13, 6),
-        "manual" => (4, 3),
-        // Unlike a plain host it can be read.
-        "public" => (5, 4),
+        "manual" => (4, 4),
+        // Unlike at a plain host it can be read, and is once more after the retry.
+        "public" => (6, 5),
         other => panic!("{other} has no limit"),
     }
 }
