@@ -66,10 +66,10 @@ pub fn preview(way: &Way<'_>, provider: &str, standing_key: bool) -> Vec<Preview
         let straight = || PreviewStep {
             name: planned.name,
             calls: calls(planned.name, way, provider),
-            makes: planned
-                .name
-                .makes()
-                .filter(|made| *made != ResourceKind::Site || way.spec.site.id.is_none()),
+            makes: planned.name.makes().filter(|made| {
+                let is_there = *made == ResourceKind::Site && way.spec.site.id.is_some();
+                !is_there && !is_by_hand(planned.name, way)
+            }),
         };
         rounds[round - 1].steps.push(step.unwrap_or_else(straight));
     }
@@ -112,15 +112,19 @@ impl StepName {
     }
 }
 
-/// The calls of a step: Netlify's, and the provider's where no person takes its part.
-fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
-    let by_hand = match step {
+/// Whether a person does the provider's part of a step.
+fn is_by_hand(step: StepName, way: &Way<'_>) -> bool {
+    match step {
         StepName::InstallDeployKey => !way.provider.installs_keys,
         StepName::InstallWebhook | StepName::AlignWebhook => !way.provider.installs_webhooks,
         _ => false,
-    };
+    }
+}
+
+/// The calls of a step: Netlify's, and the provider's where no person takes its part.
+fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
     let mut calls = netlify_calls(step, way.spec);
-    calls.append(&mut match by_hand {
+    calls.append(&mut match is_by_hand(step, way) {
         true => provider::calls_by_hand(provider, step),
         false => provider::calls(provider, step),
     });

@@ -32,7 +32,7 @@ pub async fn armed_within_its_calls_and_rounds(way: &Way) {
     };
     let world = way.world_with(setup).await;
     world.sandbox.warm_up().await;
-    let before = world.sandbox.calls().len();
+    let before = way.calls(&world).len();
     let link = way.link(&world).await;
     assert_eq!(link["status"], "live", "{link:#}");
 
