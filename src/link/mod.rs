@@ -7,6 +7,7 @@ pub mod difference;
 pub mod facts;
 pub mod failure;
 pub mod plan;
+pub mod preflight;
 pub mod preview;
 pub mod repository_ref;
 pub mod request;

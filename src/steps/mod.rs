@@ -13,6 +13,7 @@ mod create_site;
 mod find_build;
 mod install_deploy_key;
 mod install_webhook;
+pub mod preflight;
 mod prove_push;
 mod replay_push;
 mod reserve_deploy_key;
