@@ -250,12 +250,7 @@ async fn changed(changes: &mut Receiver<Change>, id: Uuid) {
     }
 }
 
-fn answer(
-    preflight: Preflight,
-) -> (
-    AppendHeaders<Option<(HeaderName, String)>>,
-    Json<Preflight>,
-) {
+fn answer(preflight: Preflight) -> (AppendHeaders<Option<(HeaderName, String)>>, Json<Preflight>) {
     let pause = preflight.poll_after_ms;
     let retry_after = pause.map(|pause| (header::RETRY_AFTER, pause.div_ceil(1000).to_string()));
     (AppendHeaders(retry_after), Json(preflight))

@@ -148,8 +148,9 @@ pub fn says_nothing(code: FailureCode) -> bool {
 /// What all findings together say: the worst of them. One that is unknown counts when no link comes about without it.
 pub fn outcome(findings: &[Finding]) -> FindingStatus {
     let any = |status| findings.iter().any(|finding| finding.status == status);
-    let is_open =
-        |finding: &Finding| finding.status == FindingStatus::Unknown && finding.topic.is_essential();
+    let is_open = |finding: &Finding| {
+        finding.status == FindingStatus::Unknown && finding.topic.is_essential()
+    };
     if any(FindingStatus::Fail) {
         FindingStatus::Fail
     } else if any(FindingStatus::Warn) {

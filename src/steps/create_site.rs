@@ -84,11 +84,7 @@ pub(super) fn free_for(
 }
 
 /// Whether this very repository is attached to the site.
-pub(super) fn is_attached_to(
-    provider: UpstreamKind,
-    repository: &Repository,
-    site: &Site,
-) -> bool {
+pub(super) fn is_attached_to(provider: UpstreamKind, repository: &Repository, site: &Site) -> bool {
     let ours = sites::repository_path(provider, repository);
     site.repository_path()
         .is_some_and(|path| path.eq_ignore_ascii_case(ours))

@@ -142,10 +142,7 @@ async fn team_and_site(
             None => sites::find_by_name(link.netlify, &link.spec.site.name).await,
         }
     };
-    let (teams, site) = tokio::join!(
-        read(until, accounts::list(link.netlify)),
-        read(until, site)
-    );
+    let (teams, site) = tokio::join!(read(until, accounts::list(link.netlify)), read(until, site));
     let team = teams.as_ref().ok();
     let team = team.and_then(|teams| team_of(link, site.as_ref().ok()?.as_ref(), teams));
     let queue = match team {

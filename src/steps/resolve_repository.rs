@@ -2,9 +2,10 @@
 
 use time::OffsetDateTime;
 
-use super::{Halt, StepContext, Undone, install_webhook};
+use super::{Halt, StepContext, Undone, create_site, install_webhook};
 use crate::{
     link::{facts::Fact, failure::FailureCode},
+    netlify::sites::{self, Site},
     providers::Look,
 };
 
@@ -13,12 +14,19 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     Ok(None)
 }
 
-/// Existence, id, privacy, branch and rights, before anything is touched.
+/// Existence, id, privacy, branch and rights, and whether a site that is there is free, before anything is touched.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let (path, branch) = (&cx.spec.path, cx.spec.branch.as_deref());
     let looked_at = OffsetDateTime::now_utc();
     let url = install_webhook::usual_address(cx);
-    let (mut repository, look) = cx.provider.resolve_and_look(path, branch, &url).await?;
+    let (found, site) = tokio::join!(
+        cx.provider.resolve_and_look(path, branch, &url),
+        site_that_is_there(cx)
+    );
+    let (mut repository, look) = found?;
+    if let Some(site) = site? {
+        create_site::free_for(cx.spec, cx.provider_kind, &repository, &site)?;
+    }
     let no_webhook_at = (look == Look::Missing).then_some(looked_at);
     if let Some(ssh_url) = &cx.spec.ssh_url {
         repository.ssh_url.clone_from(ssh_url);
@@ -33,6 +41,14 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
             ),
         )),
         _ => Ok(Fact::Repository(repository, no_webhook_at)),
+    }
+}
+
+/// A site that may not be taken is refused before key and webhook are placed for it.
+async fn site_that_is_there(cx: &StepContext<'_>) -> Result<Option<Site>, Halt> {
+    match &cx.spec.site.id {
+        Some(id) => Ok(Some(sites::get(cx.netlify, id).await?)),
+        None => Ok(None),
     }
 }
 

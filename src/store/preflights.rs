@@ -139,10 +139,7 @@ pub async fn finish(
 }
 
 /// Lets go of a preflight that was not finished: it is due at once.
-pub async fn let_go(
-    db: &mut PgConnection,
-    preflight: &ClaimedPreflight,
-) -> Result<(), StoreError> {
+pub async fn let_go(db: &mut PgConnection, preflight: &ClaimedPreflight) -> Result<(), StoreError> {
     sqlx::query!(
         "update preflights set state = 'queued', lease = null, due_at = now(), claims = claims - 1
          where id = $1 and lease = $2",

@@ -49,10 +49,7 @@ pub trait Job: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Gives it back undone: it is due at once.
-    fn let_go(
-        &self,
-        db: &mut PgConnection,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn let_go(&self, db: &mut PgConnection) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Tells readers in wait that the outcome is there.
     fn tell(&self, _: &Worker) {}

@@ -85,7 +85,8 @@ fn role(team: &Account) -> Finding {
     let slug = &team.slug;
     match team.role.as_deref() {
         Some(role) if !MAKERS.contains(&role) => {
-            let detail = format!("The credential's person is {role} in `{slug}`, and may not make sites.");
+            let detail =
+                format!("The credential's person is {role} in `{slug}`, and may not make sites.");
             Topic::Team.warn(FailureCode::NetlifyForbidden, detail)
         }
         _ => Topic::Team.pass(format!("The team is `{slug}`.")),
@@ -129,19 +130,32 @@ fn contributors(
     let (topic, provider) = (Topic::Contributors, link.provider_kind);
     match repository {
         None => return topic.unknown(NO_REPOSITORY),
-        Some(found) if !found.private => return topic.pass("Anybody's pushes to a public repository are built."),
+        Some(found) if !found.private => {
+            return topic.pass("Anybody's pushes to a public repository are built.");
+        }
         Some(_) => {}
     }
-    let connected = seen.user.as_ref().ok().and_then(|user| user.connected_accounts.as_ref());
-    let knows = |name: &str| connected.is_some_and(|accounts| accounts.get(name).is_some_and(|login| !login.is_null()));
-    let plan = team.and_then(|team| team.type_name.as_deref()).unwrap_or_default().to_ascii_lowercase();
+    let connected = seen
+        .user
+        .as_ref()
+        .ok()
+        .and_then(|user| user.connected_accounts.as_ref());
+    let knows = |name: &str| {
+        connected.is_some_and(|accounts| accounts.get(name).is_some_and(|login| !login.is_null()))
+    };
+    let plan = team
+        .and_then(|team| team.type_name.as_deref())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let is_one_of = |words: [&str; 3]| words.iter().any(|word| plan.contains(word));
     if knows(provider.as_str()) {
         topic.pass("The credential's person has connected an account of the provider at Netlify. Other people who push need the same on small plans.")
     } else if is_one_of(OPEN_PLANS) {
         topic.pass("The team's plan builds whoever pushes.")
     } else if is_one_of(STRICT_PLANS) && connected.is_some() {
-        let detail = format!("Pushes to private repositories are built for people whom Netlify knows, and the credential's person has connected no account of {provider}.");
+        let detail = format!(
+            "Pushes to private repositories are built for people whom Netlify knows, and the credential's person has connected no account of {provider}."
+        );
         topic.warn(FailureCode::BuildBlocked, detail)
     } else {
         topic.unknown("Netlify does not say whether it wants to know who pushes.")
@@ -168,13 +182,18 @@ fn builds(seen: &Seen, team: Option<&Account>) -> Finding {
 fn queued(queue: BuildQueue) -> Finding {
     let topic = Topic::Builds;
     match queue {
-        BuildQueue { minutes_are_used_up: true, .. } => {
-            topic.warn(FailureCode::AccountCannotBuild, "The team's build minutes are used up.")
-        }
+        BuildQueue {
+            minutes_are_used_up: true,
+            ..
+        } => topic.warn(
+            FailureCode::AccountCannotBuild,
+            "The team's build minutes are used up.",
+        ),
         BuildQueue { waiting: 0, .. } => topic.pass("No build of the team has to wait."),
-        BuildQueue { waiting, .. } => {
-            topic.warn(None, format!("{waiting} builds of the team wait for a free slot."))
-        }
+        BuildQueue { waiting, .. } => topic.warn(
+            None,
+            format!("{waiting} builds of the team wait for a free slot."),
+        ),
     }
 }
 

@@ -130,12 +130,15 @@ fn webhook(link: &Intended<'_>, seen: &Seen) -> Finding {
         return topic.warn(FailureCode::WebhookToBePlaced, detail);
     }
     if can.site_has_own_webhook {
-        return topic.unknown("Netlify names the webhook's address once the site has its repository.");
+        return topic
+            .unknown("Netlify names the webhook's address once the site has its repository.");
     }
     match &seen.webhooks {
         None => topic.unknown(UNREAD),
         Some(Err(failure)) => topic.unread(failure),
-        Some(Ok(Webhooks { found: Some(found), .. })) => as_found(found),
+        Some(Ok(Webhooks {
+            found: Some(found), ..
+        })) => as_found(found),
         Some(Ok(Webhooks { room: Some(0), .. })) => {
             let detail = "The repository has no room for another webhook that hears of pushes.";
             topic.fail(FailureCode::WebhookLimitReached, detail)
