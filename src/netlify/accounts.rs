@@ -74,7 +74,8 @@ struct Minutes {
 impl Minutes {
     fn are_used_up(&self) -> bool {
         let included = self.included_minutes_with_packs.as_ref();
-        let included = included.and_then(|value| value.as_u64().or(value.as_str()?.parse().ok()));
+        let included =
+            included.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
         match (self.current, included) {
             (Some(current), Some(included)) => included > 0 && current >= included,
             _ => false,
