@@ -8,6 +8,7 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -171,13 +172,14 @@ async fn create(
     let object = ids::show(Prefix::Preflight, link.id);
     let entry = NewEntry::by(&caller.subject, "preflight", object);
     audit::append(&mut tx, tenant, &[entry]).await?;
+    let accepted = row(&mut tx, tenant, link.id).await?;
     // Before anybody can work on it: its end is not missed.
     let changes = api.bell.changes();
     tx.commit().await?;
     api.bell.due();
     let preflight = match wait {
         Some(wait) => done_in_time(&api, tenant, link.id, wait, changes).await?,
-        None => read(&api, tenant, link.id).await?,
+        None => accepted,
     };
     let status = match preflight.state {
         PreflightState::Done => StatusCode::CREATED,
@@ -189,6 +191,8 @@ async fn create(
 }
 
 /// Read a preflight
+///
+/// Its findings are there once `poll_after_ms` is absent, after three seconds of reading at the latest.
 #[utoipa::path(get, path = "/preflights/{id}", tag = "links", operation_id = "getPreflight",
     params(("id" = String, Path, description = "Id of the preflight")),
     responses((status = 200, description = "The preflight", body = Preflight,
@@ -207,7 +211,11 @@ async fn get(
 
 async fn read(api: &Api, tenant: &str, id: Uuid) -> Result<Preflight, Problem> {
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
-    let row = preflights::get(&mut tx, tenant, id).await?;
+    row(&mut tx, tenant, id).await
+}
+
+async fn row(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<Preflight, Problem> {
+    let row = preflights::get(db, tenant, id).await?;
     row.map(Into::into)
         .ok_or_else(|| Problem::new(ProblemCode::NotFound))
 }

@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::world::{Answer, Client, World, docs, text, until};
+use crate::world::{Answer, Client, Setup, World, docs, text, until};
 
 /// Asks for a preflight and waits until it is done.
 async fn preflight(world: &World, request: Value) -> Value {
@@ -602,4 +602,18 @@ async fn the_command_tells_the_findings_and_ends_as_the_link_would() {
     assert!(told.contains("admin_required"), "{told}");
     assert!(told.contains("The link would fail."), "{told}");
     reads(&world);
+}
+
+#[tokio::test]
+async fn they_count_as_new_links_among_the_quotas() {
+    let settings = vec![("LINKBROKER_QUOTA_LINKS_PER_MINUTE", "1".to_owned())];
+    let setup = Setup {
+        settings,
+        ..Setup::default()
+    };
+    let world = World::with(setup).await;
+    world.client.post("/preflights", docs()).await.expect(202);
+    let refused = world.client.post("/preflights", docs()).await.expect(429);
+    assert_eq!(refused.code(), "rate_limited");
+    world.client.post("/links", docs()).await.expect(429);
 }
