@@ -13,9 +13,11 @@ start_sandbox() {
     export LINKBROKER_SANDBOX=${BASH_REMATCH[1]}
 }
 
-# Points a server at the sandbox; it has a folder and a Postgres of its own.
+# Points a server at the sandbox, for every vendor that it knows; it has a folder and a Postgres of its own.
 point_at_sandbox() {
     export LINKBROKER_NETLIFY_URL=$LINKBROKER_SANDBOX/netlify/api/v1 LINKBROKER_GITHUB_URL=$LINKBROKER_SANDBOX/github
+    export LINKBROKER_GITLAB_URL=$LINKBROKER_SANDBOX/gitlab/api/v4 LINKBROKER_BITBUCKET_URL=$LINKBROKER_SANDBOX/bitbucket/2.0
+    export LINKBROKER_AZURE_DEVOPS_URL=$LINKBROKER_SANDBOX/azure
     export LINKBROKER_DATA_DIR=$scratch/data LINKBROKER_WATCH_MIN_MS=500
 }
 

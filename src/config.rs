@@ -1,5 +1,6 @@
 //! Every setting, its default and its limits; nothing else reads the environment.
 
+mod grants;
 mod instance;
 mod issuer;
 mod problems;
@@ -28,10 +29,12 @@ pub use settings::{
     ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
 };
 
+use grants::read_grants;
 use instance::{BUILT_IN, PLACE_KEYS, api_address, read_providers};
 use issuer::{ISSUERS, read_issuers};
 use problems::{Complaint, Problems};
 
+use crate::link::grant::Grants;
 use crate::upstream::{Instance, UpstreamKind};
 use crate::vault::KeyRing;
 
@@ -78,6 +81,8 @@ pub struct Config {
     pub key_ring: Option<KeyRing>,
     /// The file that the key ring was read from, if it was.
     pub key_ring_file: Option<PathBuf>,
+    /// What tenants may do with credentials that are not their own.
+    pub grants: Grants,
     /// How much one tenant may do.
     pub quotas: QuotaLimits,
     /// Netlify first, then the git providers. Hosts are unique.
@@ -137,7 +142,7 @@ pub struct Workers {
     pub watch_max: Duration,
     /// How the first build starts.
     pub first_build: FirstBuild,
-    /// How long a replayed push may take to start a build.
+    /// How long a push may take to start a build.
     pub proof: Duration,
     /// How long running work may take to end at shutdown.
     pub drain: Duration,
@@ -202,6 +207,7 @@ impl Config {
             api_keys: switch("LINKBROKER_API_KEYS", &args.trust.api_keys, &mut problems),
             key_ring: key_ring(&args.trust.keys, dev, &mut problems),
             key_ring_file: non_empty(args.trust.keys.keyring_file.as_deref()).map(Path::to_owned),
+            grants: read_grants(non_empty(args.trust.grants.as_deref()), &mut problems),
             quotas: quotas(&args.quotas, &mut problems),
             instances: instances(&args.upstreams, &mut problems),
             workers: workers(&args.workers, &mut problems),
@@ -270,6 +276,11 @@ pub fn data_dir(args: &DataArgs) -> PathBuf {
     user_data
         .unwrap_or_else(|| "/var/lib".into())
         .join("linkbroker")
+}
+
+/// A variable of this process's own environment that a person has named.
+pub fn own_variable(name: &str) -> Option<SecretString> {
+    std::env::var(name).ok().map(Into::into)
 }
 
 fn is_own_source() -> bool {

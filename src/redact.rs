@@ -10,6 +10,9 @@ pub const MASK: &str = "[redacted]";
 /// Longest quotation of an upstream, in characters.
 pub const EXCERPT_CHARS: usize = 200;
 
+/// Shorter text is no secret, and would mask a part of nearly everything.
+const SECRET_MIN: usize = 4;
+
 /// Shapes of secrets and what replaces them. The crate's Unicode tables are not built in, hence the ASCII groups.
 static SECRETS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
@@ -62,6 +65,18 @@ pub fn excerpt(text: &str) -> String {
     }
 }
 
+/// `text` without any line of a known secret, as it is and as JSON writes it; lines below 4 bytes stay.
+pub fn without(text: &str, secret: &str) -> String {
+    let lines = secret
+        .lines()
+        .filter(|line| line.trim().len() >= SECRET_MIN);
+    lines.fold(text.to_owned(), |text, line| {
+        let quoted = serde_json::Value::from(line).to_string();
+        let escaped = &quoted[1..quoted.len() - 1];
+        text.replace(line, MASK).replace(escaped, MASK)
+    })
+}
+
 /// Build logs colour their lines; the escape sequences would leave litter such as `[31m`.
 fn strip_escapes(text: &str) -> String {
     static ESCAPES: LazyLock<Regex> = LazyLock::new(|| {
@@ -99,6 +114,20 @@ mod tests {
             ),
         ] {
             assert_eq!(line(text), clean);
+        }
+    }
+
+    #[test]
+    fn known_secrets_go_in_every_line_and_spelling() {
+        for (text, clean) in [
+            ("a first\"line b", "a [redacted] b"),
+            (
+                r#"{"x": "first\"line\nsecond"}"#,
+                r#"{"x": "[redacted]\n[redacted]"}"#,
+            ),
+            ("abc", "abc"),
+        ] {
+            assert_eq!(without(text, "first\"line\nsecond\nabc"), clean);
         }
     }
 

@@ -76,6 +76,7 @@ fn start_workers(
     let worker = Worker::new(
         pool,
         doors,
+        config.grants.clone(),
         config.workers.clone(),
         bell.clone(),
         drain.clone(),
@@ -113,6 +114,7 @@ async fn start_api(
         bell: bell.clone(),
         key_ring: config.key_ring()?,
         instances: instances(config),
+        grants: Arc::new(config.grants.clone()),
         authenticator: Arc::new(authenticator),
         cors_origins: config
             .cors_origins

@@ -50,6 +50,8 @@ pub enum VaultError {
 pub enum Purpose {
     /// A connection's credential.
     Credential,
+    /// The values of a link's environment variables.
+    Environment,
     /// The secret that signs an upstream's notifications to us.
     NotificationSecret,
 }
@@ -58,6 +60,7 @@ impl Purpose {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Credential => "credential",
+            Self::Environment => "environment",
             Self::NotificationSecret => "notification-secret",
         }
     }
@@ -81,6 +84,11 @@ pub struct DataKey {
 /// How a connection's row is named in what is authenticated of its credential.
 pub fn connection_row(id: uuid::Uuid) -> String {
     format!("connections/{id}")
+}
+
+/// How a link's row is named in what is authenticated of its environment.
+pub fn link_row(id: uuid::Uuid) -> String {
+    format!("links/{id}")
 }
 
 /// A sealed secret, as it is stored: version ‖ nonce ‖ ciphertext ‖ tag.

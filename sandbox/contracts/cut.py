@@ -19,6 +19,7 @@ DROPPED = {"description", "summary", "tags", "examples", "example", "externalDoc
 NETLIFY = {
     "/user": "get", "/accounts": "get", "/accounts/{account_id}": "get",
     "/accounts/{account_id}/builds/status": "get",
+    "/accounts/{account_id}/env": "get post", "/accounts/{account_id}/env/{env_key}": "get put delete",
     "/deploy_keys": "get post", "/deploy_keys/{key_id}": "get delete",
     "/sites": "get post", "/{account_slug}/sites": "get post", "/sites/{site_id}": "get patch delete",
     "/sites/{id}/unlink_repo": "put", "/sites/{site_id}/metadata": "get put",
@@ -102,6 +103,15 @@ def correct_netlify(paths, schemas):
     schemas["SiteWrite"] = {"type": "object", "additionalProperties": False, "properties": site["properties"] | SITE_WRITE}
     for path, method in (("/sites", "post"), ("/{account_slug}/sites", "post"), ("/sites/{site_id}", "patch")):
         paths[path][method]["requestBody"] = body("SiteWrite")
+    # Here too: a variable to be made has no `updated_at` and `updated_by`. The vendor's CLI names it in the body of PUT as well.
+    shown = schemas["EnvVar"]["properties"]
+    written = {name: shown[name] for name in ("key", "scopes", "values", "is_secret")}
+    schemas["EnvVarWrite"] = {"type": "object", "additionalProperties": False, "required": ["key", "values"],
+                              "properties": written}
+    variables = paths["/accounts/{account_id}/env"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    variables["items"] = {"$ref": "#/components/schemas/EnvVarWrite"}
+    schemas["updateEnvVar_request"] = {"type": "object", "additionalProperties": False, "required": ["values", "is_secret"],
+                                       "properties": written}
     # PUT works like PATCH (field reports), the log is what the vendor's CLI reads; neither is described.
     paths["/sites/{site_id}"]["put"] = paths["/sites/{site_id}"]["patch"] | {
         "operationId": "putSite", "x-undocumented": True}

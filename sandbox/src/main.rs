@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Netlify and GitHub on this machine, with state and behaviour: for demos, tests and a platform's own CI.
+/// Netlify, GitHub, GitLab, Gitea, Bitbucket and Azure DevOps on this machine, with state and behaviour: for demos, tests and
+/// a platform's own CI.
 ///
-/// Prints one line of JSON with its addresses when it is ready. Two tokens exist from the start:
+/// Prints one line of JSON with its addresses when it is ready, and the tokens that exist from the start, such as
 /// `sandbox-netlify-token` (account `sandbox`) and `sandbox-github-token` (administrator of every repository).
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]

@@ -1,6 +1,7 @@
 //! `/connections`: a tenant's named access to its upstreams. Secrets go in and never come out.
 
 mod check;
+mod credential;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,6 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -48,9 +48,7 @@ use crate::{
 };
 
 pub use check::{Check, CheckState};
-
-const USER_MAX: usize = 320;
-const SECRET_MAX: usize = 4096;
+pub use credential::NewCredential;
 
 /// A connection to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -67,34 +65,6 @@ pub struct NewConnection {
     /// The secret.
     #[serde(deserialize_with = "json_object::only")]
     credential: NewCredential,
-}
-
-/// A secret that opens an upstream; write-only.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum NewCredential {
-    /// None: public repositories can be read, and people do what needs rights.
-    #[schema(title = "NoCredential")]
-    Anonymous {},
-    /// A personal, project or installation access token; Bitbucket: of a repository, project or workspace; Azure DevOps: of
-    /// Microsoft Entra.
-    #[schema(title = "TokenCredential")]
-    Token {
-        /// The token.
-        #[schema(value_type = String, write_only, pattern = "^[!-~]{1,4096}$")]
-        token: SecretString,
-    },
-    /// A user name and a token: a Bitbucket API token with the account's e-mail address; an Azure DevOps personal access
-    /// token with the organisation's name, or none.
-    #[schema(title = "BasicCredential")]
-    Basic {
-        /// User name or e-mail address; may be empty.
-        #[schema(max_length = 320, pattern = r"^[^:\x00-\x1f\x7f-\x9f]*$")]
-        user: String,
-        /// Token or password.
-        #[schema(value_type = String, write_only, pattern = "^[!-~]{1,4096}$")]
-        secret: SecretString,
-    },
 }
 
 /// A connection; its secret stays inside.
@@ -182,7 +152,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.require(Scope::ConnectionsWrite)?;
     let host = host_of(&api, &new)?;
-    let credential = checked(new.credential, new.kind, "/credential")?;
+    let credential = new.credential.checked(new.kind, "/credential")?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let keep = match request.begin(&api, &mut tx, tenant).await? {
@@ -295,7 +265,7 @@ async fn replace_credential(
     let kind = kind
         .parse()
         .map_err(|why: String| Problem::internal(anyhow::anyhow!(why)))?;
-    let credential = checked(new, kind, "")?;
+    let credential = new.checked(kind, "")?;
     let sealed = seal(&api, &mut tx, tenant, id, &credential).await?;
     if !connections::replace_credential(&mut tx, tenant, id, credential.kind(), &sealed).await? {
         return Err(not_found());
@@ -377,19 +347,6 @@ fn host_of(api: &Api, new: &NewConnection) -> Result<String, Problem> {
     })
 }
 
-/// The credential, once its form is right for this vendor.
-fn checked(new: NewCredential, kind: UpstreamKind, pointer: &str) -> Result<Credential, Problem> {
-    check_secret(&new, pointer)?;
-    let credential = credential(new);
-    match credential.misfit(kind) {
-        None => Ok(credential),
-        Some((field, rule)) => {
-            let problem = Problem::new(ProblemCode::InvalidRequest);
-            Err(problem.error(format!("{pointer}/{field}"), rule))
-        }
-    }
-}
-
 /// A host that we never call needs no operator's consent.
 fn manual_host(new: &NewConnection) -> Result<String, Problem> {
     let instance = new.host.as_deref().and_then(Instance::by_hand);
@@ -397,40 +354,6 @@ fn manual_host(new: &NewConnection) -> Result<String, Problem> {
         let detail = "name the git host as in the repository's SSH address, e.g. git.example.com";
         Problem::new(ProblemCode::InvalidRequest).error("/host", detail)
     })
-}
-
-/// A secret that could not stand in an HTTP header would fail much later and less clearly.
-fn check_secret(new: &NewCredential, pointer: &str) -> Result<(), Problem> {
-    let (field, secret) = match new {
-        NewCredential::Anonymous {} => return Ok(()),
-        NewCredential::Token { token } => ("token", token),
-        NewCredential::Basic { secret, .. } => ("secret", secret),
-    };
-    if let NewCredential::Basic { user, .. } = new {
-        check_user(user, pointer)?;
-    }
-    let text = secret.expose_secret();
-    if (1..=SECRET_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(());
-    }
-    let detail = "use 1 to 4096 visible ASCII characters, without blanks or line breaks";
-    Err(Problem::new(ProblemCode::InvalidRequest).error(format!("{pointer}/{field}"), detail))
-}
-
-fn check_user(user: &str, pointer: &str) -> Result<(), Problem> {
-    if user.len() <= USER_MAX && !user.contains(|c: char| c.is_control() || c == ':') {
-        return Ok(());
-    }
-    let detail = "use a user name of at most 320 bytes without ':' and control characters";
-    Err(Problem::new(ProblemCode::InvalidRequest).error(format!("{pointer}/user"), detail))
-}
-
-fn credential(new: NewCredential) -> Credential {
-    match new {
-        NewCredential::Anonymous {} => Credential::Anonymous,
-        NewCredential::Token { token } => Credential::Token(token),
-        NewCredential::Basic { user, secret } => Credential::Basic { user, secret },
-    }
 }
 
 async fn seal(

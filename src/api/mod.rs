@@ -37,6 +37,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    link::grant::Grants,
     store::StoreError,
     store::bell::Bell,
     upstream::{Instance, UpstreamKind},
@@ -60,6 +61,8 @@ pub struct Api {
     pub key_ring: KeyRing,
     /// The upstreams that the operator configured.
     pub instances: Vec<Arc<Instance>>,
+    /// What tenants may do with credentials that are not their own.
+    pub grants: Arc<Grants>,
     /// How much each tenant may do.
     pub quotas: Arc<Quotas>,
     /// Knows the callers.

@@ -163,7 +163,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.require(Scope::LinksWrite)?;
     let wait = Wait::asked(None, &headers)?;
-    let checked = Checked::of(&api, &request)?;
+    let checked = Checked::of(&api, &caller, &request)?;
     let tenant = caller.tenant.as_str();
     api.quotas.link(&caller.tenant)?;
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;

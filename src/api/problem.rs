@@ -281,6 +281,9 @@ catalogue! {
     Forbidden "forbidden" FORBIDDEN
         "The access token does not allow this"
         "Use a token with the scope named in the `WWW-Authenticate` header.";
+    InstallationNotGranted "installation_not_granted" FORBIDDEN
+        "The operator has not granted the tenant this installation of Netlify's GitHub App"
+        "Ask the operator for a grant of the installation for this repository and team, or leave `access` out.";
     NotFound "not_found" NOT_FOUND
         "There is no such thing, or it is not yours"
         "Check the path and the id.";

@@ -133,8 +133,8 @@ pub struct NewConnection {
     pub host: Option<String>,
     /// Whom the secret belongs to, at vendors that want to know; absent: it is a token that says so itself.
     pub user: Option<String>,
-    /// The secret.
-    pub token: SecretString,
+    /// The secret; absent: none is needed.
+    pub token: Option<SecretString>,
 }
 
 /// A whole answer.
@@ -354,7 +354,10 @@ impl Client {
 }
 
 fn credential(new: &NewConnection) -> serde_json::Value {
-    let secret = new.token.expose_secret();
+    let Some(token) = &new.token else {
+        return json!({ "type": "anonymous" });
+    };
+    let secret = token.expose_secret();
     match &new.user {
         None => json!({ "type": "token", "token": secret }),
         Some(user) => json!({ "type": "basic", "user": user, "secret": secret }),

@@ -129,6 +129,22 @@ Examples:
         #[command(flatten)]
         args: ConnectArgs,
     },
+    /// Names a git host that linkbroker does not call: people place keys and webhooks there.
+    ///
+    /// Any host that Netlify can clone from over SSH. Nothing is handed over.
+    #[command(after_help = "\
+Example:
+  linkbroker connect by-hand git.example.com
+  linkbroker link git@git.example.com:team/docs.git --branch main --wait")]
+    ByHand {
+        /// The host, as in the repositories' SSH addresses.
+        host: String,
+        /// Your own name for the connection. Not set: the host.
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        access: AccessArgs,
+    },
 }
 
 /// How a connection is made.
@@ -149,6 +165,10 @@ pub struct ConnectArgs {
     /// Read the token from this file.
     #[arg(long, value_name = "FILE", value_parser = path())]
     token_file: Option<PathBuf>,
+
+    /// Hand over no token: public repositories can be read, and people do what needs rights.
+    #[arg(long, conflicts_with_all = ["token_stdin", "token_file"])]
+    no_token: bool,
 
     /// When a connection has this name already, give it the new token.
     #[arg(long)]
@@ -219,6 +239,18 @@ pub(super) async fn run(command: ConnectCommand, output: Output) -> anyhow::Resu
             let user = (!entra).then(|| organisation.unwrap_or_default());
             connect(UpstreamKind::AzureDevops, user, set, args, output).await
         }
+        ConnectCommand::ByHand { host, name, access } => {
+            let args = ConnectArgs {
+                name,
+                host: Some(host),
+                token_stdin: false,
+                token_file: None,
+                no_token: true,
+                replace: false,
+                access,
+            };
+            connect(UpstreamKind::Manual, None, ("", None), args, output).await
+        }
     }
 }
 
@@ -235,7 +267,10 @@ async fn connect(
         name: name.unwrap_or_else(|| kind.to_string()).replace(':', "-"),
         kind,
         user,
-        token: token(kind, environment, &args).await?,
+        token: match args.no_token {
+            true => None,
+            false => Some(token(kind, environment, &args).await?),
+        },
         host: args.host,
     };
     let (connection, what) = match client.connect(&new).await {

@@ -5,12 +5,15 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use secrecy::SecretString;
 
 use super::access::AccessArgs;
 use super::exit::Exit;
 use super::watch::{Ending, WaitArgs, conclude, watch};
 use super::{Output, print};
 use crate::api::links::view::Link;
+use crate::config::own_variable;
+use crate::link::environment::{EnvSettings, EnvVariable, Environment};
 use crate::link::request::{BuildSettings, ConnectionNames, LinkRequest, SiteRequest, Verify};
 
 /// Links a repository to a Netlify site.
@@ -24,6 +27,7 @@ Examples:
   linkbroker link https://github.com/acme/docs --wait
   linkbroker link git@github.com:acme/docs.git --site acme-docs --team acme \\
       --command 'npm run build' --publish dist --ref team-a/docs --wait --timeout 20m
+  NPM_TOKEN=$(cat token) linkbroker link https://github.com/acme/docs --env NODE_VERSION=22 --secret-env NPM_TOKEN
   linkbroker link https://github.com/acme/docs --output json | jq -r .id")]
 pub struct LinkArgs {
     #[command(flatten)]
@@ -84,6 +88,15 @@ pub struct RequestArgs {
     #[arg(long, value_name = "DIR")]
     package_path: Option<String>,
 
+    /// An environment variable of the site; repeat it for more. Secrets go with --secret-env.
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
+
+    /// An environment variable that Netlify shows to nobody; its value is that of this command's own environment variable
+    /// with the name. Repeat it for more.
+    #[arg(long = "secret-env", value_name = "KEY", value_parser = secret_variable)]
+    secret_env: Vec<(String, SecretString)>,
+
     /// What has to be seen before the link is `live`: that a push starts a build, or the first build alone.
     #[arg(long, default_value = "push", value_parser = verify())]
     verify: Verify,
@@ -93,7 +106,7 @@ pub struct RequestArgs {
     reference: Option<String>,
 
     /// A label of your own; repeat it for more.
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
 
     /// Connection to Netlify. Not set: the only one that there is.
@@ -112,7 +125,13 @@ fn verify() -> impl TypedValueParser<Value = Verify> {
     })
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+/// Command lines are seen by everybody on the machine and kept by shells.
+fn secret_variable(key: &str) -> Result<(String, SecretString), String> {
+    let value = own_variable(key).ok_or("the environment has no variable of this name")?;
+    Ok((key.to_owned(), value))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -136,6 +155,7 @@ impl RequestArgs {
                 functions: self.functions.clone(),
                 package_path: self.package_path.clone(),
             },
+            env: self.environment(),
             verify: self.verify,
             connections: ConnectionNames {
                 netlify: self.netlify.clone(),
@@ -145,6 +165,21 @@ impl RequestArgs {
             labels: BTreeMap::from_iter(self.labels.iter().cloned()),
             ..LinkRequest::default()
         }
+    }
+
+    fn environment(&self) -> Environment {
+        let open = self.env.iter();
+        let open = open.map(|(name, value)| (name, value.as_str().into(), false));
+        let secret = self.secret_env.iter();
+        let secret = secret.map(|(name, value)| (name, value.clone(), true));
+        let variable = |(name, value, secret): (&String, SecretString, bool)| {
+            let settings = EnvSettings {
+                secret,
+                ..EnvSettings::default()
+            };
+            (name.clone(), EnvVariable { value, settings })
+        };
+        open.chain(secret).map(variable).collect()
     }
 }
 
@@ -185,9 +220,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_pairs() {
-        assert_eq!(label("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
-        assert_eq!(label("a="), Ok(("a".to_owned(), String::new())));
-        assert!(label("a").is_err());
+    fn labels_and_variables_are_pairs() {
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(pair("a="), Ok(("a".to_owned(), String::new())));
+        assert!(pair("a").is_err());
     }
 }

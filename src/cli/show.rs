@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::step_line::{StepLine, title};
 use super::terminal::plain;
 use crate::api::links::view::{Diagnosis, Link, LinkSummary, ResourceView};
+use crate::link::action::{Action, Deed};
 use crate::link::facts::Origin;
 use crate::link::failure::{Evidence, Fault, UpstreamTrace};
 use crate::link::resource::{Receipt, ResourceKind};
@@ -82,6 +83,25 @@ fn told(diagnosis: &Diagnosis) -> String {
     };
     let _ = writeln!(text, "  Whose turn it is: {whose}.");
     let _ = writeln!(text, "  What to do: {}", style(&diagnosis.remedy).bold());
+    if let Some(action) = &diagnosis.action {
+        text += &asked(action);
+    }
+    text
+}
+
+/// What a person is asked to do; what has to be copied stands on a line of its own.
+fn asked(action: &Action) -> String {
+    let (what, thing) = match &action.what {
+        Deed::PlaceDeployKey { public_key } => ("Deploy key to put in place", public_key),
+        Deed::PlaceWebhook { url } => ("Address that has to be told of pushes, as JSON", url),
+        Deed::PushCommit { branch } => ("Branch to push to", branch),
+    };
+    let mut text = format!("\n  {what}:\n    {}\n", plain(thing));
+    for (name, value) in [("Where", &action.page), ("As", &action.account)] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "  {name}: {}", plain(value));
+        }
+    }
     text
 }
 
@@ -182,6 +202,7 @@ pub fn receipt(resources: &[ResourceView]) -> String {
             ResourceKind::DeployKey => "  deploy key",
             ResourceKind::InstalledKey => "  installed key",
             ResourceKind::Webhook => "  webhook",
+            ResourceKind::EnvVariable => "  variable",
             ResourceKind::Site => "  site",
         };
         let fate = fate(object.receipt, object.origin).to_owned();

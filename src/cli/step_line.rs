@@ -15,6 +15,7 @@ pub const fn title(step: StepName) -> &'static str {
         StepName::InstallDeployKey => "install the deploy key",
         StepName::InstallWebhook => "install the webhook",
         StepName::CreateSite => "create the site",
+        StepName::SetEnvironment => "set the environment variables",
         StepName::AttachRepository => "attach the repository",
         StepName::AlignWebhook => "point the webhook at the site",
         StepName::FindBuild => "find the first build",

@@ -141,7 +141,7 @@ impl Config {
         ]
     }
 
-    fn trusted(&self) -> [(&'static str, String); 4] {
+    fn trusted(&self) -> [(&'static str, String); 5] {
         let issuers: Vec<_> = self
             .issuers
             .iter()
@@ -159,6 +159,10 @@ impl Config {
         [
             ("LINKBROKER_ISSUERS", issuers),
             ("LINKBROKER_API_KEYS", switch(self.api_keys).to_owned()),
+            (
+                "LINKBROKER_GRANTS",
+                format!("{} grants", self.grants.0.len()),
+            ),
             ("LINKBROKER_KEYRING", key_ring),
             ("LINKBROKER_KEYRING_FILE", file),
         ]

@@ -109,6 +109,10 @@ pub struct TrustArgs {
     )]
     pub api_keys: String,
 
+    /// TOML file of what tenants may do with credentials that are not their own: [[grant]] with tenant, installation_id, repositories, team. Without it nobody may link by an installation of Netlify's GitHub App.
+    #[arg(long, env = "LINKBROKER_GRANTS", value_name = "FILE", value_parser = path())]
+    pub grants: Option<PathBuf>,
+
     #[command(flatten)]
     pub keys: KeyRingArgs,
 }
@@ -219,7 +223,7 @@ pub struct WorkerArgs {
     )]
     pub first_build: String,
 
-    /// Seconds that a replayed push may take to start a build (1 to 3600).
+    /// Seconds that a push may take to start a build (1 to 3600): a replayed one, or with an installation of Netlify's GitHub App somebody's.
     #[arg(long, env = "LINKBROKER_PROOF_SECONDS", value_name = "SECONDS", default_value_t = super::PROOF_SECONDS.to_string())]
     pub proof_seconds: String,
 

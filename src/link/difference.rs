@@ -6,12 +6,14 @@ const FIXED: &str =
     "differs from the link, where it is fixed: leave it as it is, or unlink the link first";
 
 /// The fields that ask for another link than this one. What the request leaves to us (the site's name,
-/// the connections) fits whatever was chosen when the link was made.
+/// the connections) fits whatever was chosen when the link was made. Whether the values of the environment variables are the
+/// same is known to whoever can open them.
 pub fn differences(
     asked: &LinkRequest,
     spec: &LinkSpec,
     link: &LinkSpec,
     connections: &ConnectionNames,
+    has_same_values: bool,
 ) -> Vec<FieldError> {
     let is_other =
         |asked: &Option<String>, known: &Option<String>| asked.is_some() && asked != known;
@@ -40,6 +42,7 @@ pub fn differences(
             "/build/package_path",
             spec.build.package_path != link.build.package_path,
         ),
+        ("/env", spec.env != link.env || !has_same_values),
         ("/access", spec.access != link.access),
         ("/verify", spec.verify != link.verify),
         (

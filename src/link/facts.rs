@@ -91,6 +91,9 @@ pub struct SiteBefore {
     pub allowed_branches: Vec<String>,
     /// Netlify's ids of the builds that it had: none of them is ours.
     pub builds: Vec<String>,
+    /// Names of the environment variables that it had; read only when the link sets some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<String>,
 }
 
 /// A repository as a site knew it, in the words of the site.
@@ -105,7 +108,16 @@ pub struct AttachedRepository {
     /// The key pair that it was cloned with.
     pub deploy_key_id: Option<String>,
     /// The app installation that it was cloned with.
-    pub installation_id: Option<i64>,
+    pub installation_id: Option<u64>,
+}
+
+/// An environment variable that the link set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetVariable {
+    /// Its name.
+    pub name: String,
+    /// Whether the site had it before; its value was another then.
+    pub origin: Origin,
 }
 
 /// What Netlify answered when the repository was attached to the site.
@@ -185,6 +197,23 @@ pub struct Proof {
         skip_serializing_if = "Option::is_none"
     )]
     pub since: Option<OffsetDateTime>,
+    /// The branch's commit when a push began to be awaited; where it is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// A push since then that has started no build so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbuilt: Option<UnbuiltPush>,
+}
+
+/// A push that Netlify has not built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnbuiltPush {
+    /// The branch's commit since the push.
+    pub commit: String,
+    /// When it was seen first.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = "date-time")]
+    pub seen_at: OffsetDateTime,
 }
 
 /// A build that the link followed once.
@@ -232,6 +261,9 @@ pub struct Facts {
     /// Set by `create_site` when the site was there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site_before: Option<SiteBefore>,
+    /// Set by `set_environment`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<SetVariable>,
     /// Set by `attach_repository`.
     pub attachment: Option<Attachment>,
     /// Set by `find_build`.
@@ -276,6 +308,8 @@ pub enum Fact {
     Site(Site, Origin),
     /// The site was there.
     SiteThatWas(Site, Box<SiteBefore>),
+    /// The site has its environment variables.
+    Environment(Vec<SetVariable>),
     /// The site knows its repository.
     Attachment(Attachment),
     /// The first build is known, and its deploy as far as it was seen.
@@ -333,6 +367,7 @@ impl Facts {
                 // A later look sees what we made of it.
                 self.site_before.get_or_insert(*before);
             }
+            Fact::Environment(it) => self.environment = it,
             Fact::Attachment(it) => self.attachment = Some(it),
             Fact::Build(it, deploy) => {
                 self.build = Some(it);

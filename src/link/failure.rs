@@ -161,6 +161,12 @@ catalogue! {
     CredentialRefused "credential_refused" Caller NeedsAction
         "The upstream refused the connection's credential"
         "Replace the credential of the connection named in the detail, then retry the link.";
+    AppNotInstalled "app_not_installed" Caller NeedsAction
+        "The connection's GitHub App is not installed where the repository is"
+        "Install the app on the repository's owner, with this repository among those that it may see, then retry the link.";
+    AppSuspended "app_suspended" Caller NeedsAction
+        "The installation of the connection's GitHub App is suspended"
+        "Have an owner of the account lift the suspension in its settings, then retry the link.";
     ConnectionUnusable "connection_unusable" Broker NeedsAction
         "A connection of the link cannot be used any more"
         "The detail says why: bring the connection, its instance or the key ring back, then retry the link.";
@@ -191,6 +197,9 @@ catalogue! {
     SiteLinkedElsewhere "site_linked_elsewhere" Caller Permanent
         "Another repository is attached to the site"
         "Name another site; or ask for `site.relink`, which takes it from that repository: Netlify deletes the site's deploy key, build hooks and notifications then.";
+    SiteInUse "site_in_use" Caller NeedsAction
+        "Another link leans on the site"
+        "Unlink that one with `keep_site`, then retry this link; or make a link to another site.";
     SiteNameTaken "site_name_taken" Caller Permanent
         "The site name is taken by somebody else on Netlify"
         "Make a new link with another site name.";
@@ -200,6 +209,12 @@ catalogue! {
     NetlifyForbidden "netlify_forbidden" Netlify NeedsAction
         "Netlify does not allow this for the team or its plan"
         "The detail carries Netlify's reason: change the plan or the role, then retry the link.";
+    EnvironmentRefused "environment_refused" Netlify NeedsAction
+        "Netlify does not take the environment variables: the team's plan, the member's role or a rule of Netlify's forbids it"
+        "The detail carries Netlify's reason: change the plan, the role or the credential, then retry the link; or make a new link with other variables.";
+    EnvVariableExists "env_variable_exists" Netlify NeedsAction
+        "Netlify says that the site has an environment variable already, and does not list it"
+        "Remove the variable from the site on Netlify, then retry the link.";
     SiteGone "site_gone" Caller Permanent
         "The site no longer exists on Netlify"
         "Unlink, then make a new link.";
@@ -278,6 +293,15 @@ catalogue! {
     PushAwaited "push_awaited" Caller NeedsAction
         "The site is up; only a push can show that pushes build it"
         "Push a commit to the branch: the link goes on when it sees the build. Links made with `verify: build` do not wait for it.";
+    InstallationNotGranted "installation_not_granted" Broker NeedsAction
+        "The operator has not granted the tenant this installation of Netlify's GitHub App"
+        "Ask the operator for a grant of the installation for this repository and team, or make a new link with `access` left out.";
+    InstallationNotUsable "installation_not_usable" Caller NeedsAction
+        "The installation is none of Netlify's GitHub App on the repository's owner, or it is suspended"
+        "Use the number that ends the address of the app's settings page at the owner, and lift a suspension; then retry the link.";
+    InstallationNotDelivering "installation_not_delivering" Netlify NeedsAction
+        "Netlify accepted the installation, and builds nothing by it"
+        "Add the repository to the Netlify app in the owner's settings (the evidence has the address) and retry the link; or unlink, and make a new link with `access` left out: a deploy key and a webhook.";
     PushUnverified "push_unverified" Provider NeedsAction
         "A replayed push did not start a build"
         "The evidence says how the provider's delivery ended; check the webhook, then retry the link.";

@@ -19,6 +19,8 @@ text_enum! {
         InstallWebhook "install_webhook",
         /// Makes the bare site.
         CreateSite "create_site",
+        /// Gives the site its environment variables.
+        SetEnvironment "set_environment",
         /// Tells the site its repository, which starts the first build.
         AttachRepository "attach_repository",
         /// Points the webhook to where the attached site wants it.
@@ -36,7 +38,7 @@ text_enum! {
 
 use StepName::{
     AlignWebhook, AttachRepository, CreateSite, FindBuild, InstallDeployKey, InstallWebhook,
-    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, WatchDeploy,
+    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, SetEnvironment, WatchDeploy,
 };
 
 /// What a step does to the world, which says what the engine owes it.
@@ -71,6 +73,11 @@ pub struct Way<'a> {
 }
 
 impl Way<'_> {
+    /// Whether the provider can be had to send the last push again. Deliveries to Netlify's own app are Netlify's.
+    pub fn replays_pushes(&self) -> bool {
+        self.provider.replays_pushes && !by_installation(self)
+    }
+
     /// The steps that must be done or skipped before this one begins.
     pub fn needs(&self, step: StepName) -> &'static [StepName] {
         (step.planned().needs)(self)
@@ -116,9 +123,18 @@ fn needs_of_webhook(way: &Way<'_>) -> &'static [StepName] {
 fn needs_of_attachment(way: &Way<'_>) -> &'static [StepName] {
     let can = way.provider;
     match can.installs_webhooks && !can.site_has_own_webhook {
-        true => &[InstallDeployKey, InstallWebhook, CreateSite],
-        false => &[InstallDeployKey, CreateSite],
+        true => &[InstallDeployKey, InstallWebhook, SetEnvironment],
+        false => &[InstallDeployKey, SetEnvironment],
     }
+}
+
+/// Netlify's GitHub App needs neither key nor webhook, and a webhook beside it would build twice or not at all.
+fn by_installation(way: &Way<'_>) -> bool {
+    way.spec.access.installation_id().is_some()
+}
+
+fn has_no_environment(way: &Way<'_>) -> bool {
+    way.spec.env.is_empty()
 }
 
 fn builds_prove_enough(way: &Way<'_>) -> bool {
@@ -126,21 +142,22 @@ fn builds_prove_enough(way: &Way<'_>) -> bool {
 }
 
 fn push_is_not_replayed(way: &Way<'_>) -> bool {
-    builds_prove_enough(way) || !way.provider.replays_pushes
+    builds_prove_enough(way) || !way.replays_pushes()
 }
 
-/// Deploy key and webhook on a repository, new site. Nothing that anybody can see is touched
+/// Deploy key and webhook on a repository, or an installation of Netlify's GitHub App; a site. Nothing that anybody can see is touched
 /// before `resolve_repository` has passed, and the repository is attached last, so that the build
-/// which Netlify then starts by itself is the one first build and can clone.
+/// which Netlify then starts by itself is the one first build, can clone, and has its variables.
 #[rustfmt::skip]
 pub const PLAN: &[PlannedStep] = &[
     step(ResolveRepository, Looks, |_| &[]),
-    step(ReserveDeployKey,  Makes, |_| &[]),
-    step(InstallDeployKey,  Makes, |_| &[ResolveRepository, ReserveDeployKey]),
-    step(InstallWebhook,    Makes, needs_of_webhook),
+    step(ReserveDeployKey,  Makes, |_| &[]).unless(by_installation),
+    step(InstallDeployKey,  Makes, |_| &[ResolveRepository, ReserveDeployKey]).unless(by_installation),
+    step(InstallWebhook,    Makes, needs_of_webhook).unless(by_installation),
     step(CreateSite,        Makes, |_| &[ResolveRepository, ReserveDeployKey]),
+    step(SetEnvironment,    Makes, |_| &[CreateSite]).unless(has_no_environment),
     step(AttachRepository,  Makes, needs_of_attachment),
-    step(AlignWebhook,      Acts,  |_| &[InstallWebhook, AttachRepository]),
+    step(AlignWebhook,      Acts,  |_| &[InstallWebhook, AttachRepository]).unless(by_installation),
     step(FindBuild,         Acts,  |_| &[AttachRepository]),
     step(WatchDeploy,       Looks, |_| &[FindBuild]),
     step(ReplayPush,        Acts,  |_| &[AlignWebhook, WatchDeploy]).unless(push_is_not_replayed),

@@ -51,30 +51,47 @@ pub struct PreviewCall {
     pub when: Option<String>,
 }
 
-/// The rounds of a link on this way at a provider.
-pub fn preview(way: &Way<'_>, provider: &str) -> Vec<PreviewRound> {
+/// The rounds of a link on this way at a provider, with a key of its own or with the operator's standing one.
+pub fn preview(way: &Way<'_>, provider: &str, standing_key: bool) -> Vec<PreviewRound> {
     let mut rounds: Vec<PreviewRound> = Vec::new();
     for planned in PLAN.iter().filter(|planned| !way.skips(planned.name)) {
         let round = round_of(way, planned.name);
         rounds.resize_with(rounds.len().max(round), || PreviewRound {
             steps: Vec::new(),
         });
-        rounds[round - 1].steps.push(PreviewStep {
+        let step = match standing_key {
+            true => with_standing_key(planned.name),
+            false => None,
+        };
+        let straight = || PreviewStep {
             name: planned.name,
             calls: calls(planned.name, way, provider),
-            makes: planned
-                .name
-                .makes()
-                .filter(|made| *made != ResourceKind::Site || way.spec.site.id.is_none()),
-        });
+            makes: planned.name.makes().filter(|made| {
+                let is_there = *made == ResourceKind::Site && way.spec.site.id.is_some();
+                !is_there && !is_by_hand(planned.name, way)
+            }),
+        };
+        rounds[round - 1].steps.push(step.unwrap_or_else(straight));
     }
     rounds
 }
 
-/// Counted from 1: one more than the latest of the steps that it needs.
+/// The steps that are others when an operator's key stands at the provider already.
+fn with_standing_key(name: StepName) -> Option<PreviewStep> {
+    let calls = match name {
+        StepName::ReserveDeployKey => vec![call("netlify", "GET", "/deploy_keys/{key_id}")],
+        StepName::InstallDeployKey => Vec::new(),
+        _ => return None,
+    };
+    let makes = None;
+    Some(PreviewStep { name, calls, makes })
+}
+
+/// Counted from 1: one more than the latest of the steps that it needs. A step that is skipped takes no round.
 fn round_of(way: &Way<'_>, step: StepName) -> usize {
     let needs = way.needs(step).iter();
-    1 + needs.map(|need| round_of(way, *need)).max().unwrap_or(0)
+    let earlier = needs.map(|need| round_of(way, *need)).max().unwrap_or(0);
+    earlier + usize::from(!way.skips(step))
 }
 
 impl StepName {
@@ -85,6 +102,7 @@ impl StepName {
             Self::InstallDeployKey => Some(ResourceKind::InstalledKey),
             Self::InstallWebhook => Some(ResourceKind::Webhook),
             Self::CreateSite => Some(ResourceKind::Site),
+            Self::SetEnvironment => Some(ResourceKind::EnvVariable),
             Self::ResolveRepository
             | Self::AttachRepository
             | Self::AlignWebhook
@@ -96,17 +114,22 @@ impl StepName {
     }
 }
 
-/// The calls of a step: Netlify's, and the provider's where no person takes its part.
-fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
-    let by_hand = match step {
+/// Whether a person does the provider's part of a step.
+fn is_by_hand(step: StepName, way: &Way<'_>) -> bool {
+    match step {
         StepName::InstallDeployKey => !way.provider.installs_keys,
         StepName::InstallWebhook | StepName::AlignWebhook => !way.provider.installs_webhooks,
         _ => false,
-    };
-    let mut calls = netlify_calls(step, way.spec);
-    if !by_hand {
-        calls.append(&mut provider::calls(provider, step));
     }
+}
+
+/// The calls of a step: Netlify's, and the provider's where no person takes its part.
+fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
+    let mut calls = netlify_calls(step, way.spec);
+    calls.append(&mut match is_by_hand(step, way) {
+        true => provider::calls_by_hand(provider, step),
+        false => provider::calls(provider, step),
+    });
     calls
 }
 
@@ -119,10 +142,23 @@ fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
         StepName::ReserveDeployKey => {
             vec![netlify("POST", "/deploy_keys").only("no unused key is in stock")]
         }
-        StepName::CreateSite if spec.site.id.is_some() => vec![
-            netlify("GET", "/sites/{site_id}"),
-            netlify("GET", "/sites/{site_id}/builds"),
+        StepName::CreateSite if spec.site.id.is_some() => {
+            let mut reads = vec![
+                netlify("GET", "/sites/{site_id}"),
+                netlify("GET", "/sites/{site_id}/builds"),
+            ];
+            if !spec.env.is_empty() {
+                reads.push(netlify("GET", "/accounts/{account_id}/env"));
+            }
+            reads
+        }
+        StepName::SetEnvironment if spec.site.id.is_some() => vec![
+            netlify("PUT", "/accounts/{account_id}/env/{key}")
+                .only("the site has a variable of that name"),
+            netlify("POST", "/accounts/{account_id}/env")
+                .only("the site lacks a variable of that name"),
         ],
+        StepName::SetEnvironment => vec![netlify("POST", "/accounts/{account_id}/env")],
         StepName::CreateSite => match spec.site.team {
             Some(_) => vec![netlify("POST", "/{account_slug}/sites")],
             None => vec![netlify("POST", "/sites")],

@@ -2,15 +2,22 @@
 //!
 //! After [`LinkRequest::check`] nobody checks a field again.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{
-    ToSchema,
-    openapi::{Object, ObjectBuilder, schema::Type},
+    PartialSchema, ToSchema,
+    openapi::{
+        Object, ObjectBuilder, RefOr, Schema,
+        schema::{AdditionalProperties, OneOfBuilder, Type},
+    },
 };
 
-use super::repository_ref::{RefError, RepositoryRef};
+use super::{
+    environment::{self, EnvSettings, Environment},
+    repository_ref::{RefError, RepositoryRef},
+};
 use crate::json_object;
 
 /// Longest branch name that git hosts accept, in bytes.
@@ -22,6 +29,8 @@ const LABELS_MAX: usize = 32;
 const LABEL_MAX: usize = 63;
 const SETTING_MAX: usize = 1024;
 const ALLOWED_BRANCHES_MAX: usize = 50;
+/// Largest id of an installation: what every JSON reader can tell from its neighbours.
+pub const INSTALLATION_MAX: u64 = (1 << 53) - 1;
 
 /// Which repository goes to which site. Everything but `repository` has a default.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -48,6 +57,14 @@ pub struct LinkRequest {
     /// How Netlify builds, in the words of `netlify.toml`.
     #[serde(default, deserialize_with = "json_object::only")]
     pub build: BuildSettings,
+    /// Environment variables of the site.
+    #[serde(
+        default,
+        deserialize_with = "json_object::only",
+        skip_serializing_if = "Environment::is_empty"
+    )]
+    #[schema(schema_with = environment::schema)]
+    pub env: Environment,
     /// How Netlify gets at the repository.
     #[serde(default)]
     pub access: AccessMode,
@@ -66,7 +83,7 @@ pub struct LinkRequest {
     #[schema(
         min_length = 1,
         max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+        pattern = r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub reference: Option<String>,
     /// The caller's own labels.
@@ -157,13 +174,105 @@ impl BuildSettings {
     }
 }
 
-/// How Netlify gets at the repository.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+/// How Netlify gets at the repository: `"deploy_key"`, or `{"installation_id": 4711}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AccessShape", into = "AccessShape")]
 pub enum AccessMode {
     /// A deploy key on the repository and a webhook to Netlify.
     #[default]
     DeployKey,
+    /// An installation of Netlify's GitHub App that covers the repository: neither key nor webhook.
+    InstallationId(u64),
+}
+
+/// [`AccessMode`] as JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "use \"deploy_key\", or {\"installation_id\": NUMBER}"
+)]
+enum AccessShape {
+    Word(AccessWord),
+    Installation(InstallationAccess),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AccessWord {
+    DeployKey,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InstallationAccess {
+    installation_id: u64,
+}
+
+impl From<AccessShape> for AccessMode {
+    fn from(shape: AccessShape) -> Self {
+        match shape {
+            AccessShape::Word(AccessWord::DeployKey) => Self::DeployKey,
+            AccessShape::Installation(it) => Self::InstallationId(it.installation_id),
+        }
+    }
+}
+
+impl From<AccessMode> for AccessShape {
+    fn from(mode: AccessMode) -> Self {
+        match mode {
+            AccessMode::DeployKey => Self::Word(AccessWord::DeployKey),
+            AccessMode::InstallationId(installation_id) => {
+                Self::Installation(InstallationAccess { installation_id })
+            }
+        }
+    }
+}
+
+impl ToSchema for AccessMode {
+    fn name() -> Cow<'static, str> {
+        "AccessMode".into()
+    }
+}
+
+/// By hand, for the limits of the number and the closed object, which attributes cannot say.
+impl PartialSchema for AccessMode {
+    fn schema() -> RefOr<Schema> {
+        let key = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(
+                "A deploy key on the repository and a webhook to Netlify.",
+            ))
+            .enum_values(Some(["deploy_key"]));
+        let id = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .description(Some(
+                "The number at the end of the address of the app's settings page.",
+            ))
+            .minimum(Some(1))
+            .maximum(Some(INSTALLATION_MAX))
+            .examples([json!(4711)]);
+        let installation = ObjectBuilder::new()
+            .description(Some("An installation of Netlify's GitHub App that covers the repository: neither key nor webhook. Only where the operator has granted it; `site.team` has to be named."))
+            .property("installation_id", id)
+            .required("installation_id")
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)));
+        let one_of = OneOfBuilder::new()
+            .description(Some("How Netlify gets at the repository."))
+            .default(Some(json!("deploy_key")))
+            .item(key)
+            .item(installation);
+        RefOr::T(one_of.build().into())
+    }
+}
+
+impl AccessMode {
+    /// The installation, when it is one.
+    pub const fn installation_id(self) -> Option<u64> {
+        match self {
+            Self::DeployKey => None,
+            Self::InstallationId(id) => Some(id),
+        }
+    }
 }
 
 /// What has to be seen before the link says `live`.
@@ -208,6 +317,9 @@ pub struct LinkSpec {
     pub site: SiteSpec,
     /// How Netlify builds.
     pub build: BuildSettings,
+    /// Environment variables of the site, without their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, EnvSettings>,
     /// How Netlify gets at the repository.
     pub access: AccessMode,
     /// What has to be seen before `live`.
@@ -242,10 +354,10 @@ pub struct FieldError {
 
 /// Collects what is wrong, so that a caller learns everything at once.
 #[derive(Debug, Default)]
-struct Check(Vec<FieldError>);
+pub(super) struct Check(Vec<FieldError>);
 
 impl Check {
-    fn that(&mut self, holds: bool, pointer: &str, detail: &str) {
+    pub(super) fn that(&mut self, holds: bool, pointer: &str, detail: &str) {
         if !holds {
             self.0.push(FieldError {
                 pointer: pointer.to_owned(),
@@ -275,9 +387,11 @@ impl LinkRequest {
         }
         self.check_site(&mut check);
         self.check_build(&mut check);
+        environment::check(&self.env, &mut check);
         self.check_allowed_branches(&mut check);
         self.check_names(&mut check);
         self.check_connections(&mut check);
+        self.check_access(&mut check);
         if !check.0.is_empty() {
             return Err(check.0);
         }
@@ -295,6 +409,7 @@ impl LinkRequest {
                 relink: self.site.relink,
             },
             build: self.build.clone(),
+            env: environment::settings(&self.env),
             access: self.access,
             verify: self.verify,
             allowed_branches: self.allowed_branches.clone(),
@@ -386,6 +501,27 @@ impl LinkRequest {
         }
     }
 
+    fn check_access(&self, check: &mut Check) {
+        let Some(id) = self.access.installation_id() else {
+            return;
+        };
+        check.that(
+            (1..=INSTALLATION_MAX).contains(&id),
+            "/access/installation_id",
+            "use the number at the end of the address of the app's settings page",
+        );
+        check.that(
+            self.site.id.is_none(),
+            "/access/installation_id",
+            "only a site that is to be made can be linked by an installation, which is granted for one team",
+        );
+        check.that(
+            self.site.team.is_some() || self.site.id.is_some(),
+            "/site/team",
+            "name the team: an installation is granted for one",
+        );
+    }
+
     fn check_connections(&self, check: &mut Check) {
         let names = &self.connections;
         for (pointer, name) in [
@@ -400,9 +536,9 @@ impl LinkRequest {
     fn check_names(&self, check: &mut Check) {
         if let Some(reference) = &self.reference {
             check.that(
-                is_line(reference, REF_MAX) && !reference.is_empty(),
+                is_line(reference, REF_MAX) && !matches!(reference.as_str(), "" | "." | ".."),
                 "/ref",
-                "use one line of 1 to 200 bytes",
+                "use one line of 1 to 200 bytes, other than `.` and `..`: it stands in addresses",
             );
         }
         check.that(
@@ -411,7 +547,7 @@ impl LinkRequest {
             "use at most 32 labels",
         );
         for (key, value) in &self.labels {
-            let pointer = format!("/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+            let pointer = format!("/labels/{}", pointer_part(key));
             let good = is_line(key, LABEL_MAX) && !key.is_empty() && is_line(value, LABEL_MAX);
             check.that(
                 good,
@@ -435,8 +571,13 @@ pub fn is_connection_name(name: &str) -> bool {
 
 const BRANCH_RULE: &str = "use a git branch name of at most 255 bytes, without blanks, '..', '~', '^', ':', '?', '*', '[' or '\\', not starting with '-' or '/', not ending in '/', '.' or '.lock'";
 
+/// A name as a part of a JSON pointer (RFC 6901).
+pub(super) fn pointer_part(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 /// The rules of `git check-ref-format --branch` that a name can break.
-fn is_branch(name: &str) -> bool {
+pub(super) fn is_branch(name: &str) -> bool {
     let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
     (1..=BRANCH_MAX).contains(&name.len())
         && !name.contains(forbidden)

@@ -13,6 +13,8 @@ text_enum! {
         Webhook "webhook",
         /// A site.
         Site "site",
+        /// An environment variable of a site; its name is its id.
+        EnvVariable "env_variable",
     }
 }
 

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::{
     facts::{AskedBuild, Facts, Proof},
-    failure::Failure,
+    failure::{Failure, FailureCode},
     plan::StepName,
     status::{LinkStatus, StepState},
 };
@@ -57,11 +57,18 @@ pub fn prepare_retry(steps: &mut [StepRun], facts: &mut Facts, status: LinkStatu
         AttachRepository, FindBuild, InstallDeployKey, InstallWebhook, ProvePush, ReplayPush,
         ResolveRepository, WatchDeploy,
     };
+    // Netlify takes no notice of an app that was let in later, until the repository is attached once more.
+    let is_unheard = |run: &&StepRun| {
+        let code = run.failure.as_ref().map(|failure| failure.code);
+        run.step == FindBuild && code == Some(FailureCode::InstallationNotDelivering)
+    };
+    let is_unheard = steps.iter().any(|run| is_unheard(&run));
     let (looked_at, begun_anew): (&[_], &[_]) = match status {
         LinkStatus::BuildFailed => (
             &[InstallDeployKey, InstallWebhook, AttachRepository],
             &[FindBuild, WatchDeploy],
         ),
+        LinkStatus::ActionRequired if is_unheard => (&[], &[AttachRepository, FindBuild]),
         LinkStatus::Degraded => (&[InstallWebhook], &[ReplayPush, ProvePush]),
         _ => (&[], &[]),
     };

@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod builds;
 pub mod deploy_keys;
 pub mod deploys;
+pub mod environment;
 pub mod sites;
 
 use std::sync::Arc;
@@ -72,6 +73,8 @@ fn present(text: Option<String>) -> Option<String> {
 /// The three JSON shapes of Netlify's errors; the fourth shape is plain text.
 #[derive(Deserialize)]
 struct Body {
+    /// The calls about environment variables say `msg` (netlify-cli).
+    #[serde(alias = "msg")]
     message: Option<String>,
     error: Option<String>,
     errors: Option<Value>,
@@ -145,6 +148,11 @@ fn classify(answer: &Answer) -> UpstreamError {
         StatusCode::NOT_FOUND => {
             let detail = format!("Netlify does not know {}: {reason}.", answer.url.path());
             answer.error(FailureCode::RequestRefused, Class::NotFound, detail)
+        }
+        // Netlify describes this answer for environment variables alone.
+        StatusCode::CONFLICT => {
+            let detail = format!("Netlify has the environment variable already: {reason}.");
+            answer.refused(FailureCode::EnvVariableExists, detail)
         }
         StatusCode::UNPROCESSABLE_ENTITY => unprocessable(answer, &body, &reason),
         StatusCode::TOO_MANY_REQUESTS => answer.rate_limited(),

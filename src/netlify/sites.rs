@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
-pub use repo::{Attach, attach, put_back, repository_path};
+pub use repo::{Attach, CloneKey, attach, put_back, repository_path};
 
 use super::{present, was_there};
 use crate::{
@@ -80,11 +80,6 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Netlify writes installation ids as numbers, its guide as text.
-fn whole_number(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
-}
-
 impl Site {
     /// What a link remembers of it.
     pub fn fact(&self) -> facts::Site {
@@ -98,7 +93,7 @@ impl Site {
         }
     }
 
-    /// How it stands before a link touches it. The builds are not part of the answer.
+    /// How it stands before a link touches it. Builds and variables are not part of the answer.
     pub fn before(&self) -> SiteBefore {
         let settings = &self.build_settings;
         let attached = self.repository_path().map(|path| AttachedRepository {
@@ -106,7 +101,7 @@ impl Site {
             path: path.to_owned(),
             branch: self.branch().map(str::to_owned),
             deploy_key_id: self.deploy_key_id().map(str::to_owned),
-            installation_id: settings.installation_id.as_ref().and_then(whole_number),
+            installation_id: self.installation_id(),
         });
         SiteBefore {
             repository: attached,
@@ -119,6 +114,7 @@ impl Site {
             },
             allowed_branches: settings.allowed_branches.clone(),
             builds: Vec::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -159,6 +155,12 @@ impl Site {
             .deploy_key_id
             .as_deref()
             .filter(|id| !id.is_empty())
+    }
+
+    /// The installation of Netlify's GitHub App that the site clones by. Netlify writes a number, its guide a text.
+    pub fn installation_id(&self) -> Option<u64> {
+        let id = self.build_settings.installation_id.as_ref()?;
+        id.as_u64().or_else(|| id.as_str()?.parse().ok())
     }
 
     /// Whether Netlify builds on no push.

@@ -50,6 +50,12 @@ fn refusals_are_named() {
         ),
         (404, "", Code::RequestRefused, Class::NotFound),
         (
+            409,
+            r#"{"code":409,"msg":"Key A already exists"}"#,
+            Code::EnvVariableExists,
+            Class::Refused,
+        ),
+        (
             422,
             r#"{"errors":{"subdomain":["must be unique"]}}"#,
             Code::SiteNameTaken,

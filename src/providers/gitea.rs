@@ -330,6 +330,7 @@ impl Provider for Gitea {
             login: user.login,
             scopes: None,
             expires_at: None,
+            installations: None,
         })
     }
 }

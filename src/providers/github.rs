@@ -3,9 +3,10 @@
 //! <https://docs.github.com/en/rest?apiVersion=2022-11-28>
 
 mod answers;
+mod door;
 mod refusals;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -18,10 +19,18 @@ use crate::{
     link::{
         facts::{Repository, Webhook},
         failure::FailureCode,
+        installation::Installation,
     },
     upstream::{Access, Call, Class, Credential, Dialect, Http, Instance, UpstreamError},
 };
-use answers::{Hook, Key, Repo, SentDelivery, User, scopes, token_expiry};
+use answers::{
+    App, AppInstallation, AppInstallations, GitRef, Hook, Key, Repo, SentDelivery, User, scopes,
+    token_expiry,
+};
+use door::Door;
+
+/// By each of these a classic token reads an organisation's settings, if its person is an owner.
+const OWNERS_SCOPES: [&str; 3] = ["admin:org", "write:org", "read:org"];
 
 /// What Netlify's own tools subscribe to.
 const EVENTS: [&str; 3] = ["push", "pull_request", "delete"];
@@ -47,7 +56,9 @@ static DIALECT: Dialect = Dialect {
 
 /// GitHub with one credential.
 pub(super) struct Github {
-    access: Access,
+    door: Door,
+    /// What the token may do, as far as GitHub said so when the repository was read.
+    scopes: OnceLock<Vec<String>>,
 }
 
 impl Github {
@@ -56,8 +67,9 @@ impl Github {
         instance: Arc<Instance>,
         credential: Credential,
     ) -> Result<Self, UpstreamError> {
-        let access = Access::new(http, instance, credential, &DIALECT)?;
-        Ok(Self { access })
+        let door = Door::new(http, instance, credential)?;
+        let scopes = OnceLock::new();
+        Ok(Self { door, scopes })
     }
 
     /// Whether the branch has a commit. The ref is asked for, not the branch: it answers for the exact name only,
@@ -68,7 +80,7 @@ impl Github {
         let (owner, name) = split(path);
         let reference = format!("heads/{branch}");
         let call = Call::get(["repos", owner, name, "git", "ref", &reference]);
-        let answer = self.access.send(call).await.map_err(|error| {
+        let answer = self.door.send(path, call).await.map_err(|error| {
             let detail = format!("`{path}` has no branch `{branch}`.");
             error.if_missing(FailureCode::BranchMissing, detail)
         })?;
@@ -85,24 +97,33 @@ impl Github {
     async fn keys(&self, repository: &Repository) -> Result<Vec<Key>, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::get(["repos", owner, name, "keys"]).query("per_page", "100");
-        self.access.pages(call).await
+        self.door.pages(&repository.path, call).await
     }
 
     async fn hooks(&self, repository: &Repository) -> Result<Vec<Hook>, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::get(["repos", owner, name, "hooks"]).query("per_page", "100");
-        self.access.pages(call).await
+        self.door.pages(&repository.path, call).await
     }
 
     /// After a 404 on a removal: absent, or no longer ours to see? One read tells. A repository that is not visible
     /// at all counts as gone, with everything in it.
     async fn settle_absence(&self, repository: &Repository) -> Result<(), UpstreamError> {
         let (owner, name) = split(&repository.path);
-        match self.access.send(Call::get(["repos", owner, name])).await {
-            Ok(answer) => answer.json::<Repo>()?.check_rights(&answer),
+        let call = Call::get(["repos", owner, name]);
+        match self.door.send(&repository.path, call).await {
+            Ok(answer) => self.door.check_rights(&answer.json()?, &answer).await,
             Err(error) if error.is_missing() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether asking what only an owner of an organisation may know is worth a call: not with a token that GitHub has said to
+    /// lack the scope, and not as an app.
+    fn may_be_owners(&self) -> bool {
+        let of_owners = |scope: &String| OWNERS_SCOPES.contains(&scope.as_str());
+        let told = self.scopes.get().filter(|scopes| !scopes.is_empty());
+        matches!(self.door, Door::Own(_)) && told.is_none_or(|scopes| scopes.iter().any(of_owners))
     }
 
     async fn remove(
@@ -114,7 +135,7 @@ impl Github {
         let (owner, name) = split(&repository.path);
         let call = Call::delete(["repos", owner, name, collection, id]);
         removed(
-            self.access.send(call).await,
+            self.door.send(&repository.path, call).await,
             self.settle_absence(repository),
         )
         .await
@@ -124,7 +145,7 @@ impl Github {
 #[async_trait]
 impl Provider for Github {
     fn capabilities(&self) -> Capabilities {
-        match self.access.is_anonymous() {
+        match self.door.own().is_anonymous() {
             true => Capabilities::BY_HAND,
             false => CAPABILITIES,
         }
@@ -133,19 +154,22 @@ impl Provider for Github {
     /// <https://docs.github.com/en/rest/repos/repos#get-a-repository>
     async fn resolve(&self, path: &str, branch: Option<&str>) -> Result<Repository, UpstreamError> {
         let (owner, name) = split(path);
-        let answer = self.access.send(Call::get(["repos", owner, name])).await?;
+        let answer = self
+            .door
+            .send(path, Call::get(["repos", owner, name]))
+            .await?;
         let repo: Repo = answer.json()?;
+        self.scopes
+            .get_or_init(|| scopes(&answer).unwrap_or_default());
         repo.check_state(&answer)?;
-        if !self.access.is_anonymous() {
-            repo.check_rights(&answer)?;
-        }
+        self.door.check_rights(&repo, &answer).await?;
         let wanted = branch.unwrap_or(&repo.default_branch);
         // A size of 0 is an empty repository, or one so new that GitHub has not measured it yet.
         if wanted != repo.default_branch || repo.size == Some(0) {
             self.check_branch(&repo.full_name, wanted).await?;
         }
         Ok(Repository {
-            host: self.access.instance().host.clone(),
+            host: self.door.own().instance().host.clone(),
             branch: wanted.to_owned(),
             id: repo.id.to_string(),
             path: repo.full_name,
@@ -176,7 +200,7 @@ impl Provider for Github {
         let (owner, name) = split(&repository.path);
         let key = json!({ "title": title, "key": public_key, "read_only": true });
         let call = Call::post(["repos", owner, name, "keys"]).json(&key);
-        let key: Key = self.access.send(call).await?.json()?;
+        let key: Key = self.door.send(&repository.path, call).await?.json()?;
         Ok(key.into())
     }
 
@@ -224,7 +248,7 @@ impl Provider for Github {
         let hook =
             json!({ "name": "web", "active": true, "events": EVENTS, "config": config(url) });
         let call = Call::post(["repos", owner, name, "hooks"]).json(&hook);
-        let refusal = match self.access.send(call).await {
+        let refusal = match self.door.send(&repository.path, call).await {
             Ok(answer) => {
                 let webhook = answer.json::<Hook>()?.fact();
                 return Ok(InstalledWebhook {
@@ -261,7 +285,7 @@ impl Provider for Github {
             "config": config(&found.webhook.url),
         });
         let call = Call::patch(["repos", owner, name, "hooks", &found.webhook.id]).json(&change);
-        self.access.send(call).await.map(drop)
+        self.door.send(&repository.path, call).await.map(drop)
     }
 
     /// <https://docs.github.com/en/rest/repos/webhooks#update-a-repository-webhook>
@@ -274,7 +298,7 @@ impl Provider for Github {
         let (owner, name) = split(&repository.path);
         let change = json!({ "config": config(url) });
         let call = Call::patch(["repos", owner, name, "hooks", id]).json(&change);
-        self.access.send(call).await.map(drop)
+        self.door.send(&repository.path, call).await.map(drop)
     }
 
     /// <https://docs.github.com/en/rest/repos/webhooks#delete-a-repository-webhook>
@@ -294,7 +318,7 @@ impl Provider for Github {
     ) -> Result<(), UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::post(["repos", owner, name, "hooks", &webhook.id, "tests"]);
-        self.access.send(call).await.map(drop)
+        self.door.send(&repository.path, call).await.map(drop)
     }
 
     /// <https://docs.github.com/en/rest/repos/webhooks#list-deliveries-for-a-repository-webhook>
@@ -307,8 +331,8 @@ impl Provider for Github {
         let (owner, name) = split(&repository.path);
         let call = Call::get(["repos", owner, name, "hooks", &webhook.id, "deliveries"]);
         let sent: Vec<SentDelivery> = self
-            .access
-            .send(call.query("per_page", "100"))
+            .door
+            .send(&repository.path, call.query("per_page", "100"))
             .await?
             .json()?;
         let word = match event {
@@ -319,7 +343,6 @@ impl Provider for Github {
         Ok(newest.map(Into::into))
     }
 
-    /// <https://docs.github.com/en/rest/users/users#get-the-authenticated-user>
     fn place_of_keys(&self, repository: &Repository) -> Place {
         settings_page(repository, "keys/new")
     }
@@ -328,20 +351,88 @@ impl Provider for Github {
         settings_page(repository, "hooks/new")
     }
 
-    async fn identity(&self) -> Result<Identity, UpstreamError> {
-        if self.access.is_anonymous() {
-            return Ok(Identity::anybody());
+    /// Only an owner of an organisation may ask; of a person's account nobody can.
+    ///
+    /// <https://docs.github.com/en/rest/orgs/orgs#list-app-installations-for-an-organization>
+    async fn installations(
+        &self,
+        repository: &Repository,
+        app: &str,
+    ) -> Result<Option<Vec<Installation>>, UpstreamError> {
+        if !self.may_be_owners() {
+            return Ok(None);
         }
-        let answer = self.access.send(Call::get(["user"])).await?;
-        let user: User = answer.json()?;
-        Ok(Identity {
-            login: user.login,
-            scopes: scopes(&answer),
-            expires_at: answer
-                .header("github-authentication-token-expiration")
-                .and_then(token_expiry),
-        })
+        let (owner, _) = split(&repository.path);
+        let call = Call::get(["orgs", owner, "installations"]).query("per_page", "100");
+        let answer = match self.door.send(&repository.path, call).await {
+            Ok(answer) => answer,
+            Err(error) if matches!(error.class, Class::NotFound | Class::Refused) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let all: AppInstallations = answer.json()?;
+        // One that is on a later page would be taken for absent.
+        Ok(answer.next_page().is_none().then(|| all.of_app(app)))
     }
+
+    /// <https://docs.github.com/en/rest/git/refs#get-a-reference>
+    async fn branch_head(&self, repository: &Repository) -> Result<Option<String>, UpstreamError> {
+        let (owner, name) = split(&repository.path);
+        let reference = format!("heads/{}", repository.branch);
+        let call = Call::get(["repos", owner, name, "git", "ref", &reference]);
+        match self.door.send(&repository.path, call).await {
+            Ok(answer) => Ok(Some(answer.json::<GitRef>()?.object.sha)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn identity(&self) -> Result<Identity, UpstreamError> {
+        match &self.door {
+            Door::Own(access) if access.is_anonymous() => Ok(Identity::anybody()),
+            Door::Own(access) => person(access).await,
+            Door::App(_) => app(&self.door).await,
+        }
+    }
+}
+
+/// <https://docs.github.com/en/rest/users/users#get-the-authenticated-user>
+async fn person(access: &Access) -> Result<Identity, UpstreamError> {
+    let answer = access.send(Call::get(["user"])).await?;
+    let user: User = answer.json()?;
+    Ok(Identity {
+        login: user.login,
+        scopes: scopes(&answer),
+        expires_at: answer
+            .header("github-authentication-token-expiration")
+            .and_then(token_expiry),
+        installations: None,
+    })
+}
+
+/// <https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app>
+async fn app(door: &Door) -> Result<Identity, UpstreamError> {
+    let access = door.own();
+    let installations = Call::get(["app", "installations"]).query("per_page", "100");
+    let (answer, installations) = tokio::try_join!(
+        access.send(Call::get(["app"])),
+        access.pages::<AppInstallation>(installations)
+    )?;
+    if let Some(id) = door.installation()
+        && installations.iter().all(|known| known.id != id)
+    {
+        let detail = format!("The GitHub App has no installation {id}.");
+        return Err(answer.refused(FailureCode::AppNotInstalled, detail));
+    }
+    let app: App = answer.json()?;
+    let permission = |(name, level): (String, String)| format!("{name}:{level}");
+    Ok(Identity {
+        login: app.name,
+        scopes: Some(app.permissions.into_iter().map(permission).collect()),
+        expires_at: None,
+        installations: Some(installations.into_iter().map(Into::into).collect()),
+    })
 }
 
 /// The webhook with this address among all of a repository's.

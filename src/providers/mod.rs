@@ -21,7 +21,10 @@ pub use crate::link::capabilities::Capabilities;
 pub use public_key::{bare, same_key};
 
 use crate::{
-    link::facts::{Repository, Webhook},
+    link::{
+        facts::{Repository, Webhook},
+        installation::Installation,
+    },
     upstream::{Answer, Credential, Http, Instance, UpstreamError, UpstreamKind},
 };
 
@@ -48,6 +51,9 @@ pub fn for_instance(
         _ => None,
     })
 }
+
+/// Slug of Netlify's GitHub App.
+pub const NETLIFY_APP: &str = "netlify";
 
 /// What can be done at a provider with a credential of this type; the plan is built from it.
 pub fn capabilities(instance: &Instance, credential_type: &str) -> Capabilities {
@@ -135,6 +141,16 @@ pub enum Look {
     Unknown,
 }
 
+impl Look {
+    /// What a look has seen that may have failed.
+    fn of(is_there: Result<bool, UpstreamError>) -> Self {
+        match is_there {
+            Ok(false) => Self::Missing,
+            Ok(true) | Err(_) => Self::Unknown,
+        }
+    }
+}
+
 /// Where a person does what no API does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
@@ -173,6 +189,8 @@ pub struct Identity {
     pub scopes: Option<Vec<String>>,
     /// When it stops working. GitHub deletes the deploy keys that a token made together with the token.
     pub expires_at: Option<OffsetDateTime>,
+    /// Of an app: where it is installed.
+    pub installations: Option<Vec<Installation>>,
 }
 
 impl Identity {
@@ -182,6 +200,7 @@ impl Identity {
             login: "anybody".to_owned(),
             scopes: None,
             expires_at: None,
+            installations: None,
         }
     }
 }
@@ -222,6 +241,12 @@ pub trait Provider: Send + Sync {
     ) -> Result<(Repository, Look), UpstreamError> {
         let repository = self.resolve(path, branch).await?;
         Ok((repository, Look::Unknown))
+    }
+
+    /// A known repository by what outlives a rename, as a path for [`Provider::resolve`]; `None` where the provider leads
+    /// from former paths to the present one.
+    fn lasting_path(&self, _: &Repository) -> Option<String> {
+        None
     }
 
     /// The key with this content, if the repository has it.
@@ -335,6 +360,21 @@ pub trait Provider: Send + Sync {
         webhook: &Webhook,
         event: DeliveryEvent,
     ) -> Result<Option<Delivery>, UpstreamError>;
+
+    /// Where an app is installed on the repository's owner; `None` where the credential is not allowed to know, or the
+    /// provider has no apps.
+    async fn installations(
+        &self,
+        _: &Repository,
+        _app: &str,
+    ) -> Result<Option<Vec<Installation>>, UpstreamError> {
+        Ok(None)
+    }
+
+    /// The commit of the repository's branch; `None` where the provider is not asked.
+    async fn branch_head(&self, _: &Repository) -> Result<Option<String>, UpstreamError> {
+        Ok(None)
+    }
 
     /// Whom the credential belongs to; the cheapest check of a credential.
     async fn identity(&self) -> Result<Identity, UpstreamError>;

@@ -3,7 +3,6 @@
 use super::{Halt, StepContext, Undone};
 use crate::{
     link::facts::{self, Fact, SiteBefore},
-    link::resource::{ResourceKind, Right},
     netlify::sites::{self, Attach, Site},
 };
 
@@ -19,7 +18,7 @@ fn is_attached(cx: &StepContext<'_>, site: &Site) -> Result<bool, Halt> {
         Some(path) => is_ours(cx, path)?,
         None => false,
     };
-    let has_key = site.deploy_key_id() == Some(&cx.deploy_key()?.id);
+    let has_key = cx.clone_key()?.is_kept(site);
     Ok(has_path && has_key && site.branch() == Some(&repository.branch))
 }
 
@@ -35,7 +34,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let attach = Attach {
         provider: cx.provider_kind,
         repository,
-        deploy_key_id: &cx.deploy_key()?.id,
+        key: cx.clone_key()?,
         build: cx.spec.build.over(&before.build),
         allowed_branches: &allowed_branches(asked, &repository.branch),
         stop_builds: false,
@@ -89,13 +88,12 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let (Some(site), Some(_)) = (&cx.facts.site, &cx.facts.attachment) else {
         return Ok(Vec::new());
     };
-    let stays = cx.keep_site || cx.right(ResourceKind::Site, &site.id) != Right::Ours;
-    if !stays {
+    if !cx.stays(site) {
         return Ok(Vec::new());
     }
     match &cx.facts.site_before {
         Some(before) if can_be_put_back(cx, before)? => put_back(cx, site, before).await?,
-        _ if cx.deploy_key()?.standing => {
+        _ if cx.facts.deploy_key.as_ref().is_some_and(|key| key.standing) => {
             sites::stop_builds(cx.netlify, &site.id).await?;
         }
         _ => {
@@ -115,7 +113,7 @@ fn can_be_put_back(cx: &StepContext<'_>, before: &SiteBefore) -> Result<bool, Ha
     }
 }
 
-/// Every attaching starts a build, so it is done once: while the site has our key.
+/// Every attaching starts a build, so it is done once: while the site clones by our key.
 async fn put_back(
     cx: &StepContext<'_>,
     site: &facts::Site,
@@ -125,7 +123,7 @@ async fn put_back(
         Err(error) if error.is_missing() => return Ok(()),
         found => found?,
     };
-    match now.deploy_key_id() == Some(&cx.deploy_key()?.id) {
+    match cx.clone_key()?.is_kept(&now) {
         true => Ok(sites::put_back(cx.netlify, &site.id, before).await?),
         false => Ok(()),
     }

@@ -4,19 +4,19 @@ use super::{Halt, StepContext, Undone, remove};
 use crate::{
     link::resource::{Receipt, ResourceKind},
     link::{
-        facts::{Fact, Origin, Repository, SiteBefore},
+        facts::{self, Fact, Origin, Repository, SiteBefore},
         failure::{Failure, FailureCode},
         request::LinkSpec,
     },
     netlify::{
-        builds,
+        builds, environment,
         sites::{self, NewSite, Site},
     },
     upstream::UpstreamKind,
 };
 
-/// The site with our name, when it can only be ours: visible to our credential, and bare or with
-/// our key. The name is its natural key (limits.md C2).
+/// The site with our name, when it can only be ours: visible to our credential, of no other link, and bare or with our
+/// key. The name is its natural key (limits.md C2).
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     if let Some(id) = &cx.spec.site.id {
         return take(cx, id).await.map(Some);
@@ -38,7 +38,7 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 }
 
 fn is_ours(cx: &StepContext<'_>, site: &Site) -> bool {
-    let ours = cx.facts.deploy_key.as_ref().map(|key| key.id.as_str());
+    let is_attached_by_us = cx.clone_key().is_ok_and(|key| key.is_kept(site));
     let known = cx
         .facts
         .site
@@ -49,22 +49,42 @@ fn is_ours(cx: &StepContext<'_>, site: &Site) -> bool {
     let in_team = team.is_none() || site.account_slug.as_deref() == team;
     in_team
         && (known || made_now)
-        && (site.repository_path().is_none() || site.deploy_key_id() == ours)
+        && !is_of_another(cx, site)
+        && (site.repository_path().is_none() || is_attached_by_us)
 }
 
-/// A site that is there, unless another repository is attached to it. What it is like is remembered before anything is
+/// Whether another link leans on it. Netlify shows a credential all sites of its teams, which tenants may share.
+fn is_of_another(cx: &StepContext<'_>, site: &Site) -> bool {
+    cx.sites_of_others.contains(&site.id)
+}
+
+/// A site that is there, unless another link leans on it or another repository is attached to it. What it is like is remembered before anything is
 /// changed.
 async fn take(cx: &StepContext<'_>, id: &str) -> Result<Fact, Halt> {
     let (site, builds) = tokio::try_join!(
         sites::get(cx.netlify, id),
         builds::list_for_site(cx.netlify, id)
     )?;
+    if is_of_another(cx, &site) {
+        let detail = "this link did not touch it";
+        return Err(Halt::stop(FailureCode::SiteInUse, detail));
+    }
     free_for(cx.spec, cx.provider_kind, cx.repository()?, &site)?;
     let before = SiteBefore {
         builds: builds.into_iter().map(|build| build.id).collect(),
+        variables: variables(cx, &site.fact()).await?,
         ..site.before()
     };
     Ok(Fact::SiteThatWas(site.fact(), Box::new(before)))
+}
+
+/// Those that the link overwrites are not its to remove later.
+async fn variables(cx: &StepContext<'_>, site: &facts::Site) -> Result<Vec<String>, Halt> {
+    if cx.environment.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = environment::list(cx.netlify, site).await?;
+    Ok(there.into_iter().map(|variable| variable.name).collect())
 }
 
 /// A site that is there can be linked unless another repository is attached to it that it may not be taken from.
@@ -108,7 +128,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     }
 }
 
-/// Deletes the site, unless the caller wants it to stay or it is not ours.
+/// Deletes the site, unless the caller wants it to stay or it is not ours. Its environment variables go with it.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let Some(site) = &cx.facts.site else {
         return Ok(Vec::new());
@@ -116,11 +136,11 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     if cx.keep_site {
         return Ok(vec![(ResourceKind::Site, site.id.clone(), Receipt::Kept)]);
     }
-    remove(
-        cx,
-        ResourceKind::Site,
-        &site.id,
-        sites::delete(cx.netlify, &site.id),
-    )
-    .await
+    let delete = sites::delete(cx.netlify, &site.id);
+    let mut receipts = remove(cx, ResourceKind::Site, &site.id, delete).await?;
+    if let [(_, _, gone @ (Receipt::Deleted | Receipt::AlreadyGone))] = receipts[..] {
+        let variables = cx.facts.environment.iter();
+        receipts.extend(variables.map(|set| (ResourceKind::EnvVariable, set.name.clone(), gone)));
+    }
+    Ok(receipts)
 }

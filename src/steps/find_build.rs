@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Halt, StepContext, Undone};
+use super::{Halt, StepContext, Undone, installation};
 use crate::{
     link::facts::{AskedBuild, Build, Deploy, Fact},
     netlify::{
@@ -55,15 +55,31 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     if let Some(fact) = observe(cx).await? {
         return Ok(fact);
     }
-    if cx.facts.ended_builds.is_empty() && cx.elapsed < PATIENCE {
+    if cx.facts.ended_builds.is_empty() && cx.elapsed < patience(cx) {
         return Err(Halt::wait(
             LOOK_AGAIN,
             "waits for Netlify to start the first build",
         ));
     }
+    let is_first = cx.facts.ended_builds.is_empty();
+    if cx.spec.access.installation_id().is_some() && is_first {
+        let detail = format!(
+            "no build started within {} s of the attaching",
+            patience(cx).as_secs()
+        );
+        return Err(installation::not_delivering(cx, detail).into());
+    }
     let title = format!("linkbroker {}", cx.link.simple());
     let build = builds::start(cx.netlify, &cx.site()?.id, &title, Cache::Keep).await?;
     named(build, cx)
+}
+
+/// An installation that covers the repository builds as soon as a push would.
+fn patience(cx: &StepContext<'_>) -> Duration {
+    match cx.spec.access.installation_id() {
+        Some(_) => cx.pace.proof,
+        None => PATIENCE,
+    }
 }
 
 /// A build ends by itself.

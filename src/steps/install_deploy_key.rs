@@ -83,7 +83,7 @@ async fn by_hand(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         });
     }
     Err(ask(
-        StepName::InstallDeployKey,
+        Fact::Asked(StepName::InstallDeployKey),
         FailureCode::KeyToBePlaced,
         Deed::PlaceDeployKey {
             public_key: bare(&key.public_key),

@@ -40,7 +40,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         true => install(cx).await,
         false if cx.facts.asked.contains(&StepName::InstallWebhook) => by_a_person(cx),
         false => Err(ask(
-            StepName::InstallWebhook,
+            Fact::Asked(StepName::InstallWebhook),
             FailureCode::WebhookToBePlaced,
             Deed::PlaceWebhook { url: address(cx)? },
             cx.provider.place_of_webhooks(cx.repository()?),

@@ -13,11 +13,13 @@ mod create_site;
 mod find_build;
 mod install_deploy_key;
 mod install_webhook;
+mod installation;
 pub mod preflight;
 mod prove_push;
 mod replay_push;
 mod reserve_deploy_key;
 mod resolve_repository;
+mod set_environment;
 mod watch_deploy;
 
 use std::time::Duration;
@@ -29,11 +31,14 @@ use crate::{
     link::resource::{Receipt, ResourceKind, Right},
     link::{
         action::{Action, Deed, GoesOn},
+        environment::Environment,
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
-        plan::StepName,
-        request::LinkSpec,
+        grant::Grants,
+        plan::{StepName, Way},
+        request::{AccessMode, LinkSpec},
     },
+    netlify::sites::CloneKey,
     providers::{Place, Provider},
     upstream::{Access, Class, StandingKey, UpstreamError, UpstreamKind},
 };
@@ -42,10 +47,16 @@ use crate::{
 pub struct StepContext<'a> {
     /// The link's id.
     pub link: Uuid,
+    /// Whose it is.
+    pub tenant: &'a str,
+    /// What tenants may do with credentials that are not their own.
+    pub grants: &'a Grants,
     /// What the caller asked for.
     pub spec: &'a LinkSpec,
     /// What the link knows.
     pub facts: &'a Facts,
+    /// The environment variables to set, with their values.
+    pub environment: &'a Environment,
     /// Netlify.
     pub netlify: &'a Access,
     /// The git provider.
@@ -62,6 +73,8 @@ pub struct StepContext<'a> {
     pub key_at_hand: Option<DeployKey>,
     /// Netlify's ids of every deploy key in the ledger; only for a look after a lost answer.
     pub known_deploy_keys: Vec<String>,
+    /// Netlify's ids of the sites that the link may mean and that other links, of any tenant, lean on.
+    pub sites_of_others: &'a [String],
     /// Whether the provider was ever given the link's key.
     pub key_was_sent: bool,
     /// What the link may remove.
@@ -201,6 +214,7 @@ macro_rules! dispatch {
             StepName::InstallDeployKey => install_deploy_key::$function($cx).await,
             StepName::InstallWebhook => install_webhook::$function($cx).await,
             StepName::CreateSite => create_site::$function($cx).await,
+            StepName::SetEnvironment => set_environment::$function($cx).await,
             StepName::AttachRepository => attach_repository::$function($cx).await,
             StepName::AlignWebhook => align_webhook::$function($cx).await,
             StepName::FindBuild => find_build::$function($cx).await,
@@ -238,8 +252,29 @@ impl StepContext<'_> {
         known(self.facts.deploy_key.as_ref(), "deploy key")
     }
 
+    /// What the plan of the link depends on.
+    fn way(&self) -> Way<'_> {
+        Way {
+            spec: self.spec,
+            provider: self.provider.capabilities(),
+        }
+    }
+
+    /// How Netlify is to get at the repository.
+    fn clone_key(&self) -> Result<CloneKey<'_>, Halt> {
+        Ok(match self.spec.access {
+            AccessMode::DeployKey => CloneKey::DeployKey(&self.deploy_key()?.id),
+            AccessMode::InstallationId(id) => CloneKey::Installation(id),
+        })
+    }
+
     fn site(&self) -> Result<&Site, Halt> {
         known(self.facts.site.as_ref(), "site")
+    }
+
+    /// Whether the site outlives the link.
+    fn stays(&self, site: &Site) -> bool {
+        self.keep_site || self.right(ResourceKind::Site, &site.id) != Right::Ours
     }
 
     /// Whether an object that was found was made by the interrupted try: not before its intent.
@@ -262,8 +297,8 @@ impl StepContext<'_> {
     }
 }
 
-/// Asks a person to do what no API does, and to come back or to be seen.
-fn ask(step: StepName, code: FailureCode, what: Deed, place: Place, then: GoesOn) -> Halt {
+/// Asks a person to do what no API does, and to come back or to be seen; `asked` is what the link remembers of it.
+fn ask(asked: Fact, code: FailureCode, what: Deed, place: Place, then: GoesOn) -> Halt {
     let detail = match &what {
         Deed::PlaceDeployKey { .. } => {
             "Netlify reads the repository with this key; it may only read."
@@ -283,7 +318,7 @@ fn ask(step: StepName, code: FailureCode, what: Deed, place: Place, then: GoesOn
             ..Failure::new(code, detail)
         },
         looks_again: then == GoesOn::BySeeing,
-        fact: Some(Box::new(Fact::Asked(step))),
+        fact: Some(Box::new(asked)),
     }
 }
 

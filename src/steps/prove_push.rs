@@ -4,13 +4,12 @@
 //! That it started is the proof. When it builds the commit that the first build has deployed, it is
 //! a double and is canceled as soon as it is seen.
 
-use super::{Halt, StepContext, Undone, ask, known};
+use super::{Halt, StepContext, Undone, ask, installation, known};
 use crate::{
     link::{
         action::{Deed, GoesOn},
         facts::{Deploy, Fact, Proof},
         failure::{Failure, FailureCode},
-        plan::StepName,
     },
     netlify::{
         builds,
@@ -22,29 +21,44 @@ use crate::{
 /// Whether people have pushed meanwhile. A replayed push is looked for by `ensure`: canceling a double is harmless when
 /// repeated.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
-    match cx.provider.capabilities().replays_pushes {
-        true => Ok(None),
-        false => Ok(pushed(cx).await?.map(Fact::Proof)),
+    if cx.way().replays_pushes() {
+        return Ok(None);
     }
+    let proof = pushed(cx).await?;
+    if proof.is_none() {
+        installation::check_delivery(cx).await?;
+    }
+    Ok(proof.map(Fact::Proof))
 }
 
 /// Done when a new build is there.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    match cx.provider.capabilities().replays_pushes {
-        true => see_replayed(cx).await,
-        false => match pushed(cx).await? {
-            Some(proof) => Ok(Fact::Proof(proof)),
-            None => Err(ask(
-                StepName::ProvePush,
-                FailureCode::PushAwaited,
-                Deed::PushCommit {
-                    branch: cx.repository()?.branch.clone(),
-                },
-                Place::default(),
-                GoesOn::BySeeing,
-            )),
-        },
+    if cx.way().replays_pushes() {
+        return see_replayed(cx).await;
     }
+    match pushed(cx).await? {
+        Some(proof) => Ok(Fact::Proof(proof)),
+        None => Err(await_push(cx).await?),
+    }
+}
+
+/// Asks for a push, and remembers from where on.
+async fn await_push(cx: &StepContext<'_>) -> Result<Halt, Halt> {
+    let repository = cx.repository()?;
+    let mut proof = cx.facts.proof.clone().unwrap_or_default();
+    if proof.head.is_none() && cx.spec.access.installation_id().is_some() {
+        proof.head = cx.provider.branch_head(repository).await?;
+    }
+    let deed = Deed::PushCommit {
+        branch: repository.branch.clone(),
+    };
+    Ok(ask(
+        Fact::Proof(proof),
+        FailureCode::PushAwaited,
+        deed,
+        Place::default(),
+        GoesOn::BySeeing,
+    ))
 }
 
 /// The proof that people gave by pushing: a build that a push started, of another commit than the first build's.

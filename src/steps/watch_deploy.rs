@@ -1,10 +1,16 @@
 //! Step `watch_deploy`: follows the deploy of the first build to its end.
 
-use super::{Halt, StepContext, Undone, known};
+use secrecy::ExposeSecret;
+
+use super::{Halt, StepContext, Undone, installation, known};
 use crate::{
     diagnosis::{self, LiveState},
-    link::facts::{Deploy, Fact},
+    link::{
+        facts::{Deploy, Fact},
+        failure::{Failure, FailureCode},
+    },
     netlify::deploys::{self, Ending, Verdict},
+    redact,
 };
 
 /// Lines of the log's end that a diagnosis reads.
@@ -50,20 +56,40 @@ fn note(deploy: &Deploy) -> String {
 }
 
 /// Rests on the log and on how things really are now, not on the error text alone.
-async fn diagnose(
-    cx: &StepContext<'_>,
-    deploy: &Deploy,
-) -> Result<crate::link::failure::Failure, Halt> {
+async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<Failure, Halt> {
     let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
+    let log: Vec<_> = log.iter().map(|line| without_values(cx, line)).collect();
     let live = LiveState {
         key_installed: key_installed(cx).await?,
         branch_exists: None,
     };
-    Ok(diagnosis::diagnose_build(deploy, &log, &live))
+    let failure = diagnosis::diagnose_build(deploy, &log, &live);
+    let is_about_access = matches!(
+        failure.code,
+        FailureCode::CloneDenied | FailureCode::HostKeyFailed
+    );
+    match cx.spec.access.installation_id() {
+        Some(_) if is_about_access => Ok(Failure {
+            evidence: failure.evidence,
+            ..installation::not_delivering(cx, "Netlify could not clone by the installation.")
+        }),
+        _ => Ok(failure),
+    }
 }
 
-/// `None`: it cannot be seen.
+/// Builds print what they please.
+fn without_values(cx: &StepContext<'_>, line: &str) -> String {
+    let values = cx.environment.values();
+    values.fold(line.to_owned(), |line, variable| {
+        redact::without(&line, variable.value.expose_secret())
+    })
+}
+
+/// `None`: it cannot be seen, or the link needs none.
 async fn key_installed(cx: &StepContext<'_>) -> Result<Option<bool>, Halt> {
+    if cx.spec.access.installation_id().is_some() {
+        return Ok(None);
+    }
     let key = cx.deploy_key()?;
     if key.standing || !cx.provider.capabilities().finds_keys {
         return Ok(None);

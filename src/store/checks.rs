@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::link::failure::Failure;
+use crate::link::{failure::Failure, installation::Installation};
 
 /// A check as readers see it.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct CheckRow {
     pub scopes: Option<Vec<String>>,
     /// When the credential stops working, where the upstream says.
     pub expires_at: Option<OffsetDateTime>,
+    /// Of an app: where it is installed.
+    pub installations: Option<Json<Vec<Installation>>>,
     /// Why it is not good.
     pub failure: Option<Json<Failure>>,
 }
@@ -54,6 +56,8 @@ pub struct Found {
     pub scopes: Option<Vec<String>>,
     /// When it stops working, where the upstream says.
     pub expires_at: Option<OffsetDateTime>,
+    /// Of an app: where it is installed.
+    pub installations: Option<Vec<Installation>>,
 }
 
 /// Asks for a check; one that is under way already is the one that is asked for.
@@ -84,6 +88,7 @@ pub async fn of_connections(
     let rows = sqlx::query_as!(
         CheckRow,
         r#"select connection_id, state, checked_at, identity, teams, scopes, expires_at,
+                  installations as "installations: Json<Vec<Installation>>",
                   failure as "failure: Json<Failure>"
            from connection_checks where tenant = $1 and connection_id = any($2)"#,
         tenant,
@@ -149,7 +154,7 @@ pub async fn finish(
     sqlx::query!(
         "update connection_checks
          set state = $3, lease = null, due_at = null, checked_at = now(),
-             identity = $4, teams = $5, scopes = $6, expires_at = $7, failure = $8
+             identity = $4, teams = $5, scopes = $6, expires_at = $7, failure = $8, installations = $9
          where connection_id = $1 and lease = $2",
         check.connection_id,
         check.lease,
@@ -158,7 +163,8 @@ pub async fn finish(
         found.and_then(|found| found.teams.as_deref()),
         found.and_then(|found| found.scopes.as_deref()),
         found.and_then(|found| found.expires_at),
-        outcome.err().map(Json) as _
+        outcome.err().map(Json) as _,
+        found.and_then(|found| found.installations.as_ref()).map(Json) as _
     )
     .execute(db)
     .await?;

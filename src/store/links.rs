@@ -14,7 +14,7 @@ pub use due::next_due_in;
 pub use turns::Turns;
 
 use super::{
-    StoreError,
+    StoreError, environments,
     events::{self, NewEvent},
     resources::{self, Entry},
     step_runs,
@@ -41,6 +41,8 @@ pub struct NewLink {
     pub reference: Option<String>,
     /// The checked request.
     pub spec: LinkSpec,
+    /// The sealed values of its environment variables, when it has some.
+    pub environment: Option<Vec<u8>>,
     /// The caller's labels.
     pub labels: serde_json::Value,
     /// Access to Netlify.
@@ -148,6 +150,9 @@ pub async fn insert(db: &mut PgConnection, link: &NewLink) -> Result<(), StoreEr
     )
     .execute(&mut *db)
     .await?;
+    if let Some(sealed) = &link.environment {
+        environments::insert(db, link.id, &link.tenant, sealed).await?;
+    }
     let accepted = NewEvent {
         kind: "link.accepted",
         detail: serde_json::json!({ "by": link.created_by }),
@@ -491,6 +496,9 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
         resources::release(db, link.id, *kind, external_id, *receipt).await?;
     }
     events::append(db, link.id, &link.tenant, &round.events).await?;
+    if link.status.is_over() {
+        environments::forget(db, link.id).await?;
+    }
     Ok(wanted.parse()?)
 }
 

@@ -10,6 +10,7 @@ pub mod checks;
 pub mod connections;
 pub mod data_keys;
 pub mod embedded;
+pub mod environments;
 pub mod events;
 pub mod idempotency;
 pub mod links;

@@ -223,6 +223,28 @@ pub async fn rights(
         .collect()
 }
 
+/// Netlify's ids of the sites with this id or name that other links lean on, whosever they are. Needs
+/// [`super::Rows::OfAll`].
+pub async fn sites_of_others(
+    db: &mut PgConnection,
+    link: Uuid,
+    host: &str,
+    id_or_name: &str,
+) -> Result<Vec<String>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        "select distinct external_id from resources
+         where kind = 'site' and host = $2 and (external_id = $3 or attributes ->> 'name' = $3)
+           and exists (select from resource_uses
+                       where resource_id = resources.id and link_id <> $1 and receipt is null)",
+        link,
+        host,
+        id_or_name
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids)
+}
+
 /// Netlify's ids of every deploy key ever met by a connection.
 pub async fn known_deploy_keys(
     db: &mut PgConnection,

@@ -96,7 +96,7 @@ impl Access {
             answer.redirected = redirected;
             match redirect_target(&answer) {
                 Some(target) => url = target,
-                None => return self.judge(answer),
+                None => return self.judge(&call, answer),
             }
             redirected = true;
         }
@@ -153,15 +153,13 @@ impl Access {
     }
 
     /// A 2xx is an answer (203 is not: Azure DevOps says "sign in" by it), all else a failure.
-    fn judge(&self, mut answer: Answer) -> Result<Answer, UpstreamError> {
+    fn judge(&self, call: &Call, mut answer: Answer) -> Result<Answer, UpstreamError> {
         if answer.status.is_success() && answer.status != StatusCode::NON_AUTHORITATIVE_INFORMATION
         {
             return Ok(answer);
         }
-        answer.body = self
-            .credential
-            .hide(&String::from_utf8_lossy(&answer.body))
-            .into_bytes();
+        let body = self.credential.hide(&String::from_utf8_lossy(&answer.body));
+        answer.body = call.hide(body).into_bytes();
         let error = (self.dialect.classify)(&answer);
         if let Class::RateLimited { until } = error.class {
             self.rate.park(until);
@@ -205,12 +203,11 @@ impl Access {
     }
 
     fn request(&self, call: &Call, url: Url) -> Result<RequestBuilder, UpstreamError> {
-        let authorization = self.credential.authorization().map_err(|_| {
-            let detail = "The credential holds characters that cannot be sent.";
+        let authorization = self.credential.authorization().map_err(|why| {
             unsent(
                 &self.instance,
                 FailureCode::CredentialRefused,
-                detail.to_owned(),
+                why.to_string(),
             )
         })?;
         let mut request = self
@@ -260,17 +257,17 @@ impl Access {
             url: response.url().clone(),
             redirected: false,
             status,
-            headers: self.without_echoes(response.headers()),
+            headers: self.without_echoes(call, response.headers()),
             body,
             retry_at,
         })
     }
 
     /// Request ids go into logs and answers: a header that repeats the secret does not come in.
-    fn without_echoes(&self, headers: &HeaderMap) -> HeaderMap {
+    fn without_echoes(&self, call: &Call, headers: &HeaderMap) -> HeaderMap {
         let is_clean = |value: &HeaderValue| {
             let text = String::from_utf8_lossy(value.as_bytes());
-            self.credential.hide(&text) == text
+            call.hide(self.credential.hide(&text)) == text
         };
         let clean = headers.iter().filter(|(_, value)| is_clean(value));
         clean

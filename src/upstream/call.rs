@@ -1,8 +1,11 @@
 //! One request to an upstream, as data.
 
 use reqwest::Method;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::Url;
+
+use crate::redact;
 
 /// A request: method, address below the instance's API base, query, JSON body.
 #[derive(Debug, Clone)]
@@ -12,6 +15,7 @@ pub struct Call {
     query: Vec<(&'static str, String)>,
     pub(super) body: Option<Vec<u8>>,
     pub(super) answer_bytes: usize,
+    hidden: Vec<SecretString>,
 }
 
 /// Most bytes of an answer's body, unless a call says otherwise.
@@ -59,6 +63,7 @@ impl Call {
             query: Vec::new(),
             body: None,
             answer_bytes: ANSWER_BYTES,
+            hidden: Vec::new(),
         }
     }
 
@@ -69,6 +74,7 @@ impl Call {
             query: Vec::new(),
             body: None,
             answer_bytes: ANSWER_BYTES,
+            hidden: Vec::new(),
         }
     }
 
@@ -84,6 +90,21 @@ impl Call {
     pub fn answer_bytes(mut self, bytes: usize) -> Self {
         self.answer_bytes = bytes;
         self
+    }
+
+    /// Names secrets in the body, should a refusal repeat them.
+    #[must_use]
+    pub fn hiding(mut self, secrets: impl IntoIterator<Item = SecretString>) -> Self {
+        self.hidden.extend(secrets);
+        self
+    }
+
+    /// `text` without the secrets of the body.
+    pub(super) fn hide(&self, text: String) -> String {
+        let hidden = self.hidden.iter();
+        hidden.fold(text, |text, secret| {
+            redact::without(&text, secret.expose_secret())
+        })
     }
 
     /// Sets the JSON body.

@@ -4,9 +4,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::UpstreamKind;
+use super::{GithubApp, UpstreamKind};
 
 /// What a connection holds. `Debug` shows that there is a secret, not which.
 #[derive(Debug, Clone)]
@@ -22,6 +23,19 @@ pub enum Credential {
         /// Password or token.
         secret: SecretString,
     },
+    /// Signs what is sent as `Authorization: Bearer …`, anew for every call.
+    GithubApp(GithubApp),
+}
+
+/// Why a credential cannot be sent; a sentence without any of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unsendable {
+    /// Not for a header.
+    #[error("The credential holds characters that cannot be sent.")]
+    Characters(#[from] InvalidHeaderValue),
+    /// Nothing can be signed with it.
+    #[error("Nothing can be signed with the app's private key.")]
+    Key(#[from] jsonwebtoken::errors::Error),
 }
 
 /// Bytes that are no stored credential of that type. Says nothing of the bytes.
@@ -36,6 +50,7 @@ impl Credential {
             Self::Anonymous => "anonymous",
             Self::Token(_) => "token",
             Self::Basic { .. } => "basic",
+            Self::GithubApp(_) => "github_app",
         }
     }
 
@@ -44,6 +59,11 @@ impl Credential {
     /// Bitbucket refuses app passwords since June 2026; they all begin with `ATBB`. Azure DevOps ignores the user name.
     pub fn misfit(&self, kind: UpstreamKind) -> Option<(&'static str, &'static str)> {
         match (kind, self) {
+            (UpstreamKind::Github, Self::GithubApp(_)) => None,
+            (_, Self::GithubApp(_)) => Some((
+                "type",
+                "a GitHub App opens connections of kind `github` alone",
+            )),
             (UpstreamKind::Manual, Self::Token(_) | Self::Basic { .. }) => Some((
                 "type",
                 "use `anonymous`: nothing is called at hosts that are linked by hand",
@@ -73,10 +93,11 @@ impl Credential {
     /// What is sealed and stored of it, beside its type.
     pub fn to_stored(&self) -> Zeroizing<Vec<u8>> {
         let user = match self {
-            Self::Anonymous | Self::Token(_) => "",
-            Self::Basic { user, .. } => user,
+            Self::Anonymous | Self::Token(_) => String::new(),
+            Self::Basic { user, .. } => user.clone(),
+            Self::GithubApp(app) => app.name(),
         };
-        // A user name cannot hold a line break: it is one line of a header.
+        // A name cannot hold a line break: it is one line of a header, or of ours.
         Zeroizing::new(format!("{user}\n{}", self.secret()).into_bytes())
     }
 
@@ -95,12 +116,15 @@ impl Credential {
                 user: user.to_owned(),
                 secret: secret.into(),
             }),
+            ("github_app", Some((name, key))) => GithubApp::named(name, key)
+                .map(Self::GithubApp)
+                .ok_or_else(|| NotStored(kind.to_owned())),
             _ => Err(NotStored(kind.to_owned())),
         }
     }
 
     /// Value of the `Authorization` header, if there is one to send, marked so that HTTP libraries do not log it.
-    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, InvalidHeaderValue> {
+    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, Unsendable> {
         let text = match self {
             Self::Anonymous => return Ok(None),
             Self::Token(token) => format!("Bearer {}", token.expose_secret()),
@@ -108,6 +132,7 @@ impl Credential {
                 let pair = format!("{user}:{}", secret.expose_secret());
                 format!("Basic {}", BASE64_STANDARD.encode(pair))
             }
+            Self::GithubApp(app) => format!("Bearer {}", app.jwt(OffsetDateTime::now_utc())?),
         };
         let mut value = HeaderValue::try_from(text)?;
         value.set_sensitive(true);
@@ -125,6 +150,8 @@ impl Credential {
     pub(super) fn hide(&self, text: &str) -> String {
         match self.secret() {
             "" => text.to_owned(),
+            // What an app sends is signed with its key and does not hold it.
+            _ if matches!(self, Self::GithubApp(_)) => crate::redact::line(text),
             secret => text.replace(secret, crate::redact::MASK),
         }
     }
@@ -133,6 +160,7 @@ impl Credential {
         match self {
             Self::Anonymous => "",
             Self::Token(secret) | Self::Basic { secret, .. } => secret.expose_secret(),
+            Self::GithubApp(app) => app.private_key.expose_secret(),
         }
     }
 }

@@ -9,7 +9,12 @@ use std::{
 
 use reqwest::{Certificate, Client, ClientBuilder, redirect};
 
-use super::{Instance, guard::PublicOnly, rate::RateBook};
+use super::{
+    Credential, Instance,
+    guard::PublicOnly,
+    minted::{MintedBook, Slot},
+    rate::RateBook,
+};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,6 +32,7 @@ struct Inner {
     /// By certificate file and whether private addresses are allowed.
     with_certificates: Mutex<HashMap<(PathBuf, bool), Client>>,
     rates: RateBook,
+    minted: MintedBook,
 }
 
 /// A client that cannot be set up: a mistake of the operator's.
@@ -56,11 +62,22 @@ impl Http {
             private: builder(true).build()?,
             with_certificates: Mutex::default(),
             rates: RateBook::default(),
+            minted: MintedBook::default(),
         })))
     }
 
     pub(super) fn rates(&self) -> &RateBook {
         &self.0.rates
+    }
+
+    /// The place of a token that is got for a credential, shared by everybody who needs it for the same purpose.
+    pub fn minted_slot(
+        &self,
+        instance: &Instance,
+        credential: &Credential,
+        purpose: &str,
+    ) -> Arc<Slot> {
+        self.0.minted.slot(instance, credential, purpose)
     }
 
     /// The client that may talk to `instance`.

@@ -152,6 +152,7 @@ fn is_trace(fact: &Fact, stocked: Option<&DeployKey>) -> bool {
         Fact::InstalledKey(_, origin) | Fact::Webhook(_, origin) | Fact::Site(_, origin) => {
             *origin == Origin::Made
         }
+        Fact::Environment(set) => set.iter().any(|it| it.origin == Origin::Made),
         Fact::Attachment(_) | Fact::AskedBuild(_) | Fact::Proof(_) => true,
         Fact::Repository(..)
         | Fact::DeployKeyRefused

@@ -100,6 +100,7 @@ async fn ask(door: &Door) -> Result<Found, UpstreamError> {
                 teams: None,
                 scopes: identity.scopes,
                 expires_at: identity.expires_at,
+                installations: identity.installations,
             })
         }
     }

@@ -6,17 +6,21 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    link::failure::{Failure, FailureCode},
+    link::{
+        environment::{self, Environment},
+        failure::{Failure, FailureCode},
+    },
     netlify,
     providers::{self, Provider},
     store::{
         Rows, StoreError, begin,
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
+        environments,
         links::LeasedLink,
     },
     upstream::{Access, Credential, Http, Instance, StandingKey, UpstreamKind, instance_of},
-    vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey, connection_row},
+    vault::{DataKey, KeyRing, Purpose, Sealed, WrappedDataKey, connection_row, link_row},
 };
 
 /// Everything that is needed to call upstreams on behalf of tenants.
@@ -36,6 +40,8 @@ pub struct Pair<'a> {
     pub provider: Uuid,
     /// The repository's path, by which standing keys are granted.
     pub path: &'a str,
+    /// The link, whose variables are opened too; absent for a look alone.
+    pub link: Option<&'a LeasedLink>,
 }
 
 impl<'a> From<&'a LeasedLink> for Pair<'a> {
@@ -45,6 +51,7 @@ impl<'a> From<&'a LeasedLink> for Pair<'a> {
             netlify: link.netlify_connection,
             provider: link.provider_connection,
             path: &link.spec.path,
+            link: Some(link),
         }
     }
 }
@@ -59,6 +66,8 @@ pub struct Opened {
     pub provider_kind: UpstreamKind,
     /// The operator's deploy key that the link may use, where keys belong to accounts.
     pub standing_key: Option<StandingKey>,
+    /// The environment variables to set, with their values.
+    pub environment: Environment,
 }
 
 /// The upstream of one connection.
@@ -99,8 +108,17 @@ impl Doors {
         let wrapped = data_keys::get(&mut tx, pair.tenant).await?;
         let netlify = connections::get(&mut tx, pair.tenant, pair.netlify).await?;
         let provider = connections::get(&mut tx, pair.tenant, pair.provider).await?;
+        let with_variables = pair.link.filter(|link| !link.spec.env.is_empty());
+        let sealed = match with_variables {
+            Some(link) => environments::get(&mut tx, pair.tenant, link.id).await?,
+            None => None,
+        };
         drop(tx);
         let key = self.data_key(pair.tenant, wrapped)?;
+        let environment = match with_variables {
+            Some(link) => unseal_environment(&key, link, sealed)?,
+            None => Environment::new(),
+        };
         let (netlify, credential) = self.unseal(&key, netlify)?;
         let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
         let (instance, credential) = self.unseal(&key, provider)?;
@@ -115,6 +133,7 @@ impl Doors {
                 .ok_or_else(|| closed(format!("{provider_kind} is not built yet")))?,
             provider_kind,
             standing_key,
+            environment,
         })
     }
 
@@ -173,6 +192,18 @@ impl Doors {
         let credential = Credential::from_stored(&row.credential_type, &plain).map_err(closed)?;
         Ok((instance, credential))
     }
+}
+
+fn unseal_environment(
+    key: &DataKey,
+    link: &LeasedLink,
+    sealed: Option<Vec<u8>>,
+) -> Result<Environment, Failure> {
+    let sealed = sealed.ok_or_else(|| closed("the values of the environment are gone"))?;
+    let row = link_row(link.id);
+    let plain = key.open(&Sealed(sealed), &row, Purpose::Environment);
+    let whole = environment::from_stored(&link.spec.env, &plain.map_err(closed)?);
+    whole.ok_or_else(|| closed("the values of the environment do not fit the link"))
 }
 
 fn closed(why: impl std::fmt::Display) -> Failure {

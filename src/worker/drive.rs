@@ -37,14 +37,15 @@ const NAP: Duration = Duration::from_secs(30);
 struct Supplies {
     key_at_hand: Option<DeployKey>,
     known_deploy_keys: Vec<String>,
+    sites_of_others: Vec<String>,
     rights: Vec<(ResourceKind, String, Right)>,
 }
 
 /// How a task of a step ended.
 enum Ended {
-    Ensured(Result<(Fact, Option<Entry>), Halt>),
-    Settled(Result<Option<(Fact, Option<Entry>)>, Halt>),
-    Looked(Result<Option<(Fact, Option<Entry>)>, Halt>),
+    Ensured(Result<(Fact, Vec<Entry>), Halt>),
+    Settled(Result<Option<(Fact, Vec<Entry>)>, Halt>),
+    Looked(Result<Option<(Fact, Vec<Entry>)>, Halt>),
     Undone(Result<Undone, Halt>),
 }
 
@@ -185,7 +186,7 @@ async fn round(
         .collect();
     let tasks: Vec<_> = due.iter().map(|step| progress.begin(*step)).collect();
     let supplies = match progress.is_dirty() || progress.is_undoing() {
-        true => save_intents(worker, progress, &due, &intents, audit).await?,
+        true => save_intents(worker, progress, opened, &due, &intents, audit).await?,
         false => Supplies::default(),
     };
     let pace = Pace {
@@ -200,8 +201,11 @@ async fn round(
         .map(|((step, task), intent_at)| {
             let cx = StepContext {
                 link: progress.link.id,
+                tenant: &progress.link.tenant,
+                grants: &worker.grants,
                 spec: &progress.link.spec,
                 facts: &progress.link.facts,
+                environment: &opened.environment,
                 netlify: &opened.netlify,
                 provider: opened.provider.as_ref(),
                 provider_kind: opened.provider_kind,
@@ -210,6 +214,7 @@ async fn round(
                 standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),
                 known_deploy_keys: supplies.known_deploy_keys.clone(),
+                sites_of_others: &supplies.sites_of_others,
                 key_was_sent: progress
                     .run(StepName::InstallDeployKey)
                     .started_at
@@ -249,17 +254,17 @@ async fn perform(
     link: &LeasedLink,
     opened: &Opened,
 ) -> Ended {
-    let with_entry = |fact: Fact| {
-        let entry = ledger::entry(link, opened, &fact);
-        (fact, entry)
+    let with_entries = |fact: Fact| {
+        let entries = ledger::entries(link, opened, &fact);
+        (fact, entries)
     };
     let look = async || {
         let found = steps::observe(step, &cx).await;
-        found.map(|found| found.map(with_entry))
+        found.map(|found| found.map(with_entries))
     };
     match task {
         Task::Ensure { look_first } => {
-            Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entry))
+            Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entries))
         }
         Task::Settle => Ended::Settled(look().await),
         Task::Look => Ended::Looked(look().await),
@@ -272,6 +277,7 @@ async fn perform(
 async fn save_intents(
     worker: &Worker,
     progress: &mut Progress,
+    opened: &Opened,
     due: &[StepName],
     intents: &[Option<OffsetDateTime>],
     audit: &Audit,
@@ -283,16 +289,13 @@ async fn save_intents(
         .collect();
     let undoing = progress.is_undoing();
     let tenant = progress.link.tenant.clone();
-    // What may be removed is asked across tenants: they may share a repository.
-    let mut tx = begin(
-        &worker.pool,
-        if undoing {
-            Rows::OfAll
-        } else {
-            Rows::Of(&tenant)
-        },
-    )
-    .await?;
+    let takes_site = due.contains(&StepName::CreateSite) && !undoing;
+    // What may be removed and taken is asked across tenants: they may share a repository, and a team at Netlify.
+    let rows = match undoing || takes_site {
+        true => Rows::OfAll,
+        false => Rows::Of(&tenant),
+    };
+    let mut tx = begin(&worker.pool, rows).await?;
     let mut supplies = Supplies::default();
     let unrecorded = audit.unrecorded();
     if progress.is_dirty() {
@@ -302,6 +305,11 @@ async fn save_intents(
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);
     if undoing {
         supplies.rights = resources::rights(&mut tx, id).await?;
+    }
+    if takes_site {
+        let host = &opened.netlify.instance().host;
+        let wanted = &progress.link.spec.site.name;
+        supplies.sites_of_others = resources::sites_of_others(&mut tx, id, host, wanted).await?;
     }
     if due.contains(&StepName::ReserveDeployKey) {
         let refused = &progress.link.facts.refused_keys;

@@ -5,14 +5,14 @@ use serde_json::json;
 use super::doors::Opened;
 use crate::{
     link::{
-        facts::{Fact, Origin},
+        facts::{Fact, Origin, SetVariable},
         resource::ResourceKind,
     },
     store::{links::LeasedLink, resources::Entry},
 };
 
-/// The ledger's entry for a fact; facts that are no objects have none.
-pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
+/// The ledger's entries for a fact; facts that are no objects have none.
+pub fn entries(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Vec<Entry> {
     let netlify = |kind, id: &str, origin, attributes| Entry {
         connection: link.netlify_connection,
         kind,
@@ -38,31 +38,43 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
     };
     match fact {
         // The operator's, and used by many links: not in any link's account.
-        Fact::DeployKey(key) if key.standing => None,
+        Fact::DeployKey(key) if key.standing => Vec::new(),
         Fact::DeployKey(key) => {
             let public = json!({ "public_key": key.public_key });
-            Some(netlify(
+            vec![netlify(
                 ResourceKind::DeployKey,
                 &key.id,
                 Origin::Made,
                 public,
-            ))
+            )]
         }
         Fact::Site(site, origin) => {
             let name = json!({ "name": site.name });
-            Some(netlify(ResourceKind::Site, &site.id, *origin, name))
+            vec![netlify(ResourceKind::Site, &site.id, *origin, name)]
         }
         Fact::SiteThatWas(site, before) => {
             let before = json!({ "name": site.name, "before": before });
-            Some(netlify(ResourceKind::Site, &site.id, Origin::Found, before))
+            vec![netlify(ResourceKind::Site, &site.id, Origin::Found, before)]
         }
         Fact::InstalledKey(key, origin) => {
             let of = json!(key);
-            Some(provider(ResourceKind::InstalledKey, &key.id, *origin, of))
+            vec![provider(ResourceKind::InstalledKey, &key.id, *origin, of)]
         }
         Fact::Webhook(webhook, origin) => {
             let url = json!({ "url": webhook.url });
-            Some(provider(ResourceKind::Webhook, &webhook.id, *origin, url))
+            vec![provider(ResourceKind::Webhook, &webhook.id, *origin, url)]
+        }
+        Fact::Environment(set) => {
+            let site = link.facts.site.as_ref().map(|site| site.id.as_str());
+            let variable = |set: &SetVariable| Entry {
+                host: format!(
+                    "{}/{}",
+                    opened.netlify.instance().host,
+                    site.unwrap_or_default()
+                ),
+                ..netlify(ResourceKind::EnvVariable, &set.name, set.origin, json!({}))
+            };
+            set.iter().map(variable).collect()
         }
         Fact::Repository(..)
         | Fact::DeployKeyRefused
@@ -72,6 +84,6 @@ pub fn entry(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Option<Entry> {
         | Fact::Deploy(_)
         | Fact::Proof(_)
         | Fact::Asked(_)
-        | Fact::Nothing => None,
+        | Fact::Nothing => Vec::new(),
     }
 }

@@ -31,6 +31,7 @@ use slots::Slots;
 
 use crate::{
     config::Workers,
+    link::grant::Grants,
     store::{
         Rows, StoreError, begin,
         bell::Bell,
@@ -49,6 +50,7 @@ pub struct Worker {
     id: Uuid,
     pool: PgPool,
     doors: Doors,
+    grants: Grants,
     settings: Workers,
     bell: Bell,
     slots: Slots,
@@ -64,6 +66,7 @@ impl Worker {
     pub fn new(
         pool: PgPool,
         doors: Doors,
+        grants: Grants,
         settings: Workers,
         bell: Bell,
         drain: CancellationToken,
@@ -72,6 +75,7 @@ impl Worker {
             id: Uuid::now_v7(),
             pool,
             doors,
+            grants,
             slots: Slots::new(settings.in_flight, bell.when_due()),
             check_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             preflight_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),

@@ -73,6 +73,7 @@ async fn findings(claimed: &ClaimedPreflight, worker: &Worker) -> Result<Vec<Fin
         netlify: claimed.netlify_connection,
         provider: claimed.provider_connection,
         path: &claimed.spec.path,
+        link: None,
     };
     let opened = worker.doors.open(&worker.pool, &pair).await?;
     let link = Intended {

@@ -58,6 +58,7 @@ async fn fields_are_refused_with_their_place() {
         ("/allowed_branches", json!("main")),
         ("/ref", json!("x".repeat(201))),
         ("/ref", json!("")),
+        ("/ref", json!("..")),
         ("/labels", json!({"x": 7})),
         ("/unknown", json!(1)),
     ];

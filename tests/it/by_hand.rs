@@ -304,7 +304,7 @@ async fn a_repository_without_an_api_needs_its_branch_named_and_its_connection_a
         ),
         (
             json!({"name": "x", "kind": "manual", "host": "h", "credential": {"type": "token", "token": "t"}}),
-            "/credential",
+            "/credential/type",
         ),
     ] {
         let answer = world

@@ -9,7 +9,12 @@ use crate::world::{Setup, World, docs};
 async fn slow_world(lease_seconds: &str) -> World {
     let settings = vec![("LINKBROKER_LEASE_SECONDS", lease_seconds.to_owned())];
     let switches = json!({"latency_ms": 600});
-    World::with(Setup { settings, switches }).await
+    World::with(Setup {
+        settings,
+        switches,
+        ..Setup::default()
+    })
+    .await
 }
 
 /// Kills the server between an effect and its answer.

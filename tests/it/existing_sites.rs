@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::world::{World, docs, receipts, text};
 
 /// A call of Netlify's API as the site's owner would make it.
-async fn netlify(world: &World, method: Method, path: &str, body: Value) -> Value {
+pub async fn netlify(world: &World, method: Method, path: &str, body: Value) -> Value {
     let url = format!("{}{path}", world.sandbox.netlify_url());
     let request = reqwest::Client::new()
         .request(method, url)
@@ -20,7 +20,7 @@ async fn netlify(world: &World, method: Method, path: &str, body: Value) -> Valu
 }
 
 /// A site that somebody made, bare.
-async fn bare_site(world: &World) -> String {
+pub async fn bare_site(world: &World) -> String {
     let site = netlify(
         world,
         Method::POST,
@@ -48,7 +48,7 @@ async fn attach(world: &World, site: &str, path: &str) -> String {
     text(&key["id"])
 }
 
-fn to(site: &str) -> Value {
+pub fn to(site: &str) -> Value {
     let mut request = docs();
     request["site"] = json!({"id": site});
     request

@@ -61,7 +61,12 @@ async fn three_hundred_links_of_one_tenant_do_not_delay_another_tenants_one() {
         "netlify": {"key_stock": 24, "rate_limit_per_minute": 1_000_000},
         "github": {"limits": {"calls_per_hour": 1_000_000, "content_per_minute": 1_000_000, "content_per_hour": 1_000_000}},
     });
-    let world = World::with(Setup { settings, switches }).await;
+    let world = World::with(Setup {
+        settings,
+        switches,
+        ..Setup::default()
+    })
+    .await;
     let small = world.client_of("small", Scope::ALL);
     world.connect(&small).await;
     world.sandbox.warm_up().await;

@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod audit;
+mod azure_devops;
 mod bad_input;
 mod bitbucket;
 mod browsers;
@@ -10,14 +11,20 @@ mod by_hand;
 mod callers;
 mod cancel_rebuild_verify;
 mod checking_connections;
+mod conformance;
+mod confused_deputy;
 mod crashes;
 mod description;
+mod environment;
 mod examples;
 mod existing_sites;
 mod failed_builds;
 mod fairness;
+mod foreign_objects;
 mod gitea;
+mod github_app;
 mod gitlab;
+mod installations;
 mod keys;
 mod linking;
 mod listing;

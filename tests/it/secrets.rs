@@ -13,6 +13,7 @@ use crate::world::{Setup, World, docs, text, until};
 const NETLIFY: &str = "canary-of-the-netlify-connection-5f1d";
 const GITHUB: &str = "canary-of-the-github-connection-77ab";
 const REPLACED: &str = "canary-of-the-replaced-credential-0c3e";
+const VARIABLE: &str = "canary-of-a-variable-of-the-site-91d4";
 
 #[tokio::test]
 async fn no_secret_is_seen_again() {
@@ -34,6 +35,7 @@ async fn no_secret_is_seen_again() {
     assert_eq!(link["status"], "live", "{link:#}");
     replace_a_credential(&world).await;
     world.client.unlink(&text(&link["id"]), "").await;
+    set_variables(&world).await;
 
     let metrics = world.client.get("/metrics").await.expect(200).text;
     assert!(
@@ -51,7 +53,7 @@ async fn no_secret_is_seen_again() {
         "the log is at its finest"
     );
     for (place, text) in &places {
-        for secret in [NETLIFY, GITHUB, REPLACED] {
+        for secret in [NETLIFY, GITHUB, REPLACED, VARIABLE] {
             for (form, shown) in forms(secret.as_bytes()) {
                 let line = text.lines().find(|line| line.contains(&shown));
                 assert_eq!(line, None, "{place} holds the canary {secret} as {form}");
@@ -59,7 +61,7 @@ async fn no_secret_is_seen_again() {
         }
     }
     let sealed = sealed(&world).await;
-    assert_eq!(sealed.len(), 3);
+    assert_eq!(sealed.len(), 4);
     for bytes in sealed {
         for (place, text) in &places[..3] {
             for (form, shown) in forms(&bytes) {
@@ -152,11 +154,29 @@ async fn replace_a_credential(world: &World) {
     .await;
 }
 
+/// A link with variables, one marked as secret and one not, that are refused at first by an upstream that repeats them. It
+/// stays, as do their sealed values.
+async fn set_variables(world: &World) {
+    let echo = json!({"msg": format!("Validation Failed for {VARIABLE}")});
+    world.fault(
+        json!({"upstream": "netlify", "method": "POST", "path": "/env",
+        "fault": {"status": 422, "body": echo, "headers": {"x-request-id": VARIABLE}}}),
+    );
+    let mut request = docs();
+    request["site"]["name"] = json!("acme-variables");
+    request["env"] = json!({"OPEN": VARIABLE, "HIDDEN": {"value": VARIABLE, "secret": true}});
+    let link = world.client.link_settled(request).await;
+    assert_eq!(link["diagnosis"]["code"], "environment_refused", "{link:#}");
+    let link = world.client.retry(&text(&link["id"])).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+}
+
 async fn sealed(world: &World) -> Vec<Vec<u8>> {
     let mut connection = world.database.connection().await;
-    let rows = sqlx::query("select sealed from connections")
-        .fetch_all(&mut connection)
-        .await;
+    let rows =
+        sqlx::query("select sealed from connections union all select sealed from environments")
+            .fetch_all(&mut connection)
+            .await;
     rows.expect("the rows")
         .iter()
         .map(|row| row.get("sealed"))

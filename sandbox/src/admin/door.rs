@@ -1,6 +1,5 @@
 //! The HTTP half of the admin door: JSON in, JSON out, a refusal is 400 `{"error": "…"}`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +43,8 @@ pub fn router() -> Router<Arc<World>> {
         .route("/tokens", post(add_token).delete(revoke_token))
         .route("/person-keys", post(add_person_key))
         .route("/people/{login}", delete(remove_person))
+        .route("/apps", post(create_app))
+        .route("/installations", post(install))
         .route("/faults", post(add_fault).delete(clear_faults))
         .route("/clock", post(advance_clock))
         .route("/switches", get(show_switches).patch(patch_switches))
@@ -125,8 +126,10 @@ struct At {
 enum NewToken {
     Netlify(netlify::NewToken),
     Github(github::NewToken),
-    #[serde(untagged)]
-    Other(BTreeMap<Provider, forge::NewToken>),
+    Gitlab(forge::NewToken),
+    Gitea(forge::NewToken),
+    Bitbucket(forge::NewToken),
+    AzureDevops(forge::NewToken),
 }
 
 /// `{"netlify": "token"}`, `{"github": "token"}`, `{"gitlab": "token"}` …
@@ -135,8 +138,10 @@ enum NewToken {
 enum OldToken {
     Netlify(String),
     Github(String),
-    #[serde(untagged)]
-    Other(BTreeMap<Provider, String>),
+    Gitlab(String),
+    Gitea(String),
+    Bitbucket(String),
+    AzureDevops(String),
 }
 
 #[derive(Deserialize)]
@@ -227,11 +232,10 @@ async fn add_token(
     match new {
         NewToken::Netlify(new) => world.netlify.lock().add_token(new, world.clock.now()),
         NewToken::Github(new) => github::add_token(&world, new)?,
-        NewToken::Other(tokens) => {
-            for (provider, new) in tokens {
-                forge::add_token(&world, own_forge(&world, provider)?, new)?;
-            }
-        }
+        NewToken::Gitlab(new) => forge::add_token(&world, &world.forges.gitlab, new)?,
+        NewToken::Gitea(new) => forge::add_token(&world, &world.forges.gitea, new)?,
+        NewToken::Bitbucket(new) => forge::add_token(&world, &world.forges.bitbucket, new)?,
+        NewToken::AzureDevops(new) => forge::add_token(&world, &world.forges.azure, new)?,
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -246,11 +250,10 @@ async fn revoke_token(
             gone.ok_or_else(|| anyhow::anyhow!("no such token"))?;
         }
         OldToken::Github(token) => github::revoke_token(&world, &token)?,
-        OldToken::Other(tokens) => {
-            for (provider, token) in tokens {
-                forge::revoke_token(own_forge(&world, provider)?, &token)?;
-            }
-        }
+        OldToken::Gitlab(token) => forge::revoke_token(&world.forges.gitlab, &token)?,
+        OldToken::Gitea(token) => forge::revoke_token(&world.forges.gitea, &token)?,
+        OldToken::Bitbucket(token) => forge::revoke_token(&world.forges.bitbucket, &token)?,
+        OldToken::AzureDevops(token) => forge::revoke_token(&world.forges.azure, &token)?,
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -294,6 +297,22 @@ async fn remove_person(
 ) -> Result<StatusCode, Refused> {
     forge::remove_person(own_forge(&world, at.provider)?, &login)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn create_app(
+    State(world): State<Arc<World>>,
+    Json(new): Json<github::NewApp>,
+) -> Result<Response, Refused> {
+    let app = github::create_app(&world, new)?;
+    Ok((StatusCode::CREATED, Json(app)).into_response())
+}
+
+async fn install(
+    State(world): State<Arc<World>>,
+    Json(new): Json<github::NewInstallation>,
+) -> Result<Response, Refused> {
+    let id = github::install(&world, new)?;
+    Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response())
 }
 
 async fn add_fault(

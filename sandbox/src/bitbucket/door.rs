@@ -14,7 +14,7 @@ use crate::forge::usage::{Limit, Rate};
 use crate::forge::{Token, TokenKind};
 use crate::world::World;
 
-/// Part of the limit below which a caller is warned.
+/// Below this part of the limit (a fifth) a caller is warned.
 const NEAR: u64 = 5;
 
 /// Wraps Bitbucket's API.
@@ -107,7 +107,7 @@ fn too_many(rate: &Rate, switches: &Switches) -> Refusal {
 fn describe(rate: &Rate, headers: &mut HeaderMap) {
     headers.insert("x-ratelimit-limit", rate.limit.into());
     insert(headers, "x-ratelimit-resource", "api-repositories");
-    let near = rate.remaining() < rate.limit / NEAR;
+    let near = rate.remaining() * NEAR < rate.limit;
     insert(headers, "x-ratelimit-nearlimit", &near.to_string());
 }
 

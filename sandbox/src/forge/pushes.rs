@@ -40,6 +40,14 @@ impl Push {
         self.update.reference.strip_prefix("refs/heads/")
     }
 
+    /// Whether the branch is one that a pattern such as `release/*` means; tags are what no pattern is about.
+    pub fn is_on(&self, pattern: &str) -> bool {
+        let pattern = format!("^{}$", regex::escape(pattern).replace(r"\*", ".*"));
+        let regex = regex::Regex::new(&pattern);
+        self.branch()
+            .is_none_or(|branch| regex.is_ok_and(|regex| regex.is_match(branch)))
+    }
+
     /// Name of the branch or tag.
     pub fn ref_name(&self) -> &str {
         let mut parts = self.update.reference.splitn(3, '/');
@@ -91,6 +99,37 @@ pub async fn pushed(world: &Arc<World>, forge: &Forge, update: &RefUpdate) -> an
     Ok(())
 }
 
+/// A push of a branch's last commit that did not happen, for tests of webhooks; `None` when there is no such branch.
+///
+/// # Errors
+/// When the repository cannot be read.
+pub async fn sample(
+    world: &World,
+    repository: Repository,
+    branch: &str,
+) -> anyhow::Result<Option<Push>> {
+    let store_key = repository.store_key();
+    let Some(sha) = world.git.repository(&store_key).head(branch).await? else {
+        return Ok(None);
+    };
+    let head = world.git.show(&store_key, &sha).await?;
+    let update = RefUpdate {
+        before: head.parents.first().cloned().unwrap_or_else(|| sha.clone()),
+        after: sha,
+        pusher: None,
+        reference: format!("refs/heads/{branch}"),
+        store_key,
+    };
+    Ok(Some(Push {
+        pusher: first_owner(&repository),
+        commits: vec![head.clone()],
+        head: Some(head),
+        forced: false,
+        repository,
+        update,
+    }))
+}
+
 /// The latest push of a repository once more, for tests of webhooks; `None` while the repository is empty.
 ///
 /// # Errors
@@ -129,13 +168,21 @@ async fn read(world: &World, repository: Repository, update: &RefUpdate) -> anyh
         ZERO_SHA => None,
         sha => Some(world.git.show(&update.store_key, sha).await?),
     };
-    let owner = repository.owner().split('/').next().unwrap_or_default();
     Ok(Push {
         commits: commits.context("the pushed commits cannot be read")?,
         forced: bare.forced(before, after).await?,
-        pusher: update.pusher.clone().unwrap_or_else(|| owner.to_owned()),
+        pusher: update
+            .pusher
+            .clone()
+            .unwrap_or_else(|| first_owner(&repository)),
         head,
         repository,
         update: update.clone(),
     })
+}
+
+/// Who is said to have pushed when nobody knows.
+fn first_owner(repository: &Repository) -> String {
+    let owner = repository.owner().split('/').next();
+    owner.unwrap_or_default().to_owned()
 }

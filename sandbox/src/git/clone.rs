@@ -59,6 +59,30 @@ impl Host {
         head_of(clone).await
     }
 
+    /// Clones as an app does that the provider lets in by itself: no key, the whole repository.
+    ///
+    /// # Errors
+    /// With the log of git, also when the branch or the commit does not exist.
+    pub async fn clone_as_app(
+        &self,
+        store_key: &str,
+        branch: &str,
+        sha: Option<&str>,
+        into: &Path,
+    ) -> Result<CommitInfo, CloneError> {
+        let mut clone = command::program("git");
+        clone.args(["clone", "--quiet", "--no-hardlinks", "--branch", branch]);
+        clone.arg(self.repository(store_key).path()).arg(into);
+        run(clone).await?;
+        if let Some(sha) = sha {
+            let mut checkout = command::program("git");
+            checkout.current_dir(into);
+            checkout.args(["checkout", "--quiet", "--detach", sha]);
+            run(checkout).await?;
+        }
+        head_of(into).await
+    }
+
     async fn run_over_ssh(
         &self,
         mut git: Command,
@@ -70,14 +94,19 @@ impl Host {
             None => PathBuf::from("/dev/null"),
         };
         let ssh = ssh_command(identity.as_ref().map(|i| i.file.as_path()), &known_hosts);
-        let output = git.env("GIT_SSH_COMMAND", ssh).output().await;
-        let output = output.map_err(|error| not_run(error.into()))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let log = String::from_utf8_lossy(&output.stderr).replace('\r', "");
-        Err(CloneError { log })
+        git.env("GIT_SSH_COMMAND", ssh);
+        run(git).await
     }
+}
+
+async fn run(mut git: Command) -> Result<(), CloneError> {
+    let output = git.output().await;
+    let output = output.map_err(|error| not_run(error.into()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let log = String::from_utf8_lossy(&output.stderr).replace('\r', "");
+    Err(CloneError { log })
 }
 
 async fn head_of(clone: &Path) -> Result<CommitInfo, CloneError> {

@@ -124,19 +124,38 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST …/hooks/{id}/tests`: a push event of the latest commit, whatever the webhook listens to; silence while there is none.
+/// The query of a test.
+#[derive(Deserialize)]
+pub struct Tested {
+    /// The default branch when absent.
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+}
+
+/// `POST …/hooks/{id}/tests`: a push event of a branch's last commit, whatever the webhook listens to; silence while there is
+/// none.
 pub async fn test(
     Shared(world): Shared<Arc<World>>,
     target: Target,
+    Query(tested): Query<Tested>,
 ) -> Result<StatusCode, Refusal> {
     let (hook, repository) = {
         let mut state = world.forges.gitea.lock();
         let hook = find(&target, &mut state)?.clone();
         (hook, target.repository(&mut state)?.clone())
     };
-    if let Some(push) = pushes::latest(&world, repository).await? {
-        let message = payloads::push(&world, &hook, &push);
-        send(&world, Provider::Gitea, (target.id, hook.id), message);
+    let named = tested.reference.is_some();
+    let branch = tested
+        .reference
+        .unwrap_or_else(|| repository.default_branch.clone());
+    let branch = branch.strip_prefix("refs/heads/").unwrap_or(&branch);
+    match pushes::sample(&world, repository, branch).await? {
+        Some(push) => {
+            let message = payloads::push(&world, &hook, &push);
+            send(&world, Provider::Gitea, (target.id, hook.id), message);
+        }
+        None if named => return Err(not_found()),
+        None => {}
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -75,7 +75,9 @@ impl Vendor for Gitea {
     fn announce(&self, world: &World, hook: &Hook, push: &Push) -> Option<Message> {
         // A branch that is deleted is another event, and so is a tag that is made.
         let listens = hook.active && hook.events.contains("push") && !push.is_deletion();
-        listens.then(|| payloads::push(world, hook, push))
+        let filter = hook.settings.get("branch_filter").and_then(|f| f.as_str());
+        let passes = filter.is_none_or(|f| f.is_empty() || push.is_on(f));
+        (listens && passes).then(|| payloads::push(world, hook, push))
     }
 
     fn not_found(&self, _: &str) -> String {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::people::{NewToken, add_token};
 use super::state::{Access, Repository, State};
 use super::view::view;
-use super::webhooks;
+use super::{apps, webhooks};
 use crate::forge::{NewRepository, first_commit};
 use crate::git::NewCommit;
 use crate::world::World;
@@ -165,6 +165,7 @@ pub fn reset(world: &World) -> anyhow::Result<()> {
     for repository in forgotten {
         world.git.remove(&repository.store_key())?;
     }
+    apps::add_netlifys(&mut world.github.lock(), world.clock.now());
     add_token(
         world,
         NewToken {

@@ -15,8 +15,10 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::answer::Refusal;
+use super::app_token;
+use super::apps::permissions_of;
 use super::limits::Payer;
-use super::state::{Access, Repository, Token, TokenKind};
+use super::state::{Access, Repository, State, Token, TokenKind};
 use crate::world::World;
 
 /// Who calls; in the extensions of every request that reaches a handler.
@@ -24,6 +26,8 @@ use crate::world::World;
 pub struct Visitor {
     /// `None` without a token.
     pub token: Option<Token>,
+    /// Slug of the app that came with its own JWT.
+    pub app: Option<String>,
     /// The token's text, to remember with what a key was made.
     pub secret: String,
     pub now: i64,
@@ -33,6 +37,17 @@ impl Visitor {
     /// Login of the token's owner.
     pub fn login(&self) -> Option<&str> {
         self.token.as_ref().map(|t| t.login.as_str())
+    }
+
+    /// The app that came with its own JWT.
+    ///
+    /// # Errors
+    /// 401 for anybody else, in the recorded words.
+    pub fn app(&self) -> Result<&str, Refusal> {
+        self.app.as_deref().ok_or_else(|| {
+            let message = "A JSON web token could not be decoded";
+            Refusal::new(StatusCode::UNAUTHORIZED, message)
+        })
     }
 
     /// What the visitor may do with a repository.
@@ -46,7 +61,7 @@ impl Visitor {
     /// Whose rate limit the visitor uses.
     pub fn payer(&self) -> Payer {
         Payer {
-            login: self.login().map(str::to_owned),
+            login: self.login().or(self.app.as_deref()).map(str::to_owned),
             now: self.now,
         }
     }
@@ -95,12 +110,14 @@ fn admit(world: &World, headers: &HeaderMap) -> Result<Visitor, Refusal> {
         return Err(Refusal::forbidden("Missing or invalid User Agent string"));
     }
     let now = world.clock.unix();
+    let nobody = Visitor {
+        token: None,
+        app: None,
+        secret: String::new(),
+        now,
+    };
     let Some(authorization) = headers.get(header::AUTHORIZATION) else {
-        return Ok(Visitor {
-            token: None,
-            secret: String::new(),
-            now,
-        });
+        return Ok(nobody);
     };
     let bad = || Refusal::new(StatusCode::UNAUTHORIZED, "Bad credentials");
     let secret = authorization
@@ -108,17 +125,39 @@ fn admit(world: &World, headers: &HeaderMap) -> Result<Visitor, Refusal> {
         .ok()
         .and_then(secret_of)
         .ok_or_else(bad)?;
-    let token = world.github.lock().tokens.get(&secret).cloned();
-    let alive = |token: &Token| {
+    let state = world.github.lock();
+    if app_token::is_jwt(&secret) {
+        let app = Some(app_token::verify(&state, &secret, now)?);
+        return Ok(Visitor { app, ..nobody });
+    }
+    let alive = |token: &&Token| {
         token
             .expires_at
             .is_none_or(|end| end.unix_timestamp() > now)
     };
-    let token = token.filter(alive).ok_or_else(bad)?;
+    let token = state.tokens.get(&secret).filter(alive).cloned();
+    let token = with_access(&state, token.ok_or_else(bad)?)?;
     Ok(Visitor {
         token: Some(token),
         secret,
-        now,
+        ..nobody
+    })
+}
+
+/// What an installation may see can change during its token's life.
+fn with_access(state: &State, token: Token) -> Result<Token, Refusal> {
+    let Some(id) = token.installation else {
+        return Ok(token);
+    };
+    let bad = || Refusal::new(StatusCode::UNAUTHORIZED, "Bad credentials");
+    let installation = state.installations.get(&id).ok_or_else(bad)?;
+    if installation.suspended {
+        return Err(Refusal::forbidden("This installation has been suspended"));
+    }
+    let permissions = permissions_of(state, installation);
+    Ok(Token {
+        permissions,
+        ..token
     })
 }
 

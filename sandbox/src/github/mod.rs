@@ -6,6 +6,9 @@
 
 mod admin;
 mod answer;
+mod app_doors;
+mod app_token;
+mod apps;
 mod deliveries;
 mod door;
 pub mod gate;
@@ -34,6 +37,7 @@ pub use crate::forge::NewRepository;
 pub use admin::{
     archive, commit, create_repository, rename, rename_branch, reset, set_deploy_keys_enabled,
 };
+pub use apps::{NETLIFY_APP, NewApp, NewInstallation, create_app, install, seen_by_netlify};
 pub use limits::Limits;
 pub use people::{NewPersonKey, NewToken, add_person_key, add_token, revoke_token};
 pub use state::{Access, Permissions, State, TokenKind};
@@ -52,6 +56,8 @@ pub struct Switches {
     pub limits: Limits,
     /// How long deliveries can be read; GitHub only says "days".
     pub delivery_retention_hours: u32,
+    /// An installation token is told its rights on a repository like a person. Unproven; off: it is told that it has none.
+    pub installations_are_told_rights: bool,
 }
 
 impl Default for Switches {
@@ -59,6 +65,7 @@ impl Default for Switches {
         Self {
             limits: Limits::default(),
             delivery_retention_hours: 72,
+            installations_are_told_rights: false,
         }
     }
 }
@@ -70,8 +77,17 @@ pub fn router(world: &Arc<World>) -> Router<Arc<World>> {
         .nest("/repositories/{repository_id}", repository_router())
         .route("/user", get(users::current))
         .route("/user/installations", get(users::user_installations))
-        .route("/app", get(users::app_only))
-        .route("/app/installations", get(users::app_only))
+        .route("/app", get(app_doors::current))
+        .route("/app/installations", get(app_doors::installations))
+        .route(
+            "/app/installations/{installation_id}",
+            get(app_doors::installation),
+        )
+        .route(
+            "/app/installations/{installation_id}/access_tokens",
+            post(app_doors::access_token),
+        )
+        .route("/orgs/{org}/installations", get(app_doors::of_organization))
         .route("/rate_limit", get(users::rate_limit))
         .route("/meta", get(users::meta))
         .fallback(|| async { Refusal::not_found() })
@@ -87,7 +103,7 @@ fn repository_router() -> Router<Arc<World>> {
         .route("/branches", get(repositories::branches))
         .route("/branches/{*branch}", get(repositories::branch))
         .route("/git/ref/{*ref}", get(repositories::reference))
-        .route("/installation", get(users::installation))
+        .route("/installation", get(app_doors::of_repository))
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{key_id}", get(keys::show).delete(keys::remove))
         .route("/hooks", get(hooks::list).post(hooks::create))

@@ -56,6 +56,7 @@ pub fn add_token(world: &World, new: NewToken) -> anyhow::Result<()> {
         },
         sso_url: new.sso_url,
         expires_at,
+        installation: None,
     };
     let now = world.clock.now();
     let mut state = world.github.lock();
@@ -84,6 +85,7 @@ pub fn revoke_token(world: &World, token: &str) -> anyhow::Result<()> {
 /// # Errors
 /// When the text is no key, or the key is in use.
 pub fn add_person_key(world: &World, new: NewPersonKey) -> anyhow::Result<()> {
+    anyhow::ensure!(!new.login.is_empty(), "a key needs `login`");
     let key = new.key.parse()?;
     let now = world.clock.now();
     let mut state = world.github.lock();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::answer::Refusal;
 use super::paging::Page;
 use super::shapes::{self, Addresses, node_id};
-use super::state::Account;
+use super::state::{Access, Account, TokenKind};
 use super::target::{Need, Target};
 use crate::git::{BareRepository, CommitInfo};
 use crate::world::World;
@@ -26,10 +26,11 @@ pub async fn show(
     let mut state = world.github.lock();
     let repository = target.check(&mut state, Need::Metadata)?.clone();
     let owner = owner(&mut state, &repository.owner, repository.created_at);
-    let access = target
-        .visitor
-        .login()
-        .map(|_| target.visitor.access(&repository));
+    let told = world.switches.read().github.installations_are_told_rights;
+    let access = target.visitor.token.as_ref().map(|token| match token.kind {
+        TokenKind::Installation if !told => Access::None,
+        _ => target.visitor.access(&repository),
+    });
     Ok(Json(shapes::repository(&repository, &owner, access, &at)))
 }
 

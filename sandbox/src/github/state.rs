@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::apps::{App, Installation};
 use super::limits::Budget;
 pub use crate::forge::{Access, Permissions};
 use crate::git::{PublicKey, RefUpdate};
@@ -37,6 +38,8 @@ pub struct Token {
     /// Address at which the token must be let into organisations that demand single sign-on.
     pub sso_url: Option<String>,
     pub expires_at: Option<OffsetDateTime>,
+    /// Of an installation token: by which installation its access is decided anew with every call.
+    pub installation: Option<u64>,
 }
 
 /// A person's own SSH key.
@@ -195,6 +198,9 @@ pub struct State {
     /// By login in lower case.
     pub accounts: BTreeMap<String, Account>,
     pub tokens: HashMap<String, Token>,
+    /// By slug.
+    pub apps: BTreeMap<String, App>,
+    pub installations: BTreeMap<u64, Installation>,
     pub person_keys: Vec<PersonKey>,
     pub repositories: BTreeMap<u64, Repository>,
     /// `owner/name` in lower case, of repositories that have another name now.

@@ -1,4 +1,4 @@
-//! Calls about the caller and the instance: `/user`, `/rate_limit`, `/meta`, and the doors that only a GitHub App may use.
+//! Calls about the caller and the instance: `/user`, `/rate_limit`, `/meta`, and what only a token of a GitHub App may ask.
 
 use std::sync::Arc;
 
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::answer::Refusal;
 use super::door::Visitor;
 use super::shapes;
-use super::target::Target;
 use crate::world::World;
 
 /// `GET /user`.
@@ -57,19 +56,6 @@ pub async fn user_installations() -> Refusal {
     Refusal::forbidden(
         "You must authenticate with an access token authorized to a GitHub App in order to list installations",
     )
-}
-
-/// `GET /app`, `GET /app/installations`: only the app's own JWT may ask.
-pub async fn app_only() -> Refusal {
-    Refusal::new(
-        StatusCode::UNAUTHORIZED,
-        "A JSON web token could not be decoded",
-    )
-}
-
-/// `GET /repos/{owner}/{repo}/installation`: as [`app_only`], for repositories that the caller can see.
-pub async fn installation(_: Target) -> Refusal {
-    app_only().await
 }
 
 fn unauthenticated() -> Refusal {

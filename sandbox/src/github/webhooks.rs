@@ -65,6 +65,9 @@ pub async fn pushed(world: &Arc<World>, update: &RefUpdate) -> anyhow::Result<()
         ));
     }
     for event in events {
+        if event.name == "push" {
+            crate::netlify::pushed_by_app(world, &event.payload);
+        }
         for hook in listeners(world, id, &event.name) {
             send(world, id, hook, event.clone());
         }

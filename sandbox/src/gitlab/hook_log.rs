@@ -24,8 +24,8 @@ const KEPT: Duration = Duration::days(7);
 /// The largest page.
 const MOST: usize = 20;
 
-/// `POST …/hooks/:hook_id/test/:trigger`: sends the latest push and waits for the receiver. A success also brings a suspended
-/// webhook back.
+/// `POST …/hooks/:hook_id/test/:trigger`: sends a push of the default branch's last commit, whatever was pushed last, and waits
+/// for the receiver. A success also brings a suspended webhook back.
 pub async fn test(Shared(world): Shared<Arc<World>>, target: Target) -> Result<Response, Refusal> {
     let (hook, project) = {
         let mut state = world.forges.gitlab.lock();
@@ -45,7 +45,8 @@ pub async fn test(Shared(world): Shared<Arc<World>>, target: Target) -> Result<R
             trigger.trim_end_matches("_events")
         )));
     }
-    let push = pushes::latest(&world, project).await?;
+    let branch = project.default_branch.clone();
+    let push = pushes::sample(&world, project, &branch).await?;
     let push = push.ok_or_else(|| unprocessable("Ensure the project has at least one commit."))?;
     let message = payloads::push(&world, &hook, &push);
     let delivered = deliver(&world, Provider::Gitlab, (target.id, hook.id), message).await;

@@ -142,15 +142,15 @@ pub fn find<'s>(target: &Target, state: &'s mut State) -> Result<&'s Hook, Refus
 pub fn passes_filter(hook: &Hook, push: &Push) -> bool {
     let text = |name: &str| hook.settings.get(name).and_then(Value::as_str);
     let filter = text("push_events_branch_filter").unwrap_or_default();
-    let (Some(branch), false) = (push.branch(), filter.is_empty()) else {
-        return true;
-    };
-    let pattern = match text("branch_filter_strategy") {
-        Some("all_branches") => return true,
-        Some("regex") => filter.to_owned(),
-        _ => format!("^{}$", regex::escape(filter).replace(r"\*", ".*")),
-    };
-    regex::Regex::new(&pattern).is_ok_and(|regex| regex.is_match(branch))
+    match text("branch_filter_strategy") {
+        Some("all_branches") => true,
+        Some("regex") => {
+            let regex = regex::Regex::new(filter);
+            let on = |branch| regex.is_ok_and(|regex| regex.is_match(branch));
+            push.branch().is_none_or(on)
+        }
+        _ => filter.is_empty() || push.is_on(filter),
+    }
 }
 
 /// Lays a body over a webhook.

@@ -19,7 +19,7 @@ pub enum Outcome {
 pub struct Setting<'a> {
     pub folder: &'a Path,
     pub home: &'a Path,
-    pub variables: Vec<(&'static str, String)>,
+    pub variables: Vec<(String, String)>,
     pub limit: Duration,
 }
 

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::answer::ApiError;
 use super::builds;
+use super::installation;
 use super::repo::{Repo, RepoPatch};
 use super::state;
 use crate::recorder::Upstream;
@@ -26,6 +27,10 @@ pub fn attach(
         .as_ref()
         .is_some_and(|r| r.stop_builds);
     if stopped && switches.stop_builds_honoured {
+        return Ok(());
+    }
+    let repo = netlify.sites[site_id].repo.as_ref();
+    if !repo.is_some_and(|repo| installation::is_set_up(world, repo)) {
         return Ok(());
     }
     let builds = if switches.second_build_on_attach {

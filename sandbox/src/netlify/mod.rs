@@ -12,7 +12,9 @@ mod builds;
 mod command;
 mod deploy_keys;
 mod deploys;
+mod environment;
 mod incoming;
+mod installation;
 mod linking;
 mod notifications;
 mod records;
@@ -32,6 +34,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
 pub use deploy_keys::stock_is_full;
+pub use installation::pushed_by_app;
 pub use records::{Account, NewToken};
 pub use served::serve_by_host;
 pub use state::State;
@@ -80,6 +83,16 @@ fn account_routes() -> Router<Arc<World>> {
         .route(
             "/accounts/{account_id}/builds/status",
             get(accounts::running_builds),
+        )
+        .route(
+            "/accounts/{account_id}/env",
+            get(environment::list).post(environment::create),
+        )
+        .route(
+            "/accounts/{account_id}/env/{key}",
+            get(environment::get)
+                .put(environment::replace)
+                .delete(environment::delete),
         )
         .route("/{account}/builds/status", get(accounts::build_status))
         .route(

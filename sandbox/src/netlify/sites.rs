@@ -151,6 +151,7 @@ pub async fn delete(
     let site_id = own_site_id(&netlify, &caller, &site_id)?;
     netlify.sites.remove(&site_id);
     netlify.notifications.retain(|_, n| n.site_id != site_id);
+    netlify.variables.retain(|(owner, _), _| *owner != site_id);
     netlify.deploys.retain(|_, deploy| {
         let stays = deploy.site_id != site_id;
         if !stays {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
+use super::environment::Variables;
 use super::records::{
     Account, Deploy, DeployKey, NewToken, Notification, Site, Token, User, default_accounts,
     object_id,
@@ -23,6 +24,7 @@ pub struct State {
     pub sites: BTreeMap<String, Site>,
     pub deploys: BTreeMap<String, Deploy>,
     pub notifications: BTreeMap<String, Notification>,
+    pub variables: Variables,
     /// Created since the start (or the last reset), by kind.
     pub created: BTreeMap<&'static str, u64>,
     /// One queue per account id; builds wait in the order in which they came.

@@ -11,6 +11,10 @@ pub struct Switches {
     pub deaf_without_id: bool,
     /// Attaching starts two builds, as when the repository is PATCHed twice or a ping counts as a push.
     pub second_build_on_attach: bool,
+    /// Attaching with an `installation_id` that covers the repository sets everything up. Off: it is accepted, and nothing happens.
+    pub installations_set_up: bool,
+    /// GitHub's app tells Netlify about pushes. Off: the first build works, pushes do nothing.
+    pub installations_deliver: bool,
     /// PATCHing only `build_settings` also starts a build. Nobody reports that it does.
     pub build_on_settings_patch: bool,
     /// A newer push marks builds of the same branch that still wait as `Skipped`.
@@ -42,6 +46,14 @@ pub struct Switches {
     pub key_stock: usize,
     /// What `GET /user` and `GET /accounts` say of everybody. Nothing else heeds it.
     pub shown: Shown,
+    /// The plan allows no environment variables: writing them is 403.
+    pub env_refused: bool,
+    /// The plan allows variables that a team's sites share.
+    pub env_shared_allowed: bool,
+    /// The plan allows choosing scopes.
+    pub env_scopes_allowed: bool,
+    /// A list of new variables of which one exists already: the others are made before the 409. Unproven; else all or none.
+    pub env_create_is_partial: bool,
     pub times: BuildTimes,
 }
 
@@ -93,6 +105,8 @@ impl Default for Switches {
             stop_builds_honoured: true,
             deaf_without_id: true,
             second_build_on_attach: false,
+            installations_set_up: true,
+            installations_deliver: true,
             build_on_settings_patch: false,
             skip_superseded: false,
             cancel_answers_201: false,
@@ -108,6 +122,10 @@ impl Default for Switches {
             concurrent_builds: 1,
             key_stock: 2,
             shown: Shown::default(),
+            env_refused: false,
+            env_shared_allowed: true,
+            env_scopes_allowed: false,
+            env_create_is_partial: false,
             times: BuildTimes::default(),
         }
     }

@@ -195,6 +195,7 @@ pub fn counts(netlify: &State) -> BTreeMap<&'static str, Count> {
         ("builds", netlify.deploys.len()),
         ("deploys", netlify.deploys.len()),
         ("notifications", netlify.notifications.len()),
+        ("env_variables", netlify.variables.len()),
     ];
     let created = |kind| netlify.created.get(kind).copied().unwrap_or_default();
     alive
@@ -232,6 +233,7 @@ pub fn world_view(world: &World) -> Value {
         "sites": netlify.sites.values().map(with_id).collect::<Vec<_>>(),
         "deploy_keys": netlify.keys.values().map(key).collect::<Vec<_>>(),
         "builds": deploys.clone().map(|d| build(world, d)).collect::<Vec<_>>(),
+        "env_variables": super::environment::world_view(&netlify),
         "deploys": deploys.map(|d| deploy(world, &netlify, d)).collect::<Vec<_>>(),
         "notifications": netlify.notifications.values().map(hook).collect::<Vec<_>>(),
     })

@@ -8,6 +8,8 @@ use anyhow::Context;
 use tempfile::TempDir;
 
 use super::command::{self, Outcome, Setting};
+use super::environment;
+use super::installation;
 use super::records::Commit;
 use super::repo::Repo;
 use super::runner::{Job, log};
@@ -71,6 +73,10 @@ async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, Bui
 
 async fn fetch(world: &World, job: &Job, into: &Path) -> Result<CommitInfo, CloneError> {
     let key = job.key.as_deref();
+    if let Some(seen) = installation::seen(world, &job.repo) {
+        let (branch, sha) = (&job.branch, job.wanted_sha.as_deref());
+        return world.git.clone_as_app(&seen, branch, sha, into).await;
+    }
     let unknown = || CloneError {
         log: format!("fatal: repository '{}' does not exist", job.repo.repo_path),
     };
@@ -174,10 +180,15 @@ async fn run_command(
     }
 }
 
-fn variables(world: &World, job: &Job, commit: &Commit) -> Vec<(&'static str, String)> {
+/// The vendor's own variables win over the site's.
+fn variables(world: &World, job: &Job, commit: &Commit) -> Vec<(String, String)> {
     let is_production = job.branch == job.repo.branch;
     let url = format!("http://{}.localhost:{}", job.site_name, world.addr.port());
-    vec![
+    let context = match is_production {
+        true => "production",
+        false => "branch-deploy",
+    };
+    let own = [
         ("CI", "true".to_owned()),
         ("NETLIFY", "true".to_owned()),
         ("SITE_ID", job.site_id.clone()),
@@ -187,18 +198,15 @@ fn variables(world: &World, job: &Job, commit: &Commit) -> Vec<(&'static str, St
         ("BRANCH", job.branch.clone()),
         ("HEAD", job.branch.clone()),
         ("COMMIT_REF", commit.sha.clone().unwrap_or_default()),
-        (
-            "CONTEXT",
-            if is_production {
-                "production"
-            } else {
-                "branch-deploy"
-            }
-            .to_owned(),
-        ),
+        ("CONTEXT", context.to_owned()),
         ("PULL_REQUEST", "false".to_owned()),
         ("URL", url),
-    ]
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    let netlify = world.netlify.lock();
+    let mut variables = environment::of_build(&netlify, &job.site_id, &job.branch, context);
+    variables.extend(own);
+    variables
 }
 
 /// Copies the publish folder out of the checkout, without `.git` and without links that could lead out of it.

@@ -245,3 +245,20 @@ async fn webhooks_double_and_a_failed_delivery_is_tried_three_times() {
         "required key not provided"
     );
 }
+
+#[tokio::test]
+async fn a_used_up_hour_is_told_without_saying_how_long_to_wait() {
+    let stage = stage().await;
+    let patch = json!({"bitbucket": {"calls_per_hour": 2}});
+    stage.sandbox.patch_switches(&patch).unwrap();
+    for near in ["false", "true"] {
+        let answer = get(&stage, REPOSITORY).await;
+        assert_eq!(answer.headers["x-ratelimit-nearlimit"], near);
+        answer.expect(200);
+    }
+    let refused = get(&stage, REPOSITORY).await;
+    assert!(!refused.headers.contains_key("retry-after"));
+    let message = refused.expect(429)["error"]["message"].clone();
+    assert_eq!(message, "Rate limit for this resource has been exceeded");
+    get(&stage, "/user").await.expect(200);
+}

@@ -69,6 +69,10 @@ async fn a_manual_site_is_rebuilt_by_its_own_hook() {
         .await
         .expect(204);
     stage.deploys(&site, 3).await;
+    let absent = format!("{test}?ref=refs/heads/none");
+    call(&stage, GITEA_TOKEN, Method::POST, &absent, None)
+        .await
+        .expect(404);
     stage.assert_lawful();
 }
 

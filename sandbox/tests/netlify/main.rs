@@ -4,6 +4,7 @@ mod builds;
 mod client;
 mod contracts;
 mod doors;
+mod environment;
 mod faults;
 mod keys_and_sites;
 mod notifications;

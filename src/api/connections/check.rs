@@ -22,6 +22,7 @@ use crate::{
         links::view::{Diagnosis, diagnosis},
         problem::{CallerProblems, ObjectProblems, Problem},
     },
+    link::installation::Installation,
     store::{
         Rows, begin,
         checks::{self, CheckRow},
@@ -63,6 +64,9 @@ pub struct Check {
         skip_serializing_if = "Option::is_none"
     )]
     pub expires_at: Option<OffsetDateTime>,
+    /// Where the app is installed; of connections by a GitHub App.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installations: Option<Vec<Installation>>,
     /// Why it is not good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Diagnosis>,
@@ -100,6 +104,7 @@ impl From<CheckRow> for Check {
             teams: row.teams,
             scopes: row.scopes,
             expires_at: row.expires_at,
+            installations: row.installations.map(|json| json.0),
             failure: row.failure.map(|json| diagnosis(json.0)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -26,6 +27,7 @@ use crate::{
     api::{
         Api,
         caller::{Caller, Scope},
+        connections::data_key,
         extract::{Json, Path, Query},
         idempotency::{KeyHeader, Repeatable, Turn},
         ids::{self, Prefix},
@@ -36,16 +38,20 @@ use crate::{
     },
     link::{
         difference::differences,
+        environment,
+        grant::Wish,
         request::{ConnectionNames, LinkRequest, LinkSpec},
         status::Wanted,
     },
     store::{
         Rows, StoreError, begin,
         connections::{self, ConnectionRow},
+        environments,
         events::{self, NewEvent},
         links::{self, Filter, LinkRow, NewLink},
     },
     upstream::UpstreamKind,
+    vault::{Purpose, Sealed, link_row},
 };
 
 type Tx = Transaction<'static, Postgres>;
@@ -66,6 +72,15 @@ struct NotAccepted;
 impl IntoResponses for NotAccepted {
     fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
         documented(&[ProblemCode::LinkExists, ProblemCode::IdempotencyInProgress])
+    }
+}
+
+/// Why the caller may not; goes after [`CallerProblems`], whose answer it completes.
+struct NotGranted;
+
+impl IntoResponses for NotGranted {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        documented(&[ProblemCode::Forbidden, ProblemCode::InstallationNotGranted])
     }
 }
 
@@ -106,7 +121,7 @@ pub fn router() -> OpenApiRouter<Api> {
                 ("ETag" = String, description = "Version of the link"),
                 ("Retry-After" = u32, description = "When to read it, in seconds"),
                 ("Idempotency-Replayed" = String, description = "`true` when this is the answer to an earlier request with the same key"))),
-        NotAccepted, CallerProblems, BodyProblems, RepeatableProblems))]
+        NotAccepted, CallerProblems, NotGranted, BodyProblems, RepeatableProblems))]
 async fn create(
     State(api): State<Api>,
     caller: Caller,
@@ -119,7 +134,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.require(Scope::LinksWrite)?;
     let wait = Wait::asked(None, &headers)?;
-    let checked = Checked::of(&api, &request)?;
+    let checked = Checked::of(&api, &caller, &request)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     if query.validate_only {
@@ -165,7 +180,7 @@ async fn create(
         headers(("Location" = String, description = "Address of the link"),
                 ("ETag" = String, description = "Version of the link"),
                 ("Retry-After" = u32, description = "When to read it, in seconds"))),
-        NotPut, CallerProblems, BodyProblems))]
+        NotPut, CallerProblems, NotGranted, BodyProblems))]
 async fn put_by_ref(
     State(api): State<Api>,
     caller: Caller,
@@ -176,7 +191,7 @@ async fn put_by_ref(
     caller.require(Scope::LinksWrite)?;
     let wait = Wait::asked(None, &headers)?;
     let request = named(request, reference)?;
-    let checked = Checked::of(&api, &request)?;
+    let checked = Checked::of(&api, &caller, &request)?;
     let tenant = caller.tenant.as_str();
     if let Some(answer) = checked.found(&api, &caller).await? {
         return Ok(answer);
@@ -226,8 +241,8 @@ impl<'a> Checked<'a> {
     /// Checks a request.
     ///
     /// # Errors
-    /// [`ProblemCode::InvalidRequest`] with everything that is wrong.
-    pub fn of(api: &Api, request: &'a LinkRequest) -> Result<Self, Problem> {
+    /// [`ProblemCode::InvalidRequest`] with everything that is wrong; [`ProblemCode::InstallationNotGranted`].
+    pub fn of(api: &Api, caller: &Caller, request: &'a LinkRequest) -> Result<Self, Problem> {
         let located = api.locate(&request.repository);
         let repository = located.as_ref().map(|found| &found.repository);
         let mut spec = request.check(repository).map_err(invalid)?;
@@ -237,6 +252,7 @@ impl<'a> Checked<'a> {
                 "name the branch: nobody can be asked for the default one of this git host";
             return Err(Problem::new(ProblemCode::InvalidRequest).error("/branch", detail));
         }
+        check_installation(api, caller, located.provider, &spec)?;
         spec.ssh_url = located.ssh_url;
         Ok(Self {
             request,
@@ -271,8 +287,10 @@ impl<'a> Checked<'a> {
         };
         let tenant = caller.tenant.as_str();
         let provider_connection = provider.connection(db, tenant).await?.id;
+        let id = Uuid::now_v7();
         Ok(NewLink {
-            id: Uuid::now_v7(),
+            id,
+            environment: self.sealed_environment(api, db, tenant, id).await?,
             tenant: tenant.to_owned(),
             reference: self.request.reference.clone(),
             spec: self.spec.clone(),
@@ -281,6 +299,40 @@ impl<'a> Checked<'a> {
             provider_connection,
             created_by: caller.subject.clone(),
         })
+    }
+
+    async fn sealed_environment(
+        &self,
+        api: &Api,
+        db: &mut PgConnection,
+        tenant: &str,
+        link: Uuid,
+    ) -> Result<Option<Vec<u8>>, Problem> {
+        if self.request.env.is_empty() {
+            return Ok(None);
+        }
+        let values = environment::to_stored(&self.request.env).map_err(Problem::internal)?;
+        let key = data_key(api, db, tenant).await?;
+        let sealed = key.seal(&values, &link_row(link), Purpose::Environment);
+        Ok(Some(sealed.map_err(Problem::internal)?.0))
+    }
+
+    /// Whether the values of the environment variables are those of the link.
+    async fn has_values_of(
+        &self,
+        api: &Api,
+        db: &mut PgConnection,
+        tenant: &str,
+        link: Uuid,
+    ) -> Result<bool, Problem> {
+        let Some(sealed) = environments::get(db, tenant, link).await? else {
+            return Ok(self.request.env.is_empty());
+        };
+        let asked = environment::to_stored(&self.request.env).map_err(Problem::internal)?;
+        let key = data_key(api, db, tenant).await?;
+        let known = key.open(&Sealed(sealed), &link_row(link), Purpose::Environment);
+        let known = known.map_err(Problem::internal)?;
+        Ok(verify_slices_are_equal(&asked, &known).is_ok())
     }
 
     /// The link with this ref, made to have the labels of the request; nothing when there is none.
@@ -295,7 +347,8 @@ impl<'a> Checked<'a> {
         let Some(row) = links::list(&mut tx, tenant, &filter, 1).await?.pop() else {
             return Ok(None);
         };
-        self.compare(&row)?;
+        let has_same_values = self.has_values_of(api, &mut tx, tenant, row.id).await?;
+        self.compare(&row, has_same_values)?;
         let labels = json!(self.request.labels);
         let has_changed = row.labels != labels;
         if has_changed {
@@ -319,7 +372,7 @@ impl<'a> Checked<'a> {
         )))
     }
 
-    fn compare(&self, row: &LinkRow) -> Result<(), Problem> {
+    fn compare(&self, row: &LinkRow, has_same_values: bool) -> Result<(), Problem> {
         let with_location = |problem: Problem| match located(row.id) {
             Some(location) => problem.header(header::LOCATION, location),
             None => problem,
@@ -336,7 +389,13 @@ impl<'a> Checked<'a> {
             netlify: Some(row.netlify_connection.clone()),
             provider: Some(row.provider_connection.clone()),
         };
-        let differing = differences(self.request, &self.spec, &row.spec, &connections);
+        let differing = differences(
+            self.request,
+            &self.spec,
+            &row.spec,
+            &connections,
+            has_same_values,
+        );
         if differing.is_empty() {
             return Ok(());
         }
@@ -346,6 +405,34 @@ impl<'a> Checked<'a> {
             .into_iter()
             .fold(problem, |problem, it| problem.error(it.pointer, it.detail));
         Err(with_location(problem))
+    }
+}
+
+/// An installation of Netlify's GitHub App is nobody's own: it wants a grant, before anything is asked of anybody.
+fn check_installation(
+    api: &Api,
+    caller: &Caller,
+    provider: UpstreamKind,
+    spec: &LinkSpec,
+) -> Result<(), Problem> {
+    let Some(installation_id) = spec.access.installation_id() else {
+        return Ok(());
+    };
+    if provider != UpstreamKind::Github {
+        let detail = "only repositories at GitHub can be linked by an installation";
+        let problem = Problem::new(ProblemCode::InvalidRequest);
+        return Err(problem.error("/access/installation_id", detail));
+    }
+    let wish = Wish {
+        tenant: caller.tenant.as_str(),
+        installation_id,
+        host: &spec.host,
+        path: &spec.path,
+        team: spec.site.team.as_deref().unwrap_or_default(),
+    };
+    match api.grants.allow(&wish) {
+        true => Ok(()),
+        false => Err(Problem::new(ProblemCode::InstallationNotGranted)),
     }
 }
 

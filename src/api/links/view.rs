@@ -1,5 +1,7 @@
 //! Links as callers see them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -13,6 +15,7 @@ use crate::{
     link::{
         action::Action,
         conditions::{Condition, conditions},
+        environment::EnvSettings,
         facts::{Build, Deploy, Origin, Repository, Site},
         failure::{Evidence, Failure, FailureCode, Fault, Severity, UpstreamTrace},
         plan::{PLAN, PlannedStep, StepName},
@@ -115,6 +118,9 @@ pub struct RequestView {
     pub team: Option<String>,
     /// How Netlify builds.
     pub build: BuildSettings,
+    /// Environment variables of the site by name; values are never shown.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, EnvSettings>,
     /// How Netlify gets at the repository.
     pub access: AccessMode,
     /// What has to be seen before the link says `live`.
@@ -309,6 +315,7 @@ pub fn request_view(spec: LinkSpec, netlify: String, provider: String) -> Reques
         site_id: spec.site.id,
         team: spec.site.team,
         build: spec.build,
+        env: spec.env,
         access: spec.access,
         verify: spec.verify,
         allowed_branches: spec.allowed_branches,

@@ -20,8 +20,8 @@ pub struct Attach<'a> {
     pub provider: UpstreamKind,
     /// The repository; its `branch` becomes the production branch.
     pub repository: &'a Repository,
-    /// Netlify's key pair to clone with.
-    pub deploy_key_id: &'a str,
+    /// How Netlify gets at it.
+    pub key: CloneKey<'a>,
     /// How Netlify builds; where nothing is said, `netlify.toml` or detection decides.
     pub build: BuildSettings,
     /// Branches that Netlify builds; empty means *every* branch. Without the production branch Netlify ignores
@@ -29,6 +29,25 @@ pub struct Attach<'a> {
     pub allowed_branches: &'a [String],
     /// Keep Netlify from building until told otherwise.
     pub stop_builds: bool,
+}
+
+/// How Netlify gets at a repository: by one of the two, never both (netlify.md, finding 5).
+#[derive(Debug, Clone, Copy)]
+pub enum CloneKey<'a> {
+    /// Netlify's id of a key pair whose public half is on the repository.
+    DeployKey(&'a str),
+    /// An installation of Netlify's GitHub App.
+    Installation(u64),
+}
+
+impl CloneKey<'_> {
+    /// Whether the site clones by it.
+    pub fn is_kept(self, site: &Site) -> bool {
+        match self {
+            Self::DeployKey(id) => site.deploy_key_id() == Some(id),
+            Self::Installation(id) => site.installation_id() == Some(id),
+        }
+    }
 }
 
 /// Both spellings of every field that Netlify knows by two names: which one it reads has changed over the years, and
@@ -48,7 +67,11 @@ struct Repo<'a> {
     repo_branch: &'a str,
     private: bool,
     public_repo: bool,
-    deploy_key_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deploy_key_id: Option<&'a str>,
+    /// A number, though the guide writes a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installation_id: Option<u64>,
     allowed_branches: &'a [String],
     #[serde(flatten)]
     settings: Settings<'a>,
@@ -87,6 +110,10 @@ impl<'a> Repo<'a> {
         let repository = attach.repository;
         let id = repository_id(attach.provider, repository);
         let path = repository_path(attach.provider, repository);
+        let (deploy_key_id, installation_id) = match attach.key {
+            CloneKey::DeployKey(id) => (Some(id), None),
+            CloneKey::Installation(id) => (None, Some(id)),
+        };
         Self {
             provider: word(attach.provider),
             id: id.clone(),
@@ -99,7 +126,8 @@ impl<'a> Repo<'a> {
             repo_branch: &repository.branch,
             private: repository.private,
             public_repo: !repository.private,
-            deploy_key_id: attach.deploy_key_id,
+            deploy_key_id,
+            installation_id,
             allowed_branches: attach.allowed_branches,
             settings: Settings::of(&attach.build),
             stop_builds: attach.stop_builds,
@@ -198,7 +226,7 @@ struct Before<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     deploy_key_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    installation_id: Option<i64>,
+    installation_id: Option<u64>,
     allowed_branches: &'a [String],
     #[serde(flatten)]
     settings: Settings<'a>,
@@ -209,8 +237,8 @@ fn deafness(site: &Site, attach: &Attach<'_>) -> Option<String> {
     let branch = &attach.repository.branch;
     if site.is_deaf() {
         Some("Netlify kept neither the deploy key nor an app installation.".to_owned())
-    } else if site.deploy_key_id() != Some(attach.deploy_key_id) {
-        Some("Netlify kept another deploy key than the one that it was given.".to_owned())
+    } else if !attach.key.is_kept(site) {
+        Some("Netlify kept another key or installation than the one that it was given.".to_owned())
     } else if site.branch().is_some_and(|kept| kept != branch) {
         Some(format!("Netlify kept another branch than `{branch}`."))
     } else {
@@ -239,7 +267,7 @@ mod tests {
         let attach = Attach {
             provider,
             repository: &repository(id),
-            deploy_key_id: "0123456789abcdef01234567",
+            key: CloneKey::DeployKey("0123456789abcdef01234567"),
             build: BuildSettings {
                 command,
                 publish: Some("dist".into()),

@@ -1,5 +1,7 @@
 //! What GitHub answers, as far as linking needs it, and what it says about rights.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 use time::{
@@ -9,7 +11,7 @@ use time::{
 
 use super::EVENTS;
 use crate::{
-    link::{facts::Webhook, failure::FailureCode},
+    link::{facts::Webhook, failure::FailureCode, installation::Installation},
     providers::{Delivery, RepositoryKey, WebhookFault, same_address},
     upstream::{Answer, UpstreamError},
 };
@@ -17,6 +19,64 @@ use crate::{
 #[derive(Deserialize)]
 pub(super) struct User {
     pub(super) login: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct App {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) permissions: BTreeMap<String, String>,
+}
+
+/// An app on one account; whose app it is, when an owner asks about all of them.
+#[derive(Deserialize)]
+pub(super) struct AppInstallation {
+    pub(super) id: u64,
+    account: Option<Account>,
+    repository_selection: String,
+    suspended_at: Option<String>,
+    #[serde(default)]
+    app_slug: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AppInstallations {
+    installations: Vec<AppInstallation>,
+}
+
+impl AppInstallations {
+    pub(super) fn of_app(self, slug: &str) -> Vec<Installation> {
+        let of_app = self.installations.into_iter();
+        let of_app = of_app.filter(|it| it.app_slug == slug);
+        of_app.map(Into::into).collect()
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct GitRef {
+    pub(super) object: GitObject,
+}
+
+#[derive(Deserialize)]
+pub(super) struct GitObject {
+    pub(super) sha: String,
+}
+
+#[derive(Deserialize)]
+struct Account {
+    #[serde(default)]
+    login: String,
+}
+
+impl From<AppInstallation> for Installation {
+    fn from(it: AppInstallation) -> Self {
+        Self {
+            id: it.id,
+            account: it.account.map(|account| account.login).unwrap_or_default(),
+            all_repositories: it.repository_selection == "all",
+            suspended: it.suspended_at.is_some(),
+        }
+    }
 }
 
 #[derive(Deserialize)]

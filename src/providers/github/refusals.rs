@@ -97,6 +97,11 @@ fn forbidden(answer: &Answer, reason: &str) -> UpstreamError {
             redact::excerpt(place)
         );
         (FailureCode::SsoRequired, detail)
+    } else if says("installation has been suspended") {
+        (
+            FailureCode::AppSuspended,
+            "The app's installation is suspended.".to_owned(),
+        )
     } else if says("archived") {
         (
             FailureCode::RepositoryArchived,

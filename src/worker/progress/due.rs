@@ -20,15 +20,19 @@ impl Progress {
         if !due.is_empty() {
             return Next::Steps(due);
         }
-        let waiting = self.link.steps.iter().filter(|run| self.is_waiting(run));
+        let spec = &self.link.spec;
+        let way = Way { spec, provider };
+        let steps = self.link.steps.iter();
+        let waiting = steps.filter(|run| self.is_waiting(&way, run));
         match waiting.filter_map(|run| run.next_attempt_at).min() {
             Some(at) => Next::Pause((at - self.now()).try_into().unwrap_or_default()),
             None => Next::Rest,
         }
     }
 
-    fn is_waiting(&self, run: &StepRun) -> bool {
-        run.state == StepState::Waiting && (self.is_undoing() || !self.has_failed())
+    fn is_waiting(&self, way: &Way<'_>, run: &StepRun) -> bool {
+        let may_go_on = || !self.has_failed() && self.is_prepared(way, run.step);
+        run.state == StepState::Waiting && (self.is_undoing() || may_go_on())
     }
 
     fn has_failed(&self) -> bool {
@@ -47,13 +51,13 @@ impl Progress {
             let spec = &self.link.spec;
             let way = Way { spec, provider };
             let run = self.run(row.name);
+            let is_prepared = || self.is_prepared(&way, row.name);
             let ready = match run.state {
-                StepState::Pending => way
-                    .needs(row.name)
-                    .iter()
-                    .all(|need| self.is_through(*need)),
+                StepState::Pending => is_prepared(),
                 StepState::Running => true,
-                StepState::Waiting => run.next_attempt_at.is_none_or(|at| at <= self.now()),
+                StepState::Waiting => {
+                    is_prepared() && run.next_attempt_at.is_none_or(|at| at <= self.now())
+                }
                 _ => false,
             };
             match ready {
@@ -63,6 +67,13 @@ impl Progress {
             }
         }
         due
+    }
+
+    /// Whether everything before the step is through. A retry looks at the repository again: until that has passed, no later
+    /// step may go on, however long it has waited.
+    fn is_prepared(&self, way: &Way<'_>, step: StepName) -> bool {
+        let mut needs = way.needs(step).iter();
+        needs.all(|need| self.is_through(*need) && self.is_prepared(way, *need))
     }
 
     /// Failed steps that look again by themselves whether a person has done what was asked.

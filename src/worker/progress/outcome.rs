@@ -24,17 +24,17 @@ use crate::{
 const LOOK_MAX: Duration = Duration::from_secs(600);
 
 impl Progress {
-    /// Takes over how a step ended. `entry` is its object for the ledger, when it has one.
+    /// Takes over how a step ended. `entries` are its objects for the ledger.
     pub fn ensured(
         &mut self,
         step: StepName,
-        result: Result<(Fact, Option<Entry>), Halt>,
+        result: Result<(Fact, Vec<Entry>), Halt>,
         settings: &Workers,
     ) {
         match result {
-            Ok((fact, entry)) => {
+            Ok((fact, entries)) => {
                 self.learn(fact);
-                self.entries.extend(entry);
+                self.entries.extend(entries);
                 self.end(step, StepState::Done, None);
                 self.link.deaths = 0;
                 self.event("step.done", json!({ "step": step }));
@@ -65,14 +65,14 @@ impl Progress {
     pub fn settled(
         &mut self,
         step: StepName,
-        result: Result<Option<(Fact, Option<Entry>)>, Halt>,
+        result: Result<Option<(Fact, Vec<Entry>)>, Halt>,
         settings: &Workers,
     ) {
         match result {
             Ok(found) => {
-                if let Some((fact, entry)) = found {
+                if let Some((fact, entries)) = found {
                     self.learn(fact);
-                    self.entries.extend(entry);
+                    self.entries.extend(entries);
                 }
                 self.change(step).intent_at = None;
             }
@@ -84,7 +84,7 @@ impl Progress {
     pub fn looked(
         &mut self,
         step: StepName,
-        result: Result<Option<(Fact, Option<Entry>)>, Halt>,
+        result: Result<Option<(Fact, Vec<Entry>)>, Halt>,
         settings: &Workers,
     ) {
         match result {
@@ -96,8 +96,12 @@ impl Progress {
                 });
                 self.ensured(step, Ok(found), settings);
             }
-            Ok(None) | Err(Halt::Wait { .. } | Halt::Retry { .. }) => {
-                self.look_again(step, settings)
+            Ok(None) | Err(Halt::Retry { .. }) => self.look_again(step, settings),
+            Err(Halt::Wait { fact, .. }) => {
+                if let Some(fact) = fact {
+                    self.learn(*fact);
+                }
+                self.look_again(step, settings);
             }
             Err(halt) => self.halted(step, halt, StepState::Failed, settings),
         }

@@ -60,16 +60,28 @@ impl Database {
         connection
     }
 
+    /// A connection with the cluster's own user, past row level security.
+    pub async fn owner(&self) -> PgConnection {
+        connect(&self.url).await
+    }
+
     /// Every row of every table as JSON, by table.
     pub async fn dump(&self) -> Map<String, Value> {
-        let mut connection = self.connection().await;
+        self.dump_of("*").await
+    }
+
+    /// The rows of one tenant, by table.
+    pub async fn dump_of(&self, tenant: &str) -> Map<String, Value> {
+        let mut connection = self.connection_of(tenant).await;
         let tables = "select table_name::text from information_schema.tables
             where table_schema = 'public' and table_name <> '_sqlx_migrations'";
         let tables = sqlx::query_scalar(tables).fetch_all(&mut connection).await;
         let tables: Vec<String> = tables.expect("the tables");
         let mut dump = Map::new();
         for table in tables {
-            let query = format!("select coalesce(jsonb_agg(to_jsonb(t)), '[]') from {table} t");
+            let query = format!(
+                "select coalesce(jsonb_agg(to_jsonb(t) order by to_jsonb(t)), '[]') from {table} t"
+            );
             let rows = sqlx::query_scalar(AssertSqlSafe(query));
             let rows: Value = rows.fetch_one(&mut connection).await.expect("the rows");
             dump.insert(table, rows);

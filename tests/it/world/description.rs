@@ -1,6 +1,6 @@
 //! `openapi.yaml`, and whether requests and answers are what it says.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use jsonschema::Validator;
@@ -77,6 +77,22 @@ impl Description {
             .filter(|(method, _)| ["post", "put", "patch", "delete"].contains(&method.as_str()))
             .filter_map(|(_, operation)| operation["operationId"].as_str())
             .collect()
+    }
+
+    /// Operations that want a caller, each with the names of its parameters, and `body` when it has one.
+    pub fn operations_of_callers(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let paths = self.document["paths"].as_object().into_iter().flatten();
+        let operations = paths.flat_map(|(_, path)| path.as_object().into_iter().flatten());
+        let of_callers =
+            operations.filter(|(_, operation)| operation["responses"].get("401").is_some());
+        let named = of_callers.map(|(_, operation)| {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let names = parameters.filter_map(|parameter| parameter["name"].as_str());
+            let body = operation.get("requestBody").map(|_| "body");
+            let id = operation["operationId"].as_str().expect("an id");
+            (id, names.chain(body).collect())
+        });
+        named.collect()
     }
 
     fn check_answer(&self, operation: &str, answer: &Answer, what: &str) {

@@ -6,6 +6,8 @@ mod database;
 mod description;
 mod server;
 mod wait;
+mod way;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,11 +22,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use client::{Answer, Client, text};
+pub use command::Done;
 pub use database::Database;
 pub use description::Description;
 pub use description::FILE as OPENAPI;
 pub use server::Server;
 pub use wait::until;
+pub use way::{By, Way, place_account_key};
+pub use wire::Wire;
 
 /// The tenant of [`World::client`].
 pub const TENANT: &str = "acme";
@@ -36,12 +41,16 @@ pub struct Setup {
     pub settings: Vec<(&'static str, String)>,
     /// A JSON merge patch for the sandbox's switches.
     pub switches: Value,
+    /// Whether the tenant predicate is taken out of the server's queries: row level security stands alone.
+    pub without_tenant_predicate: bool,
 }
 
 /// All that a test needs.
 pub struct World {
     // Dropped from first to last: the server goes before what it leans on.
     pub server: Server,
+    /// Between server and database, when the tenant predicate is taken out.
+    pub wire: Option<Wire>,
     pub database: Database,
     pub sandbox: Sandbox,
     /// May do everything in the tenant [`TENANT`].
@@ -59,12 +68,18 @@ impl World {
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = Database::create().await;
-        let mut settings = usual_settings(&sandbox, &database, folder.path());
+        let wire = match setup.without_tenant_predicate {
+            true => Some(Wire::to(&database.url).await),
+            false => None,
+        };
+        let url = wire.as_ref().map_or(&database.url, |wire| &wire.url);
+        let mut settings = usual_settings(&sandbox, url, folder.path());
         settings.extend(setup.settings);
         let server = Server::start(&settings, folder.path()).await;
         let mut world = Self {
             client: Client::new(&server.address, None),
             server,
+            wire,
             database,
             sandbox,
             settings,
@@ -106,10 +121,19 @@ impl World {
     /// Connects a tenant to both vendors.
     pub async fn connect_with(&self, client: &Client, netlify: &str, github: &str) {
         for (kind, token) in [("netlify", netlify), ("github", github)] {
-            let credential = json!({"type": "token", "token": token});
-            let connection = json!({"name": kind, "kind": kind, "credential": credential});
-            client.post("/connections", connection).await.expect(201);
+            self.connect_as(client, kind, kind, token).await;
         }
+    }
+
+    /// Makes one connection under a name; its id.
+    pub async fn connect_as(&self, client: &Client, name: &str, kind: &str, token: &str) -> String {
+        let credential = json!({"type": "token", "token": token});
+        let connection = json!({"name": name, "kind": kind, "credential": credential});
+        client
+            .post("/connections", connection)
+            .await
+            .expect(201)
+            .id()
     }
 
     /// A client with a token of the developer mode's issuer.
@@ -126,6 +150,18 @@ impl World {
         let new = json!({"token": token, "login": "limited", "permissions": permissions});
         let new: NewToken = serde_json::from_value(new).expect("a token's description");
         linkbroker_sandbox::github::add_token(self.sandbox.world(), new).expect("a token");
+    }
+
+    /// Makes a GitHub App of acme's own: `id`, `client_id` and `private_key`.
+    pub fn github_app(&self, new: Value) -> Value {
+        let new = serde_json::from_value(new).expect("an app's description");
+        linkbroker_sandbox::github::create_app(self.sandbox.world(), new).expect("an app")
+    }
+
+    /// Installs an app, or changes an installation; its id.
+    pub fn install(&self, new: Value) -> u64 {
+        let new = serde_json::from_value(new).expect("an installation's description");
+        linkbroker_sandbox::github::install(self.sandbox.world(), new).expect("an installation")
     }
 
     /// Disturbs chosen calls from now on; in the JSON form of the sandbox's admin door.
@@ -161,6 +197,14 @@ impl World {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
+    /// Commits a file's text to the default branch of `acme/{name}` and tells everybody who listens, as a push would.
+    pub async fn push(&self, name: &str, text: &str) {
+        let commit = json!({"message": "Another text", "files": {"content/text.txt": text}});
+        let commit = serde_json::from_value(commit).expect("a commit");
+        let pushed = self.sandbox.commit(&format!("acme/{name}"), commit).await;
+        pushed.expect("a push");
+    }
+
     /// The whole state of both vendors, as the sandbox's admin door shows it.
     pub fn state(&self) -> Value {
         let world = self.sandbox.world();
@@ -169,6 +213,9 @@ impl World {
             "github": linkbroker_sandbox::github::world_view(world),
             "gitlab": linkbroker_sandbox::forge::world_view(world, &world.forges.gitlab),
             "gitea": linkbroker_sandbox::forge::world_view(world, &world.forges.gitea),
+            "bitbucket": linkbroker_sandbox::forge::world_view(world, &world.forges.bitbucket),
+            "azure_devops": linkbroker_sandbox::forge::world_view(world, &world.forges.azure),
+            "plain": linkbroker_sandbox::forge::world_view(world, &world.forges.plain),
         })
     }
 
@@ -215,11 +262,11 @@ impl World {
 
 fn usual_settings(
     sandbox: &Sandbox,
-    database: &Database,
+    database_url: &str,
     folder: &Path,
 ) -> Vec<(&'static str, String)> {
     let mut settings = vec![
-        ("DATABASE_URL", database.url.clone()),
+        ("DATABASE_URL", database_url.to_owned()),
         ("LINKBROKER_NETLIFY_URL", sandbox.netlify_url()),
         ("LINKBROKER_GITHUB_URL", sandbox.github_url()),
         ("LINKBROKER_GITLAB_URL", sandbox.gitlab_url()),
@@ -245,6 +292,15 @@ fn usual_settings(
     ];
     settings.extend(quick.map(|(name, value)| (name, value.to_owned())));
     settings
+}
+
+/// A setting whose value is a file with this text. The file stays as long as the returned folder.
+pub fn file_setting(name: &'static str, text: &str) -> (tempfile::TempDir, (&'static str, String)) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("setting.toml");
+    std::fs::write(&file, text).expect("a file");
+    let path = file.display().to_string();
+    (folder, (name, path))
 }
 
 /// The operator's file of further providers: a Forgejo at `code.example.com`.

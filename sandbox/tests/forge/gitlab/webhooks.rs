@@ -115,6 +115,20 @@ async fn a_webhook_that_keeps_failing_is_suspended_until_time_or_a_good_test() {
 }
 
 #[tokio::test]
+async fn a_branch_filter_hides_pushes() {
+    let stage = Stage::new().await;
+    let url = receiver(Arc::new(Mutex::new(StatusCode::NO_CONTENT))).await;
+    let hooks = stage.project("/hooks");
+    let other = json!({"url": url, "push_events_branch_filter": "release/*"});
+    let hidden = stage.post(&hooks, other).await.expect(201);
+    let same = json!({"url": url, "push_events_branch_filter": "ma*"});
+    let shown = stage.post(&hooks, same).await.expect(201);
+    stage.push("second text").await;
+    delivered(&stage, &format!("{hooks}/{}", shown["id"]), 1).await;
+    delivered(&stage, &format!("{hooks}/{}", hidden["id"]), 0).await;
+}
+
+#[tokio::test]
 async fn only_so_many_tests_a_minute() {
     let stage = Stage::new().await;
     let url = receiver(Arc::new(Mutex::new(StatusCode::NO_CONTENT))).await;
