@@ -51,24 +51,40 @@ pub struct PreviewCall {
     pub when: Option<String>,
 }
 
-/// The rounds of a link on this way at a provider.
-pub fn preview(way: &Way<'_>, provider: &str) -> Vec<PreviewRound> {
+/// The rounds of a link on this way at a provider, with a key of its own or with the operator's standing one.
+pub fn preview(way: &Way<'_>, provider: &str, standing_key: bool) -> Vec<PreviewRound> {
     let mut rounds: Vec<PreviewRound> = Vec::new();
     for planned in PLAN.iter().filter(|planned| !way.skips(planned.name)) {
         let round = round_of(way, planned.name);
         rounds.resize_with(rounds.len().max(round), || PreviewRound {
             steps: Vec::new(),
         });
-        rounds[round - 1].steps.push(PreviewStep {
+        let step = match standing_key {
+            true => with_standing_key(planned.name),
+            false => None,
+        };
+        let straight = || PreviewStep {
             name: planned.name,
             calls: calls(planned.name, way, provider),
-            makes: planned
-                .name
-                .makes()
-                .filter(|made| *made != ResourceKind::Site || way.spec.site.id.is_none()),
-        });
+            makes: planned.name.makes().filter(|made| {
+                let is_there = *made == ResourceKind::Site && way.spec.site.id.is_some();
+                !is_there && !is_by_hand(planned.name, way)
+            }),
+        };
+        rounds[round - 1].steps.push(step.unwrap_or_else(straight));
     }
     rounds
+}
+
+/// The steps that are others when an operator's key stands at the provider already.
+fn with_standing_key(name: StepName) -> Option<PreviewStep> {
+    let calls = match name {
+        StepName::ReserveDeployKey => vec![call("netlify", "GET", "/deploy_keys/{key_id}")],
+        StepName::InstallDeployKey => Vec::new(),
+        _ => return None,
+    };
+    let makes = None;
+    Some(PreviewStep { name, calls, makes })
 }
 
 /// Counted from 1: one more than the latest of the steps that it needs. A step that is skipped takes no round.
@@ -98,17 +114,22 @@ impl StepName {
     }
 }
 
-/// The calls of a step: Netlify's, and the provider's where no person takes its part.
-fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
-    let by_hand = match step {
+/// Whether a person does the provider's part of a step.
+fn is_by_hand(step: StepName, way: &Way<'_>) -> bool {
+    match step {
         StepName::InstallDeployKey => !way.provider.installs_keys,
         StepName::InstallWebhook | StepName::AlignWebhook => !way.provider.installs_webhooks,
         _ => false,
-    };
-    let mut calls = netlify_calls(step, way.spec);
-    if !by_hand {
-        calls.append(&mut provider::calls(provider, step));
     }
+}
+
+/// The calls of a step: Netlify's, and the provider's where no person takes its part.
+fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
+    let mut calls = netlify_calls(step, way.spec);
+    calls.append(&mut match is_by_hand(step, way) {
+        true => provider::calls_by_hand(provider, step),
+        false => provider::calls(provider, step),
+    });
     calls
 }
 

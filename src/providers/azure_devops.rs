@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use url::Url;
 
 use super::{
-    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
+    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look, Place,
     Provider, RepositoryKey,
 };
 use crate::{
@@ -179,6 +179,28 @@ impl Provider for AzureDevops {
         Ok(repository)
     }
 
+    async fn resolve_and_look(
+        &self,
+        path: &str,
+        branch: Option<&str>,
+        url: &str,
+    ) -> Result<(Repository, Look), UpstreamError> {
+        if self.access.is_anonymous() {
+            return Ok((self.resolve(path, branch).await?, Look::Unknown));
+        }
+        let subscriptions = self.subscriptions(split(path).0);
+        let (repository, known) = tokio::join!(self.resolve(path, branch), subscriptions);
+        let repository = repository?;
+        let is_there = known.map(|known| subscriptions::found(known, &repository, url).is_some());
+        Ok((repository, Look::of(is_there)))
+    }
+
+    /// A rename leaves nothing behind that would lead from the old name; calls take GUIDs in place of names.
+    fn lasting_path(&self, repository: &Repository) -> Option<String> {
+        let organisation = Address::of(repository).organisation;
+        Some(format!("{organisation}/{}", repository.id))
+    }
+
     async fn find_key(
         &self,
         repository: &Repository,
@@ -226,7 +248,8 @@ impl Provider for AzureDevops {
         repository: &Repository,
         url: &str,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
-        let known = self.subscriptions(repository).await?;
+        let organisation = Address::of(repository).organisation;
+        let known = self.subscriptions(organisation).await?;
         Ok(subscriptions::found(known, repository, url))
     }
 

@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
-    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Provider,
-    RepositoryKey, same_key,
+    Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look,
+    Provider, RepositoryKey, same_key,
 };
 use crate::{
     link::{
@@ -116,6 +116,37 @@ impl Bitbucket {
             .map_err(|error| error.if_missing(FailureCode::BranchMissing, detail))
     }
 
+    /// The repository as a fact, if this credential can link it.
+    async fn linkable(
+        &self,
+        repo: Repo,
+        is_admin: Option<bool>,
+        branch: Option<&str>,
+    ) -> Result<Repository, UpstreamError> {
+        if is_admin == Some(false) {
+            let detail = format!(
+                "The credential has no admin rights on `{}`.",
+                repo.full_name
+            );
+            return Err(self.access.unsent(FailureCode::AdminRequired, detail));
+        }
+        let Some(main) = repo.main_branch() else {
+            let detail = format!("`{}` has no commits yet.", repo.full_name);
+            return Err(self.access.unsent(FailureCode::RepositoryEmpty, detail));
+        };
+        let wanted = branch.unwrap_or(main);
+        if wanted != main {
+            self.check_branch(&repo.full_name, wanted).await?;
+        }
+        let branch = wanted.to_owned();
+        Ok(repo.fact(self.access.instance(), branch))
+    }
+
+    async fn hooks(&self, workspace: &str, slug: &str) -> Result<Vec<Hook>, UpstreamError> {
+        let call = Call::get(["repositories", workspace, slug, "hooks"]);
+        self.list(call).await
+    }
+
     async fn list<T: DeserializeOwned>(&self, call: Call) -> Result<Vec<T>, UpstreamError> {
         self.access
             .pages_by(call.query("pagelen", PAGE), open_page)
@@ -181,23 +212,29 @@ impl Provider for Bitbucket {
             // Renamed, or named by its `{uuid}`: rights are found by the present name alone.
             false => self.is_admin(&repo.full_name).await?,
         };
-        if is_admin == Some(false) {
-            let detail = format!(
-                "The credential has no admin rights on `{}`.",
-                repo.full_name
-            );
-            return Err(self.access.unsent(FailureCode::AdminRequired, detail));
+        self.linkable(repo, is_admin, branch).await
+    }
+
+    /// Bitbucket shows webhooks to administrators alone, so that a look at them tells the rights, too.
+    async fn resolve_and_look(
+        &self,
+        path: &str,
+        branch: Option<&str>,
+        url: &str,
+    ) -> Result<(Repository, Look), UpstreamError> {
+        if self.access.is_anonymous() {
+            return Ok((self.resolve(path, branch).await?, Look::Unknown));
         }
-        let Some(main) = repo.main_branch() else {
-            let detail = format!("`{}` has no commits yet.", repo.full_name);
-            return Err(self.access.unsent(FailureCode::RepositoryEmpty, detail));
+        let (workspace, slug) = split(path);
+        let (repo, hooks) = tokio::join!(self.read(path), self.hooks(workspace, slug));
+        let repo = repo?;
+        let is_admin = match hooks {
+            Ok(_) => Some(true),
+            Err(_) => self.is_admin(&repo.full_name).await?,
         };
-        let wanted = branch.unwrap_or(main);
-        if wanted != main {
-            self.check_branch(&repo.full_name, wanted).await?;
-        }
-        let branch = wanted.to_owned();
-        Ok(repo.fact(self.access.instance(), branch))
+        let is_there = hooks.map(|hooks| hooks.iter().any(|hook| hook.points_at(url)));
+        let repository = self.linkable(repo, is_admin, branch).await?;
+        Ok((repository, Look::of(is_there)))
     }
 
     /// <https://developer.atlassian.com/cloud/bitbucket/rest/api-group-deployments/#api-repositories-workspace-repo-slug-deploy-keys-get>
@@ -239,8 +276,7 @@ impl Provider for Bitbucket {
         url: &str,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
         let (workspace, uuid) = address(repository);
-        let call = Call::get(["repositories", workspace, uuid, "hooks"]);
-        let mut hooks: Vec<Hook> = self.list(call).await?;
+        let mut hooks = self.hooks(workspace, uuid).await?;
         hooks.retain(|hook| hook.points_at(url));
         // The oldest active one is the one that others rely on.
         hooks.sort_by_key(|hook| (!hook.active, hook.created_at));

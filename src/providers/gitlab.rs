@@ -229,13 +229,8 @@ impl Provider for Gitlab {
             return Ok((self.resolve(path, branch).await?, Look::Unknown));
         }
         let (repository, hooks) = tokio::join!(self.resolve(path, branch), self.hooks(path));
-        let is_missing = hooks.is_ok_and(|hooks| hooks.iter().all(|hook| !hook.points_at(url)));
-        let look = if is_missing {
-            Look::Missing
-        } else {
-            Look::Unknown
-        };
-        Ok((repository?, look))
+        let is_there = hooks.map(|hooks| hooks.iter().any(|hook| hook.points_at(url)));
+        Ok((repository?, Look::of(is_there)))
     }
 
     /// <https://docs.gitlab.com/api/deploy_keys/#list-deploy-keys-for-project>

@@ -132,6 +132,16 @@ pub enum Look {
     Unknown,
 }
 
+impl Look {
+    /// What a look has seen that may have failed.
+    fn of(is_there: Result<bool, UpstreamError>) -> Self {
+        match is_there {
+            Ok(false) => Self::Missing,
+            Ok(true) | Err(_) => Self::Unknown,
+        }
+    }
+}
+
 /// Where a person does what no API does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
@@ -222,6 +232,12 @@ pub trait Provider: Send + Sync {
     ) -> Result<(Repository, Look), UpstreamError> {
         let repository = self.resolve(path, branch).await?;
         Ok((repository, Look::Unknown))
+    }
+
+    /// A known repository by what outlives a rename, as a path for [`Provider::resolve`]; `None` where the provider leads
+    /// from former paths to the present one.
+    fn lasting_path(&self, _: &Repository) -> Option<String> {
+        None
     }
 
     /// The key with this content, if the repository has it.

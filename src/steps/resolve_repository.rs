@@ -4,8 +4,12 @@ use time::OffsetDateTime;
 
 use super::{Halt, StepContext, Undone, install_webhook, installation};
 use crate::{
-    link::{facts::Fact, failure::FailureCode},
+    link::{
+        facts::{Fact, Repository},
+        failure::FailureCode,
+    },
     providers::Look,
+    upstream::UpstreamError,
 };
 
 /// What is true of the repository can only be read anew.
@@ -15,10 +19,12 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 /// Existence, id, privacy, branch and rights, before anything is touched.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    let (path, branch) = (&cx.spec.path, cx.spec.branch.as_deref());
+    let path = &cx.spec.path;
     let looked_at = OffsetDateTime::now_utc();
-    let url = install_webhook::usual_address(cx);
-    let (mut repository, look) = cx.provider.resolve_and_look(path, branch, &url).await?;
+    let (mut repository, look) = match (find(cx, path).await, lasting_path(cx)) {
+        (Err(error), Some(path)) if error.is_missing() => find(cx, &path).await?,
+        (found, _) => found?,
+    };
     installation::check(cx, &repository).await?;
     let no_webhook_at = (look == Look::Missing).then_some(looked_at);
     if let Some(ssh_url) = &cx.spec.ssh_url {
@@ -35,6 +41,23 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         )),
         _ => Ok(Fact::Repository(repository, no_webhook_at)),
     }
+}
+
+/// A webhook that the link has already is not looked for.
+async fn find(cx: &StepContext<'_>, path: &str) -> Result<(Repository, Look), UpstreamError> {
+    let branch = cx.spec.branch.as_deref();
+    if cx.facts.webhook.is_some() {
+        let repository = cx.provider.resolve(path, branch).await?;
+        return Ok((repository, Look::Unknown));
+    }
+    let url = install_webhook::usual_address(cx);
+    cx.provider.resolve_and_look(path, branch, &url).await
+}
+
+/// Where a repository that was found before is found after a rename.
+fn lasting_path(cx: &StepContext<'_>) -> Option<String> {
+    let known = cx.facts.repository.as_ref()?;
+    cx.provider.lasting_path(known)
 }
 
 /// A look leaves nothing behind.

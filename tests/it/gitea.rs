@@ -70,7 +70,7 @@ async fn a_private_repository_goes_live_is_rebuilt_and_taken_back() {
     let plan = plan.expect(200).body;
     let link = world.client.link_settled(request).await;
     assert_eq!(link["status"], "live", "{link:#}");
-    assert_as_planned(&world, &plan, &link);
+    assert_as_planned(&plan, &link, world.sandbox.calls());
     assert!(
         link["verification"]["level"].as_u64() >= Some(2),
         "{link:#}"

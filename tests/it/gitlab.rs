@@ -110,7 +110,7 @@ async fn a_private_project_in_nested_groups_goes_live_is_rebuilt_and_taken_back(
     let plan = plan.expect(200).body;
     let link = world.client.link_settled(docs()).await;
     assert_eq!(link["status"], "live", "{link:#}");
-    assert_as_planned(&world, &plan, &link);
+    assert_as_planned(&plan, &link, world.sandbox.calls());
     assert!(link["verification"]["level"].as_u64() >= Some(2));
     assert_eq!(link["repository"]["path"], PATH);
     for kind in KINDS {

@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod audit;
+mod azure_devops;
 mod bad_input;
 mod bitbucket;
 mod browsers;
@@ -10,6 +11,7 @@ mod by_hand;
 mod callers;
 mod cancel_rebuild_verify;
 mod checking_connections;
+mod conformance;
 mod confused_deputy;
 mod crashes;
 mod description;

@@ -40,7 +40,7 @@ pub fn is_known(world: &World, key: &PublicKey) -> bool {
     github::gate::identify(world, key).is_some() || world.forges.all().iter().any(knows)
 }
 
-/// Opens a repository under its present or a former path.
+/// Opens a repository under its present path, or a former one where the provider goes by that.
 ///
 /// # Errors
 /// The line that the client prints when it may not.
@@ -102,7 +102,12 @@ fn open_at(
 ) -> Result<Opened, String> {
     let mut state = forge.lock();
     let missing = || forge.vendor.not_found(path);
-    let (repository, _) = state.at_path_ever(path).ok_or_else(missing)?;
+    let found = match forge.provider {
+        // "Everybody has to update the address": nothing leads from the old one.
+        Provider::AzureDevops => state.at_path(path),
+        _ => state.at_path_ever(path).map(|(repository, _)| repository),
+    };
+    let repository = found.ok_or_else(missing)?;
     let (id, archived, store_key) = (repository.id, repository.archived, repository.store_key());
     let visit = Visit { world, key, id };
     let (pusher, access) = match visit.deploy_key(&mut state) {

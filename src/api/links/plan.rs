@@ -63,7 +63,8 @@ pub async fn plan(
         spec: &row.spec,
         provider: providers::capabilities(&instance, &row.provider_credential),
     };
-    let rounds = preview(&way, &row.provider);
+    let standing_key = instance.account_keys.standing_for(tenant, &row.spec.path);
+    let rounds = preview(&way, &row.provider, standing_key.is_some());
     let request = summary(row).request;
     let steps = rounds.iter().flat_map(|round| &round.steps);
     let objects = steps.filter_map(|step| {

@@ -4,7 +4,10 @@ use super::{PreviewCall, call};
 use crate::link::plan::StepName;
 
 const OTHER_BRANCH: &str = "the branch is not the default one";
+/// Undescribed, like the call that places one.
+const AZURE_KEYS: &str = "/{organization}/_apis/Token/SessionTokens";
 const ELSEWHERE: &str = "Netlify wants pushes at another address than the usual one";
+const SEEN_BEFORE: &str = "a webhook was there a moment ago";
 
 /// What a step calls at the provider; nothing where a person does it.
 pub(super) fn calls(provider: &str, step: StepName) -> Vec<PreviewCall> {
@@ -14,6 +17,17 @@ pub(super) fn calls(provider: &str, step: StepName) -> Vec<PreviewCall> {
         "gitea" => gitea(step),
         "bitbucket" => bitbucket(step),
         "azure_devops" => azure_devops(step),
+        _ => Vec::new(),
+    }
+}
+
+/// What a step calls at the provider where a person does its part.
+pub(super) fn calls_by_hand(provider: &str, step: StepName) -> Vec<PreviewCall> {
+    match (provider, step) {
+        ("azure_devops", StepName::InstallDeployKey) => {
+            let look = call(provider, "GET", AZURE_KEYS);
+            vec![look.only("a retry says that the key is there")]
+        }
         _ => Vec::new(),
     }
 }
@@ -52,7 +66,7 @@ fn gitlab(step: StepName) -> Vec<PreviewCall> {
         ],
         StepName::InstallDeployKey => vec![gitlab("POST", "/projects/{id}/deploy_keys")],
         StepName::InstallWebhook => vec![
-            gitlab("GET", "/projects/{id}/hooks").only("a webhook was there a moment ago"),
+            gitlab("GET", "/projects/{id}/hooks").only(SEEN_BEFORE),
             gitlab("POST", "/projects/{id}/hooks").only("there is none to Netlify"),
         ],
         StepName::AlignWebhook => vec![
@@ -90,8 +104,9 @@ fn bitbucket(step: StepName) -> Vec<PreviewCall> {
     match step {
         StepName::ResolveRepository => vec![
             bitbucket("GET", "/repositories/{workspace}/{repo_slug}"),
+            bitbucket("GET", hooks),
             bitbucket("GET", "/user/permissions/repositories")
-                .only("the credential is a person's API token"),
+                .only("the webhooks are not shown to the person whose API token it is"),
             bitbucket(
                 "GET",
                 "/repositories/{workspace}/{repo_slug}/refs/branches/{name}",
@@ -103,7 +118,7 @@ fn bitbucket(step: StepName) -> Vec<PreviewCall> {
             "/repositories/{workspace}/{repo_slug}/deploy-keys",
         )],
         StepName::InstallWebhook => vec![
-            bitbucket("GET", hooks),
+            bitbucket("GET", hooks).only(SEEN_BEFORE),
             bitbucket("POST", hooks).only("there is none to Netlify"),
         ],
         StepName::AlignWebhook => vec![
@@ -121,6 +136,7 @@ fn azure_devops(step: StepName) -> Vec<PreviewCall> {
     match step {
         StepName::ResolveRepository => vec![
             azure("GET", repository),
+            azure("GET", subscriptions),
             azure(
                 "GET",
                 "/{organization}/{project}/_apis/git/repositories/{repositoryId}/refs",
@@ -128,11 +144,29 @@ fn azure_devops(step: StepName) -> Vec<PreviewCall> {
             .only(OTHER_BRANCH),
         ],
         StepName::InstallWebhook => vec![
-            azure("GET", subscriptions),
+            azure("GET", subscriptions).only(SEEN_BEFORE),
             azure("POST", subscriptions)
                 .repeated()
                 .only("an event has no subscription to Netlify"),
         ],
+        StepName::InstallDeployKey => vec![
+            azure("GET", "/{organization}/_apis/connectionData"),
+            azure("POST", "/{organization}/_apis/Contribution/HierarchyQuery"),
+            azure("GET", AZURE_KEYS),
+        ],
+        StepName::AlignWebhook => vec![
+            azure("GET", subscriptions).only(ELSEWHERE),
+            azure(
+                "PUT",
+                "/{organization}/_apis/hooks/subscriptions/{subscriptionId}",
+            )
+            .repeated()
+            .only(ELSEWHERE),
+        ],
+        StepName::ReplayPush => vec![azure(
+            "POST",
+            "/{organization}/_apis/hooks/testnotifications",
+        )],
         _ => Vec::new(),
     }
 }

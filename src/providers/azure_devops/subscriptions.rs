@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -138,23 +139,23 @@ fn body(repository: &Repository, event: &str, url: &str) -> Value {
     })
 }
 
+/// Whether the upstream has said no, so that trying again is of no use.
+fn is_final(error: &UpstreamError) -> bool {
+    matches!(error.class, Class::Refused | Class::NotFound)
+}
+
 impl AzureDevops {
-    /// Every webhook subscription of the organisation that this credential may see.
+    /// Every webhook subscription of an organisation that this credential may see.
     pub(super) async fn subscriptions(
         &self,
-        repository: &Repository,
+        organisation: &str,
     ) -> Result<Vec<Subscription>, UpstreamError> {
-        let call = Call::get([
-            Address::of(repository).organisation,
-            "_apis",
-            "hooks",
-            "subscriptions",
-        ])
-        .query("publisherId", "tfs")
-        .query("consumerId", "webHooks")
-        .query("consumerActionId", "httpRequest")
-        .query("api-version", VERSION)
-        .answer_bytes(LIST_BYTES);
+        let call = Call::get([organisation, "_apis", "hooks", "subscriptions"])
+            .query("publisherId", "tfs")
+            .query("consumerId", "webHooks")
+            .query("consumerActionId", "httpRequest")
+            .query("api-version", VERSION)
+            .answer_bytes(LIST_BYTES);
         self.access.pages_by(call, open_page).await
     }
 
@@ -165,20 +166,21 @@ impl AzureDevops {
         repository: &Repository,
         url: &str,
     ) -> Result<Webhook, UpstreamError> {
-        let [push, others @ ..] = EVENTS;
-        let push = self.subscribe(repository, push, url).await?;
-        let webhook = Webhook {
-            id: push.id.clone(),
-            url: url.to_owned(),
-        };
-        let mut made = vec![push];
-        for event in others {
-            match self.subscribe(repository, event, url).await {
-                Ok(subscription) => made.push(subscription),
-                Err(error) => return Err(self.stopped_halfway(repository, &made, error).await),
-            }
+        let all = EVENTS.map(|event| self.subscribe(repository, event, url));
+        let (made, failed): (Vec<_>, Vec<_>) =
+            join_all(all).await.into_iter().partition(Result::is_ok);
+        let mut made: Vec<_> = made.into_iter().flatten().collect();
+        // What may yet have had its effect says more than what was refused.
+        let failed = failed.into_iter().filter_map(Result::err);
+        match failed.min_by_key(is_final) {
+            // In the order of the events: the one for pushes is the first.
+            None => Ok(Webhook {
+                id: made.swap_remove(0).id,
+                url: url.to_owned(),
+            }),
+            Some(error) if made.is_empty() => Err(error),
+            Some(error) => Err(self.stopped_halfway(repository, &made, error).await),
         }
-        Ok(webhook)
     }
 
     async fn stopped_halfway(
@@ -188,7 +190,7 @@ impl AzureDevops {
         error: UpstreamError,
     ) -> UpstreamError {
         let class = Class::Uncertain;
-        if !matches!(error.class, Class::Refused | Class::NotFound) {
+        if !is_final(&error) {
             return UpstreamError { class, ..error };
         }
         for subscription in made.iter().rev() {
@@ -236,7 +238,8 @@ impl AzureDevops {
         repository: &Repository,
         url: &str,
     ) -> Result<(), UpstreamError> {
-        let mut known = self.subscriptions(repository).await?;
+        let organisation = Address::of(repository).organisation;
+        let mut known = self.subscriptions(organisation).await?;
         known.retain(|one| one.tells_of(repository) && same_address(one.url(), url));
         known.retain(|one| !one.is_orphaned());
         for event in EVENTS {
@@ -279,7 +282,8 @@ impl AzureDevops {
         repository: &Repository,
         id: &str,
     ) -> Result<Vec<Subscription>, UpstreamError> {
-        let mut known = self.subscriptions(repository).await?;
+        let organisation = Address::of(repository).organisation;
+        let mut known = self.subscriptions(organisation).await?;
         let own = known.iter().find(|one| one.id == id);
         let Some(url) = own.map(|own| own.url().to_owned()) else {
             return Ok(Vec::new());

@@ -6,6 +6,7 @@ mod database;
 mod description;
 mod server;
 mod wait;
+mod way;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use description::Description;
 pub use description::FILE as OPENAPI;
 pub use server::Server;
 pub use wait::until;
+pub use way::{By, Way, place_account_key};
 pub use wire::Wire;
 
 /// The tenant of [`World::client`].
@@ -211,6 +213,9 @@ impl World {
             "github": linkbroker_sandbox::github::world_view(world),
             "gitlab": linkbroker_sandbox::forge::world_view(world, &world.forges.gitlab),
             "gitea": linkbroker_sandbox::forge::world_view(world, &world.forges.gitea),
+            "bitbucket": linkbroker_sandbox::forge::world_view(world, &world.forges.bitbucket),
+            "azure_devops": linkbroker_sandbox::forge::world_view(world, &world.forges.azure),
+            "plain": linkbroker_sandbox::forge::world_view(world, &world.forges.plain),
         })
     }
 

@@ -1,0 +1,191 @@
+//! Repositories at Azure DevOps, here with blanks in their names: keys belong to people, subscriptions take the place of
+//! webhooks, and somebody who is not signed in gets a page.
+
+use linkbroker_sandbox::forge;
+use serde_json::{Value, json};
+
+use crate::world::{Setup, Way, World, place_account_key, receipts, text, until};
+
+const WAY: Way = Way::AZURE_BY_HAND;
+
+fn subscriptions(world: &World) -> Vec<Value> {
+    let state = world.state();
+    let hooks = state["azure_devops"]["repositories"][0]["hooks"].as_array();
+    hooks.expect("subscriptions").clone()
+}
+
+#[tokio::test]
+async fn a_person_is_told_the_key_the_page_and_the_account_and_retry_goes_on() {
+    let world = WAY.world().await;
+    let link = world.client.link_settled(WAY.request(&world)).await;
+    assert_eq!(link["status"], "action_required", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "key_to_be_placed");
+    let action = &link["diagnosis"]["action"];
+    assert_eq!(
+        action["page"],
+        "https://dev.azure.com/acme/_usersSettings/keys"
+    );
+    assert!(text(&action["account"]).contains("service account"));
+    assert!(text(&action["public_key"]).starts_with("ssh-rsa "));
+    assert_eq!(action["then"], "by_retry");
+
+    place_account_key(&world, &text(&action["public_key"]));
+    let link = world.client.retry(&text(&link["id"])).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_eq!(link["repository"]["path"], WAY.path);
+    assert_eq!(
+        link["repository"]["web_url"],
+        "https://dev.azure.com/acme/Web%20Team/_git/Our%20docs"
+    );
+    assert_eq!(subscriptions(&world).len(), 4);
+    WAY.push(&world, "second words").await;
+
+    let unlinked = world.client.unlink(&text(&link["id"]), "").await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    let kept = ("installed_key".to_owned(), "kept_foreign".to_owned());
+    assert!(receipts(&unlinked).contains(&kept), "{unlinked:#}");
+    assert_eq!(subscriptions(&world), [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn a_key_that_was_placed_wrongly_is_asked_for_again_after_the_clone_failed() {
+    let world = WAY.world().await;
+    let link = world.client.link_settled(WAY.request(&world)).await;
+    let id = text(&link["id"]);
+    let link = world.client.retry(&id).await;
+    assert_eq!(link["status"], "build_failed", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "clone_denied", "{link:#}");
+    let link = world.client.retry(&id).await;
+    let action = &link["diagnosis"]["action"];
+    assert_eq!(action["kind"], "place_deploy_key", "{link:#}");
+    place_account_key(&world, &text(&action["public_key"]));
+    let link = world.client.retry(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+}
+
+#[tokio::test]
+async fn the_operator_may_let_keys_be_placed_and_their_end_is_known() {
+    let way = Way::AZURE_BY_API;
+    let world = way.world().await;
+    let link = world.client.link_settled(way.request(&world)).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let keys = world.state()["azure_devops"]["person_keys"].clone();
+    assert_eq!(keys.as_array().map(Vec::len), Some(1), "{keys:#}");
+    assert_eq!(keys[0]["login"], linkbroker_sandbox::LOGIN);
+    assert!(keys[0]["expires_at"].is_string() || keys[0]["expires_at"].is_number());
+
+    world.client.unlink(&text(&link["id"]), "").await;
+    assert_eq!(world.count("installed_keys"), (1, 0));
+}
+
+#[tokio::test]
+async fn a_standing_key_needs_nobody_and_stays() {
+    let way = Way::AZURE_STANDING;
+    let world = way.world().await;
+    let link = world.client.link_settled(way.request(&world)).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_eq!(world.count("deploy_keys"), (1, 1));
+
+    let mut second = way.request(&world);
+    second["site"]["name"] = json!("acme-docs-2");
+    let second = world.client.link_settled(second).await;
+    assert_eq!(second["status"], "live", "{second:#}");
+    assert_eq!(world.count("deploy_keys"), (1, 1));
+    assert_eq!(world.count("webhooks"), (4, 4));
+
+    for link in [link, second] {
+        let unlinked = world.client.unlink(&text(&link["id"]), "").await;
+        assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    }
+    assert_eq!(world.count("deploy_keys"), (1, 1));
+    assert_eq!(world.count("webhooks"), (4, 0));
+}
+
+#[tokio::test]
+async fn a_page_to_sign_in_is_a_refused_credential_however_it_comes() {
+    for switches in [
+        json!({"suppress_honoured": true}),
+        json!({"suppress_honoured": false}),
+        json!({"suppress_honoured": false, "sign_in_redirects": true}),
+    ] {
+        let setup = Setup {
+            switches: json!({"azure_devops": switches}),
+            ..Setup::default()
+        };
+        let world = WAY.world_with(setup).await;
+        let token = linkbroker_sandbox::AZURE_DEVOPS_TOKEN;
+        forge::revoke_token(WAY.forge(&world), token).expect("the token");
+        let link = world.client.link_settled(WAY.request(&world)).await;
+        assert_eq!(
+            link["diagnosis"]["code"], "credential_refused",
+            "{switches}: {link:#}"
+        );
+        assert_eq!(world.count("sites"), (0, 0));
+    }
+}
+
+/// Subscribes Netlify to the repository's pushes alone, as somebody else would.
+async fn subscribe_to_pushes(world: &World) {
+    let azure = format!("{}/acme", world.sandbox.azure_devops_url());
+    let http = reqwest::Client::new();
+    let token = linkbroker_sandbox::AZURE_DEVOPS_TOKEN;
+    let url = format!("{azure}/Web%20Team/_apis/git/repositories/Our%20docs?api-version=7.1");
+    let read = http.get(url).basic_auth("", Some(token)).send().await;
+    let repository: Value = read.expect("an answer").json().await.expect("a repository");
+    let subscription = json!({
+        "publisherId": "tfs", "eventType": "git.push", "resourceVersion": "1.0",
+        "consumerId": "webHooks", "consumerActionId": "httpRequest",
+        "publisherInputs": {"projectId": repository["project"]["id"], "repository": repository["id"], "branch": ""},
+        "consumerInputs": {"url": format!("{}/netlify/hooks/azure_devops", world.sandbox.world().origin())},
+    });
+    let url = format!("{azure}/_apis/hooks/subscriptions?api-version=7.1");
+    let made = http.post(url).basic_auth("", Some(token));
+    let made = made.json(&subscription).send().await.expect("an answer");
+    assert_eq!(made.status(), 200);
+}
+
+#[tokio::test]
+async fn a_missing_subscription_is_made_and_what_others_made_stays() {
+    let way = Way::AZURE_BY_API;
+    let world = way.world().await;
+    subscribe_to_pushes(&world).await;
+    let link = world.client.link_settled(way.request(&world)).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_eq!(world.count("webhooks"), (4, 4));
+    let unlinked = world.client.unlink(&text(&link["id"]), "").await;
+    let kept = ("webhook".to_owned(), "kept_foreign".to_owned());
+    assert!(receipts(&unlinked).contains(&kept), "{unlinked:#}");
+}
+
+#[tokio::test]
+async fn the_old_address_of_an_organisation_names_the_same_repository() {
+    let way = Way::AZURE_BY_API;
+    let world = way.world().await;
+    let mut request = way.request(&world);
+    request["repository"] = json!("https://acme.visualstudio.com/Web%20Team/_git/Our%20docs");
+    let link = world.client.link_settled(request).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_eq!(link["repository"]["path"], way.path);
+}
+
+#[tokio::test]
+async fn a_check_tells_whose_the_token_is() {
+    let world = WAY.world().await;
+    let list = world.client.get("/connections?limit=100").await.expect(200);
+    let list = list.body["connections"].as_array().cloned();
+    let mut list = list.expect("connections").into_iter();
+    let connection = list.find(|it| it["kind"] == "azure_devops");
+    let path = format!("/connections/{}", text(&connection.expect("one")["id"]));
+    let check = format!("{path}/check");
+    let asked = world
+        .client
+        .send(reqwest::Method::POST, &check, |request| request);
+    asked.await.expect(202);
+    let check = until("the check to be over", async || {
+        let check = world.client.get(&path).await.expect(200).body["check"].clone();
+        check.get("poll_after_ms").is_none().then_some(check)
+    })
+    .await;
+    assert_eq!(check["state"], "passed", "{check:#}");
+    assert_eq!(check["identity"], "sandbox@example.com");
+}

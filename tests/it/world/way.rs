@@ -1,0 +1,380 @@
+//! The ways of linking as a table: which provider with which credential, what a caller asks for, and what people do with
+//! their own hands.
+
+use linkbroker_sandbox::forge::{self, Access, Forge, NewDeployKey, NewPersonKey, NewWebhook};
+use linkbroker_sandbox::git::NewCommit;
+use linkbroker_sandbox::recorder::{Call, Upstream};
+use linkbroker_sandbox::{
+    AZURE_DEVOPS_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_EMAIL, BITBUCKET_TOKEN, GITEA_TOKEN,
+    GITHUB_TOKEN, GITLAB_TOKEN, NETLIFY_TOKEN, NewRepository, Place, Provider, admin,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Setup, TENANT, World, text, until};
+
+/// Who does a part of the provider's half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// linkbroker, by the provider's API.
+    Linkbroker,
+    /// A person, whom the link asks.
+    Person,
+    /// The operator has done it before.
+    Operator,
+}
+
+/// One way of linking.
+#[derive(Debug)]
+pub struct Way {
+    pub name: &'static str,
+    pub provider: Provider,
+    /// Kind of the provider's connection.
+    pub kind: &'static str,
+    /// As the caller writes the repository; empty where only the git host knows it.
+    address: &'static str,
+    /// Path of the repository.
+    pub path: &'static str,
+    /// Its path after it was moved.
+    pub moved: &'static str,
+    credential: fn() -> Value,
+    /// The server's settings beside the usual ones.
+    settings: &'static [(&'static str, &'static str)],
+    private: bool,
+    pub key: By,
+    pub webhook: By,
+    /// Who sends the push that proves the link.
+    pub push: By,
+}
+
+impl Way {
+    /// A private repository at GitHub, everything by its API: what the others differ from.
+    pub const GITHUB: Self = Self {
+        name: "github",
+        provider: Provider::Github,
+        kind: "github",
+        address: "https://github.com/acme/docs",
+        path: "acme/docs",
+        moved: "acme/handbook",
+        credential: || token(GITHUB_TOKEN),
+        settings: &[],
+        private: true,
+        key: By::Linkbroker,
+        webhook: By::Linkbroker,
+        push: By::Linkbroker,
+    };
+    pub const GITLAB: Self = Self {
+        name: "gitlab",
+        provider: Provider::Gitlab,
+        kind: "gitlab",
+        address: "https://gitlab.com/acme/web/docs/-/tree/main",
+        path: "acme/web/docs",
+        moved: "umbrella/site",
+        credential: || token(GITLAB_TOKEN),
+        ..Self::GITHUB
+    };
+    /// Bitbucket replays no push.
+    pub const BITBUCKET: Self = Self {
+        name: "bitbucket",
+        provider: Provider::Bitbucket,
+        kind: "bitbucket",
+        address: "https://bitbucket.org/acme/docs/src/main/",
+        credential: || json!({"type": "basic", "user": BITBUCKET_EMAIL, "secret": BITBUCKET_TOKEN}),
+        push: By::Person,
+        ..Self::GITHUB
+    };
+    pub const BITBUCKET_ACCESS_TOKEN: Self = Self {
+        name: "bitbucket_access_token",
+        credential: || token(BITBUCKET_ACCESS_TOKEN),
+        ..Self::BITBUCKET
+    };
+    /// Azure's keys belong to people, and no described call places one.
+    pub const AZURE_BY_HAND: Self = Self {
+        name: "azure_by_hand",
+        provider: Provider::AzureDevops,
+        kind: "azure_devops",
+        address: "https://dev.azure.com/acme/Web%20Team/_git/Our%20docs?version=GBmain",
+        path: "acme/Web Team/Our docs",
+        moved: "acme/Web Team/Their docs",
+        credential: || json!({"type": "basic", "user": "acme", "secret": AZURE_DEVOPS_TOKEN}),
+        key: By::Person,
+        ..Self::GITHUB
+    };
+    /// With the calls of the settings page, which the operator allows.
+    pub const AZURE_BY_API: Self = Self {
+        name: "azure_by_api",
+        settings: &[("LINKBROKER_AZURE_DEVOPS_PLACE_KEYS", "on")],
+        key: By::Linkbroker,
+        ..Self::AZURE_BY_HAND
+    };
+    /// With a key that stands on a service account.
+    pub const AZURE_STANDING: Self = Self {
+        name: "azure_standing",
+        key: By::Operator,
+        ..Self::AZURE_BY_HAND
+    };
+    pub const GITEA: Self = Self {
+        name: "gitea",
+        provider: Provider::Gitea,
+        kind: "gitea",
+        address: "https://code.example.com/acme/docs/src/branch/main",
+        credential: || token(GITEA_TOKEN),
+        ..Self::GITHUB
+    };
+    /// A git host that knows only SSH.
+    pub const MANUAL: Self = Self {
+        name: "manual",
+        provider: Provider::Plain,
+        kind: "manual",
+        address: "",
+        credential: anonymous,
+        key: By::Person,
+        webhook: By::Person,
+        push: By::Person,
+        ..Self::GITHUB
+    };
+    /// A public repository without any rights to it.
+    pub const PUBLIC: Self = Self {
+        name: "public",
+        credential: anonymous,
+        private: false,
+        key: By::Person,
+        webhook: By::Person,
+        push: By::Person,
+        ..Self::GITHUB
+    };
+
+    /// The world with the repository, and with connections to Netlify and the provider.
+    pub async fn world(&self) -> World {
+        self.world_with(Setup::default()).await
+    }
+
+    /// [`Self::world`] out of the ordinary.
+    pub async fn world_with(&self, mut setup: Setup) -> World {
+        let settings = self.settings.iter();
+        setup
+            .settings
+            .extend(settings.map(|(name, value)| (*name, (*value).to_owned())));
+        let mut world = World::empty(setup).await;
+        self.make_repository(&world).await;
+        if self.key == By::Operator {
+            stand_key(&mut world).await;
+        }
+        let netlify =
+            json!({"name": "netlify", "kind": "netlify", "credential": token(NETLIFY_TOKEN)});
+        let mut provider =
+            json!({"name": self.kind, "kind": self.kind, "credential": (self.credential)()});
+        if self.kind == "manual" {
+            provider["host"] = json!("127.0.0.1");
+        }
+        for connection in [netlify, provider] {
+            let made = world.client.post("/connections", connection).await;
+            made.expect(201);
+        }
+        world
+    }
+
+    async fn make_repository(&self, world: &World) {
+        let (owner, name) = self.path.rsplit_once('/').expect("an owner");
+        let new = NewRepository {
+            provider: self.provider,
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+            private: self.private,
+            template: Some("site".to_owned()),
+            ..NewRepository::default()
+        };
+        let made = world.sandbox.create_repository(new).await;
+        made.expect("a repository");
+    }
+
+    /// The request for a link of the repository to the site `acme-docs`.
+    pub fn request(&self, world: &World) -> Value {
+        let mut request = super::docs();
+        request["repository"] = match self.address {
+            "" => self.repository(world)["ssh_url"].clone(),
+            address => json!(address),
+        };
+        request["branch"] = json!("main");
+        request
+    }
+
+    /// Asks for the link and does all that it asks people for; the link at the end.
+    pub async fn link(&self, world: &World) -> Value {
+        let id = world.client.link(self.request(world)).await;
+        self.go_on(world, &id).await
+    }
+
+    /// Does all that the link asks people for, until it asks for nothing more.
+    pub async fn go_on(&self, world: &World, id: &str) -> Value {
+        loop {
+            let link = world.client.settled(id).await;
+            let action = &link["diagnosis"]["action"];
+            if action.is_null() {
+                return link;
+            }
+            self.act(world, action).await;
+            match text(&action["then"]).as_str() {
+                "by_retry" => drop(world.client.retry(id).await),
+                _ => {
+                    until("the link to see what was done", async || {
+                        (world.client.read(id).await["version"] != link["version"]).then_some(())
+                    })
+                    .await;
+                }
+            }
+        }
+    }
+
+    /// Does the one thing that a link asks for.
+    pub async fn act(&self, world: &World, action: &Value) {
+        match text(&action["kind"]).as_str() {
+            "place_deploy_key" => self.place_key(world, &text(&action["public_key"])).await,
+            "place_webhook" => {
+                self.place_webhook(world, &text(&action["url"])).await;
+                self.commit(world, "words after the webhook").await;
+            }
+            "push_commit" => self.commit(world, "words that prove it").await,
+            other => panic!("nobody knows how to {other}"),
+        }
+    }
+
+    /// Places a key where the provider's people place one.
+    pub async fn place_key(&self, world: &World, key: &str) {
+        match self.provider {
+            Provider::Github => {
+                let key = json!({"title": "Netlify", "key": key, "read_only": true});
+                let path = format!("/repos/{}/keys", self.path);
+                world.github(Method::POST, &path, Some(key)).await;
+            }
+            Provider::AzureDevops => place_account_key(world, key),
+            _ => {
+                let new = NewDeployKey {
+                    provider: self.provider,
+                    repository: self.present_path(world),
+                    key: key.to_owned(),
+                    ..NewDeployKey::default()
+                };
+                let made = forge::install_key(world.sandbox.world(), self.forge(world), new);
+                made.expect("a key");
+            }
+        }
+    }
+
+    async fn place_webhook(&self, world: &World, url: &str) {
+        if self.provider == Provider::Github {
+            let config = json!({"url": url, "content_type": "json"});
+            let hook = json!({"name": "web", "active": true, "events": ["push"], "config": config});
+            let path = format!("/repos/{}/hooks", self.path);
+            world.github(Method::POST, &path, Some(hook)).await;
+            return;
+        }
+        let new = NewWebhook {
+            provider: self.provider,
+            repository: self.present_path(world),
+            url: url.to_owned(),
+            ..NewWebhook::default()
+        };
+        let made = forge::install_webhook(world.sandbox.world(), self.forge(world), new);
+        made.expect("a webhook");
+    }
+
+    /// The provider's state; GitHub's is of another kind.
+    pub fn forge<'w>(&self, world: &'w World) -> &'w Forge {
+        let forge = world.sandbox.world().forges.of(self.provider);
+        forge.expect("a provider that is not GitHub")
+    }
+
+    /// Pushes a commit, and waits until the site shows it.
+    pub async fn push(&self, world: &World, words: &str) {
+        self.commit(world, words).await;
+        shows(world, words).await;
+    }
+
+    /// Pushes a commit.
+    pub async fn commit(&self, world: &World, words: &str) {
+        let commit = NewCommit {
+            message: format!("Say {words}"),
+            files: [("content/text.txt".to_owned(), format!("{words}\n"))].into(),
+            ..NewCommit::default()
+        };
+        let at: Place = (self.provider, self.present_path(world).as_str()).into();
+        world.sandbox.commit(at, commit).await.expect("a commit");
+    }
+
+    /// Gives the repository another path.
+    pub fn rename(&self, world: &World, to: &str) {
+        let at: Place = (self.provider, self.present_path(world).as_str()).into();
+        admin::rename(world.sandbox.world(), &at, to).expect("a rename");
+    }
+
+    fn repository(&self, world: &World) -> Value {
+        world.state()[self.provider.word()]["repositories"][0].clone()
+    }
+
+    fn present_path(&self, world: &World) -> String {
+        text(&self.repository(world)["full_name"])
+    }
+
+    /// The calls of linkbroker, in the order in which they ended; not those of people, who have to use GitHub's API too.
+    pub fn calls(&self, world: &World) -> Vec<Call> {
+        let by_person = |call: &Call| {
+            let path = call.path.as_str();
+            let places = path.ends_with("/keys") || path.ends_with("/hooks");
+            self.key == By::Person && self.provider == Provider::Github && places
+        };
+        let mut calls = world.sandbox.calls();
+        calls.retain(|call| call.upstream != Upstream::NetlifyHooks && !by_person(call));
+        calls
+    }
+}
+
+/// Waits until the site `acme-docs` shows these words.
+pub async fn shows(world: &World, words: &str) {
+    until("the page to have what was pushed", async || {
+        let page = world.page("acme-docs").await;
+        page.contains(words).then_some(())
+    })
+    .await;
+}
+
+fn token(token: &str) -> Value {
+    json!({"type": "token", "token": token})
+}
+
+fn anonymous() -> Value {
+    json!({"type": "anonymous"})
+}
+
+/// Puts the key of an account that may read everything into its settings, as a person does.
+pub fn place_account_key(world: &World, key: &str) {
+    let new = NewPersonKey {
+        provider: Provider::AzureDevops,
+        login: "netlify-reader".to_owned(),
+        title: "Netlify".to_owned(),
+        key: key.to_owned(),
+        permissions: forge::Permissions {
+            everywhere: Some(Access::Read),
+            ..forge::Permissions::default()
+        },
+        ..NewPersonKey::default()
+    };
+    admin::add_person_key(world.sandbox.world(), new).expect("a key");
+}
+
+/// What an operator does for a standing key: makes one at Netlify, places it, and writes it down for the tenant.
+async fn stand_key(world: &mut World) {
+    let url = format!("{}/deploy_keys", world.sandbox.netlify_url());
+    let made = reqwest::Client::new().post(url).bearer_auth(NETLIFY_TOKEN);
+    let made = made.send().await.expect("an answer").json::<Value>().await;
+    let key = made.expect("a key");
+    place_account_key(world, &text(&key["public_key"]));
+    let file = world.folder().join("providers.toml");
+    let mut lines = std::fs::read_to_string(&file).expect("the operator's file");
+    lines += &format!(
+        "[[standing_key]]\norganisation = \"acme\"\ndeploy_key_id = \"{}\"\ntenants = [\"{TENANT}\"]\n",
+        text(&key["id"])
+    );
+    std::fs::write(&file, lines).expect("the operator's file");
+    world.restart().await;
+}
