@@ -1,5 +1,6 @@
 //! The domain: what a link is, what it wants, what it knows and how it fails. No I/O, no async.
 
+pub mod access;
 pub mod action;
 pub mod capabilities;
 pub mod conditions;

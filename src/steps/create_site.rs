@@ -18,8 +18,10 @@ use crate::{
 /// The site with our name, when it can only be ours: visible to our credential, of no other link, and bare or with our
 /// key. The name is its natural key (limits.md C2).
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
-    if let Some(id) = &cx.spec.site.id {
-        return take(cx, id).await.map(Some);
+    match &cx.spec.site.id {
+        Some(id) if is_of_another(cx, id) => return Ok(None),
+        Some(id) => return take(cx, id).await.map(Some),
+        None => {}
     }
     let found = sites::find_by_name(cx.netlify, &cx.spec.site.name).await?;
     Ok(found.filter(|site| is_ours(cx, site)).map(|site| {
@@ -49,26 +51,26 @@ fn is_ours(cx: &StepContext<'_>, site: &Site) -> bool {
     let in_team = team.is_none() || site.account_slug.as_deref() == team;
     in_team
         && (known || made_now)
-        && !is_of_another(cx, site)
+        && !is_of_another(cx, &site.id)
         && (site.repository_path().is_none() || is_attached_by_us)
 }
 
 /// Whether another link leans on it. Netlify shows a credential all sites of its teams, which tenants may share.
-fn is_of_another(cx: &StepContext<'_>, site: &Site) -> bool {
-    cx.sites_of_others.contains(&site.id)
+fn is_of_another(cx: &StepContext<'_>, id: &str) -> bool {
+    cx.sites_of_others.iter().any(|other| other == id)
 }
 
-/// A site that is there, unless another link leans on it or another repository is attached to it. What it is like is remembered before anything is
-/// changed.
+/// A site that is there, unless another link leans on it or another repository is attached to it. What it is like is
+/// remembered before anything is changed.
 async fn take(cx: &StepContext<'_>, id: &str) -> Result<Fact, Halt> {
+    if is_of_another(cx, id) {
+        let detail = "nothing was asked of the site, and nothing changed";
+        return Err(Halt::stop(FailureCode::SiteInUse, detail));
+    }
     let (site, builds) = tokio::try_join!(
         sites::get(cx.netlify, id),
         builds::list_for_site(cx.netlify, id)
     )?;
-    if is_of_another(cx, &site) {
-        let detail = "this link did not touch it";
-        return Err(Halt::stop(FailureCode::SiteInUse, detail));
-    }
     free_for(cx.spec, cx.provider_kind, cx.repository()?, &site)?;
     let before = SiteBefore {
         builds: builds.into_iter().map(|build| build.id).collect(),

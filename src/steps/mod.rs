@@ -30,13 +30,14 @@ use uuid::Uuid;
 use crate::{
     link::resource::{Receipt, ResourceKind, Right},
     link::{
+        access::AccessMode,
         action::{Action, Deed, GoesOn},
         environment::Environment,
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
         grant::Grants,
         plan::{StepName, Way},
-        request::{AccessMode, LinkSpec},
+        request::LinkSpec,
     },
     netlify::sites::CloneKey,
     providers::{Place, Provider},

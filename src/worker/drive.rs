@@ -289,7 +289,8 @@ async fn save_intents(
         .collect();
     let undoing = progress.is_undoing();
     let tenant = progress.link.tenant.clone();
-    let takes_site = due.contains(&StepName::CreateSite) && !undoing;
+    // Also while undoing: what an interrupted try made is looked for then.
+    let takes_site = due.contains(&StepName::CreateSite);
     // What may be removed and taken is asked across tenants: they may share a repository, and a team at Netlify.
     let rows = match undoing || takes_site {
         true => Rows::OfAll,

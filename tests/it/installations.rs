@@ -115,6 +115,7 @@ async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_w
             "reserve_deploy_key",
             "install_deploy_key",
             "install_webhook",
+            "set_environment",
             "align_webhook",
             "replay_push"
         ]

@@ -6,7 +6,10 @@ use utoipa::ToSchema;
 
 use crate::{
     api::problem::{Problem, ProblemCode},
-    link::request::{CONNECTION_NAME_RULE, INSTALLATION_MAX, is_connection_name},
+    link::{
+        access::INSTALLATION_MAX,
+        request::{CONNECTION_NAME_RULE, is_connection_name},
+    },
     upstream::{Credential, GithubApp, UpstreamKind},
 };
 

@@ -166,6 +166,7 @@ fn check_json(world: &World, block: &Block, place: &str) {
 async fn check_settings(world: &World, block: &Block, place: &str) {
     let file = block.text.lines().next().unwrap_or_default();
     let setting = match file {
+        "# grants.toml" => "LINKBROKER_GRANTS",
         "# issuers.toml" => "LINKBROKER_ISSUERS",
         "# providers.toml" => "LINKBROKER_PROVIDERS",
         _ => panic!("{place}: the first line should name the file, e.g. `# issuers.toml`"),
