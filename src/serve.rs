@@ -128,10 +128,7 @@ async fn start_api(
         .await
         .with_context(|| format!("listening on {}", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    tokio::spawn(api::idempotency::forget_outdated(
-        api.pool.clone(),
-        drain.clone(),
-    ));
+    tokio::spawn(api::outdated::forget(api.pool.clone(), drain.clone()));
     let stop = drain.clone();
     parts.spawn(async move {
         axum::serve(listener, api::router(api))

@@ -13,8 +13,6 @@
 //! HMAC under the tenant's data key, for all routes alike: whoever reads the table cannot try
 //! guesses of a secret against it.
 
-use std::time::Duration;
-
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequest, FromRequestParts, Request},
@@ -22,8 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
-use sqlx::{PgConnection, PgPool, types::Json};
-use tokio_util::sync::CancellationToken;
+use sqlx::{PgConnection, types::Json};
 use utoipa::IntoParams;
 use zeroize::Zeroizing;
 
@@ -32,10 +29,7 @@ use super::{
     extract::{from_json, json_bytes},
     problem::{Problem, ProblemCode},
 };
-use crate::store::{
-    Rows, StoreError, begin,
-    idempotency::{self, KeptAnswer},
-};
+use crate::store::idempotency::{self, KeptAnswer};
 
 /// The header in the API's description.
 #[derive(IntoParams)]
@@ -56,11 +50,6 @@ pub struct KeyHeader {
 const KEY_MAX: usize = 255;
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-
-/// Mean pause between two looks for outdated answers.
-const FORGET_PAUSE: Duration = Duration::from_secs(300);
-/// Outdated answers deleted at once: a short transaction that holds up nobody.
-const FORGET_AT_ONCE: i64 = 500;
 
 /// A request with a JSON body that its caller may send again.
 #[derive(Debug)]
@@ -227,32 +216,6 @@ impl Keep {
         };
         idempotency::keep(db, tenant, &key, &kept).await?;
         Ok(Response::from_parts(parts, body.into()))
-    }
-}
-
-/// Deletes outdated answers now and then until told to stop. Every process does it; the pauses are
-/// drawn, so that they do not march in step.
-pub async fn forget_outdated(pool: PgPool, stop: CancellationToken) {
-    loop {
-        if let Err(error) = forget_all_outdated(&pool).await {
-            tracing::warn!(%error, "cannot delete outdated answers");
-        }
-        let pause = FORGET_PAUSE.mul_f64(0.5 + fastrand::f64());
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-async fn forget_all_outdated(pool: &PgPool) -> Result<(), StoreError> {
-    loop {
-        let mut tx = begin(pool, Rows::OfAll).await?;
-        let forgotten = idempotency::forget_outdated(&mut tx, FORGET_AT_ONCE).await?;
-        tx.commit().await?;
-        if forgotten == 0 {
-            return Ok(());
-        }
     }
 }
 

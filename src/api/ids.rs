@@ -11,17 +11,20 @@ pub enum Prefix {
     Link,
     /// `con_`
     Connection,
+    /// `pfl_`
+    Preflight,
 }
 
 impl Prefix {
     /// Every prefix.
-    pub const ALL: &[Self] = &[Self::Link, Self::Connection];
+    pub const ALL: &[Self] = &[Self::Link, Self::Connection, Self::Preflight];
 
     /// The prefix itself.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Link => "lnk_",
             Self::Connection => "con_",
+            Self::Preflight => "pfl_",
         }
     }
 
@@ -30,6 +33,7 @@ impl Prefix {
         match self {
             Self::Link => "links",
             Self::Connection => "connections",
+            Self::Preflight => "preflights",
         }
     }
 

@@ -1,7 +1,7 @@
 //! `/links`: list, read and unlink; creating, the verbs and the parts have files of their own.
 
 mod actions;
-mod create;
+pub(super) mod create;
 mod filter;
 mod parts;
 mod plan;

@@ -17,8 +17,10 @@ pub mod idempotency;
 mod ids;
 pub mod links;
 mod operations;
+pub mod outdated;
 mod page;
 mod polling;
+pub mod preflights;
 pub mod problem;
 pub mod quotas;
 mod repositories;
@@ -104,6 +106,7 @@ fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
     let (router, mut document) = OpenApiRouter::with_openapi(description::Base::openapi())
         .merge(links::router())
         .merge(events::router())
+        .merge(preflights::router())
         .merge(connections::router())
         .merge(errors::router())
         .merge(status_tokens::router())

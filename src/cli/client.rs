@@ -16,6 +16,7 @@ use url::Url;
 use super::exit::UsageError;
 use crate::api::connections::{Connection, ConnectionPage};
 use crate::api::links::view::{Link, LinkPage};
+use crate::api::preflights::Preflight;
 use crate::api::problem::{ProblemCode, ProblemDocument};
 use crate::config::is_loopback;
 use crate::link::request::LinkRequest;
@@ -25,6 +26,8 @@ use crate::upstream::UpstreamKind;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the service holds a question for news back, in seconds; less than a call may take.
 const NEWS_WAIT_SECONDS: &str = "10";
+/// How long the service holds a preflight back whose reads are under way; less than a call may take.
+const PREFLIGHT_WAIT: &str = "wait=10";
 /// Longest time for a whole call, body included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pauses between the tries of a read; one try more than pauses.
@@ -171,6 +174,19 @@ impl Client {
     pub async fn create_link(&self, request: &LinkRequest) -> Result<Link, ClientError> {
         let call = self.call(Method::POST, &["links"]).json(request);
         self.parsed(self.send(call).await?)
+    }
+
+    /// `POST /preflights`, answered when the reads are done if that is soon.
+    pub async fn preflight(&self, request: &LinkRequest) -> Result<Preflight, ClientError> {
+        let call = self.call(Method::POST, &["preflights"]);
+        let call = call.header("prefer", PREFLIGHT_WAIT).json(request);
+        self.parsed(self.send(call).await?)
+    }
+
+    /// `GET /preflights/{id}`
+    pub async fn read_preflight(&self, id: &str) -> Result<Preflight, ClientError> {
+        let call = self.call(Method::GET, &["preflights", id]);
+        self.parsed(self.read(call).await?)
     }
 
     /// `GET /links/{id}`

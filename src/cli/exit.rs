@@ -66,9 +66,9 @@ impl Exit {
             Self::Usage => {
                 "the command line is wrong, or the service refused one of its values as invalid"
             }
-            Self::Failed => "the link is `failed` or `build_failed`",
+            Self::Failed => "the link is `failed` or `build_failed`; `check`: it would be",
             Self::ActionRequired => {
-                "the link is `action_required`: somebody must change something outside"
+                "the link is `action_required`: somebody must change something outside; `check`: it would be"
             }
             Self::Degraded => "the link is `degraded`: the site is up, but something is not right",
             Self::TimedOut => "--timeout is over while waiting; the link goes on",

@@ -30,6 +30,19 @@ Examples:
   NPM_TOKEN=$(cat token) linkbroker link https://github.com/acme/docs --env NODE_VERSION=22 --secret-env NPM_TOKEN
   linkbroker link https://github.com/acme/docs --output json | jq -r .id")]
 pub struct LinkArgs {
+    #[command(flatten)]
+    request: RequestArgs,
+
+    #[command(flatten)]
+    wait: WaitArgs,
+
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+/// What the link is to be: the flags of a request.
+#[derive(Debug, Args)]
+pub struct RequestArgs {
     /// Address of the repository, as people paste it.
     #[arg(value_name = "REPOSITORY")]
     repository: String,
@@ -103,12 +116,6 @@ pub struct LinkArgs {
     /// Connection to the git provider. Not set: the only one to the repository's host.
     #[arg(long, value_name = "CONNECTION")]
     provider: Option<String>,
-
-    #[command(flatten)]
-    wait: WaitArgs,
-
-    #[command(flatten)]
-    access: AccessArgs,
 }
 
 fn verify() -> impl TypedValueParser<Value = Verify> {
@@ -129,8 +136,9 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-impl LinkArgs {
-    fn request(&self) -> LinkRequest {
+impl RequestArgs {
+    /// The request that the flags make.
+    pub(super) fn request(&self) -> LinkRequest {
         LinkRequest {
             repository: self.repository.clone(),
             branch: self.branch.clone(),
@@ -177,7 +185,7 @@ impl LinkArgs {
 
 pub(super) async fn run(args: LinkArgs, output: Output) -> anyhow::Result<ExitCode> {
     let client = args.access.client()?;
-    let link = client.create_link(&args.request()).await?;
+    let link = client.create_link(&args.request.request()).await?;
     if !args.wait.wait {
         return accepted(&link, output);
     }

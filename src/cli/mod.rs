@@ -5,6 +5,7 @@
 
 mod access;
 mod api_keys;
+mod check;
 mod client;
 mod config;
 mod connect;
@@ -76,6 +77,7 @@ pub enum Command {
     Connections(connect::ConnectionsArgs),
     Disconnect(connect::DisconnectArgs),
     Link(Box<link::LinkArgs>),
+    Check(Box<check::CheckArgs>),
     Status(status::StatusArgs),
     List(list::ListArgs),
     Retry(status::RetryArgs),
@@ -110,6 +112,7 @@ pub async fn run() -> ExitCode {
         Command::Connections(args) => connect::list(args, output).await,
         Command::Disconnect(args) => connect::disconnect(args, output).await,
         Command::Link(args) => link::run(*args, output).await,
+        Command::Check(args) => check::run(*args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::List(args) => list::run(args, output).await,
         Command::Retry(args) => status::retry(args, output).await,

@@ -143,7 +143,7 @@ pub struct QuotaArgs {
     #[arg(long, env = "LINKBROKER_QUOTA_REQUESTS_PER_MINUTE", value_name = "COUNT", default_value_t = super::QUOTA_REQUESTS_PER_MINUTE.to_string())]
     pub quota_requests_per_minute: String,
 
-    /// Links that one tenant may ask for in a minute, by each server process on its own; 0 for no limit.
+    /// Links and preflights that one tenant may ask for in a minute, by each server process on its own; 0 for no limit.
     #[arg(long, env = "LINKBROKER_QUOTA_LINKS_PER_MINUTE", value_name = "COUNT", default_value_t = super::QUOTA_LINKS_PER_MINUTE.to_string())]
     pub quota_links_per_minute: String,
 

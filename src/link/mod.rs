@@ -11,6 +11,7 @@ pub mod failure;
 pub mod grant;
 pub mod installation;
 pub mod plan;
+pub mod preflight;
 pub mod preview;
 pub mod repository_ref;
 pub mod request;

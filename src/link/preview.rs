@@ -136,6 +136,9 @@ fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
 fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
     let netlify = |method, path| call("netlify", method, path);
     match step {
+        StepName::ResolveRepository if spec.site.id.is_some() => {
+            vec![netlify("GET", "/sites/{site_id}")]
+        }
         StepName::ReserveDeployKey => {
             vec![netlify("POST", "/deploy_keys").only("no unused key is in stock")]
         }

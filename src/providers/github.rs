@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, RepositoryKey, removed, same_key,
+    Provider, RepositoryKey, Webhooks, removed, same_key,
 };
 use crate::{
     link::{
@@ -34,6 +34,8 @@ const OWNERS_SCOPES: [&str; 3] = ["admin:org", "write:org", "read:org"];
 
 /// What Netlify's own tools subscribe to.
 const EVENTS: [&str; 3] = ["push", "pull_request", "delete"];
+/// GitHub refuses more webhooks of a repository for the same event: `The "push" event cannot have more than 20 hooks`.
+const HOOKS_PER_EVENT: usize = 20;
 
 /// What can be done with a credential.
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
@@ -90,6 +92,18 @@ impl Github {
                 Err(answer.error(FailureCode::BranchMissing, Class::NotFound, detail))
             }
         }
+    }
+
+    async fn keys(&self, repository: &Repository) -> Result<Vec<Key>, UpstreamError> {
+        let (owner, name) = split(&repository.path);
+        let call = Call::get(["repos", owner, name, "keys"]).query("per_page", "100");
+        self.door.pages(&repository.path, call).await
+    }
+
+    async fn hooks(&self, repository: &Repository) -> Result<Vec<Hook>, UpstreamError> {
+        let (owner, name) = split(&repository.path);
+        let call = Call::get(["repos", owner, name, "hooks"]).query("per_page", "100");
+        self.door.pages(&repository.path, call).await
     }
 
     /// After a 404 on a removal: absent, or no longer ours to see? One read tells. A repository that is not visible
@@ -171,9 +185,7 @@ impl Provider for Github {
         repository: &Repository,
         public_key: &str,
     ) -> Result<Option<RepositoryKey>, UpstreamError> {
-        let (owner, name) = split(&repository.path);
-        let call = Call::get(["repos", owner, name, "keys"]).query("per_page", "100");
-        let keys: Vec<Key> = self.door.pages(&repository.path, call).await?;
+        let keys = self.keys(repository).await?;
         let found = keys.into_iter().find(|key| same_key(&key.key, public_key));
         Ok(found.map(Into::into))
     }
@@ -203,19 +215,27 @@ impl Provider for Github {
         repository: &Repository,
         url: &str,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
-        let (owner, name) = split(&repository.path);
-        let call = Call::get(["repos", owner, name, "hooks"]).query("per_page", "100");
-        let mut hooks: Vec<Hook> = self.door.pages(&repository.path, call).await?;
-        hooks.retain(|hook| hook.points_at(url));
-        // The oldest active one is the one that others rely on.
-        hooks.sort_by_key(|hook| (!hook.active, hook.id));
-        let mut hooks = hooks.into_iter();
-        Ok(hooks.next().map(|hook| FoundWebhook {
-            doubles: hooks.map(|double| double.id.to_string()).collect(),
-            created_at: hook.created_at,
-            faults: hook.faults(),
-            webhook: hook.fact(),
-        }))
+        Ok(find(self.hooks(repository).await?, url))
+    }
+
+    async fn webhooks(
+        &self,
+        repository: &Repository,
+        url: &str,
+    ) -> Result<Webhooks, UpstreamError> {
+        let hooks = self.hooks(repository).await?;
+        let hear_pushes = hooks.iter().filter(|hook| hook.hears("push")).count();
+        Ok(Webhooks {
+            found: find(hooks, url),
+            room: Some(HOOKS_PER_EVENT.saturating_sub(hear_pushes)),
+        })
+    }
+
+    /// An organisation that has switched deploy keys off shows it at the keys that were there before; without any,
+    /// nothing shows it.
+    async fn takes_keys(&self, repository: &Repository) -> Result<Option<bool>, UpstreamError> {
+        let keys = self.keys(repository).await?;
+        Ok(keys.iter().filter_map(|key| key.enabled).min())
     }
 
     /// <https://docs.github.com/en/rest/repos/webhooks#create-a-repository-webhook>
@@ -412,6 +432,20 @@ async fn app(door: &Door) -> Result<Identity, UpstreamError> {
         scopes: Some(app.permissions.into_iter().map(permission).collect()),
         expires_at: None,
         installations: Some(installations.into_iter().map(Into::into).collect()),
+    })
+}
+
+/// The webhook with this address among all of a repository's.
+fn find(mut hooks: Vec<Hook>, url: &str) -> Option<FoundWebhook> {
+    hooks.retain(|hook| hook.points_at(url));
+    // The oldest active one is the one that others rely on.
+    hooks.sort_by_key(|hook| (!hook.active, hook.id));
+    let mut hooks = hooks.into_iter();
+    hooks.next().map(|hook| FoundWebhook {
+        doubles: hooks.map(|double| double.id.to_string()).collect(),
+        created_at: hook.created_at,
+        faults: hook.faults(),
+        webhook: hook.fact(),
     })
 }
 

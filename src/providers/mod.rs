@@ -123,6 +123,15 @@ pub struct InstalledWebhook {
     pub made: bool,
 }
 
+/// What a repository's webhooks leave to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Webhooks {
+    /// The one with the address that was asked for.
+    pub found: Option<FoundWebhook>,
+    /// How many more the repository takes; `None`: the provider does not say.
+    pub room: Option<usize>,
+}
+
 /// What a look at a repository's webhooks saw on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
@@ -278,6 +287,21 @@ pub trait Provider: Send + Sync {
         repository: &Repository,
         url: &str,
     ) -> Result<Option<FoundWebhook>, UpstreamError>;
+
+    /// [`Provider::find_webhook`], and how many more the repository takes, where the provider has a known limit.
+    async fn webhooks(
+        &self,
+        repository: &Repository,
+        url: &str,
+    ) -> Result<Webhooks, UpstreamError> {
+        let found = self.find_webhook(repository, url).await?;
+        Ok(Webhooks { found, room: None })
+    }
+
+    /// Whether the repository takes deploy keys; `None`: it shows when one is installed.
+    async fn takes_keys(&self, _: &Repository) -> Result<Option<bool>, UpstreamError> {
+        Ok(None)
+    }
 
     /// Installs a webhook for pushes, pull requests and deleted branches. Where the provider refuses doubles, an
     /// existing one is adopted and repaired; elsewhere callers look first.

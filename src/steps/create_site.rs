@@ -4,13 +4,15 @@ use super::{Halt, StepContext, Undone, remove};
 use crate::{
     link::resource::{Receipt, ResourceKind},
     link::{
-        facts::{self, Fact, Origin, SiteBefore},
-        failure::FailureCode,
+        facts::{self, Fact, Origin, Repository, SiteBefore},
+        failure::{Failure, FailureCode},
+        request::LinkSpec,
     },
     netlify::{
         builds, environment,
         sites::{self, NewSite, Site},
     },
+    upstream::UpstreamKind,
 };
 
 /// The site with our name, when it can only be ours: visible to our credential, of no other link, and bare or with our
@@ -69,14 +71,7 @@ async fn take(cx: &StepContext<'_>, id: &str) -> Result<Fact, Halt> {
         sites::get(cx.netlify, id),
         builds::list_for_site(cx.netlify, id)
     )?;
-    let ours = sites::repository_path(cx.provider_kind, cx.repository()?);
-    if let Some(path) = site.repository_path()
-        && !path.eq_ignore_ascii_case(ours)
-        && !cx.spec.site.relink
-    {
-        let detail = format!("`{path}` is attached to the site `{}`.", site.name);
-        return Err(Halt::stop(FailureCode::SiteLinkedElsewhere, detail));
-    }
+    free_for(cx.spec, cx.provider_kind, cx.repository()?, &site)?;
     let before = SiteBefore {
         builds: builds.into_iter().map(|build| build.id).collect(),
         variables: variables(cx, &site.fact()).await?,
@@ -92,6 +87,29 @@ async fn variables(cx: &StepContext<'_>, site: &facts::Site) -> Result<Vec<Strin
     }
     let there = environment::list(cx.netlify, site).await?;
     Ok(there.into_iter().map(|variable| variable.name).collect())
+}
+
+/// A site that is there can be linked unless another repository is attached to it that it may not be taken from.
+pub(super) fn free_for(
+    spec: &LinkSpec,
+    provider: UpstreamKind,
+    repository: &Repository,
+    site: &Site,
+) -> Result<(), Failure> {
+    match site.repository_path() {
+        Some(path) if !is_attached_to(provider, repository, site) && !spec.site.relink => {
+            let detail = format!("`{path}` is attached to the site `{}`.", site.name);
+            Err(Failure::new(FailureCode::SiteLinkedElsewhere, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether this very repository is attached to the site.
+pub(super) fn is_attached_to(provider: UpstreamKind, repository: &Repository, site: &Site) -> bool {
+    let ours = sites::repository_path(provider, repository);
+    site.repository_path()
+        .is_some_and(|path| path.eq_ignore_ascii_case(ours))
 }
 
 /// Makes it, or takes the one that is there.

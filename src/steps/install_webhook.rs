@@ -115,11 +115,13 @@ pub fn usual_address(cx: &StepContext<'_>) -> String {
     netlify::webhook_url(cx.netlify.instance(), cx.provider_kind).into()
 }
 
-/// Whether `resolve_repository` has seen a moment ago that there is none, which saves a look.
+/// Whether `resolve_repository` has seen a moment ago that there is none, which saves a look; not once a try of ours may have
+/// made one since.
 fn was_just_missing(cx: &StepContext<'_>) -> bool {
     let age = cx
         .facts
         .no_webhook_at
         .map(|at| OffsetDateTime::now_utc() - at);
-    age.is_some_and(|age| (Duration::ZERO..FRESH).contains(&age))
+    let is_fresh = age.is_some_and(|age| (Duration::ZERO..FRESH).contains(&age));
+    is_fresh && cx.intent_at.is_none()
 }

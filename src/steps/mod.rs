@@ -14,6 +14,7 @@ mod find_build;
 mod install_deploy_key;
 mod install_webhook;
 mod installation;
+pub mod preflight;
 mod prove_push;
 mod replay_push;
 mod reserve_deploy_key;

@@ -2,12 +2,13 @@
 
 use time::OffsetDateTime;
 
-use super::{Halt, StepContext, Undone, install_webhook, installation};
+use super::{Halt, StepContext, Undone, create_site, install_webhook, installation};
 use crate::{
     link::{
         facts::{Fact, Repository},
         failure::FailureCode,
     },
+    netlify::sites::{self, Site},
     providers::Look,
     upstream::UpstreamError,
 };
@@ -17,14 +18,18 @@ pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     Ok(None)
 }
 
-/// Existence, id, privacy, branch and rights, before anything is touched.
+/// Existence, id, privacy, branch and rights, and whether a site that is there is free, before anything is touched.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let path = &cx.spec.path;
     let looked_at = OffsetDateTime::now_utc();
-    let (mut repository, look) = match (find(cx, path).await, lasting_path(cx)) {
+    let (found, site) = tokio::join!(find(cx, path), site_that_is_there(cx));
+    let (mut repository, look) = match (found, lasting_path(cx)) {
         (Err(error), Some(path)) if error.is_missing() => find(cx, &path).await?,
         (found, _) => found?,
     };
+    if let Some(site) = site? {
+        create_site::free_for(cx.spec, cx.provider_kind, &repository, &site)?;
+    }
     installation::check(cx, &repository).await?;
     let no_webhook_at = (look == Look::Missing).then_some(looked_at);
     if let Some(ssh_url) = &cx.spec.ssh_url {
@@ -40,6 +45,14 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
             ),
         )),
         _ => Ok(Fact::Repository(repository, no_webhook_at)),
+    }
+}
+
+/// A site that may not be taken is refused before key and webhook are placed for it.
+async fn site_that_is_there(cx: &StepContext<'_>) -> Result<Option<Site>, Halt> {
+    match &cx.spec.site.id {
+        Some(id) => Ok(Some(sites::get(cx.netlify, id).await?)),
+        None => Ok(None),
     }
 }
 

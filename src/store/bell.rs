@@ -28,7 +28,7 @@ const CHANGES_KEPT: usize = 1024;
 /// What has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// This link.
+    /// This link, or preflight.
     Link(Uuid),
     /// Possibly every link: notices were lost.
     Everything,

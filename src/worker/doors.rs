@@ -30,6 +30,32 @@ pub struct Doors {
     key_ring: KeyRing,
 }
 
+/// The two connections of a link, and what it wants of them.
+pub struct Pair<'a> {
+    /// Whose they are.
+    pub tenant: &'a str,
+    /// The one to Netlify.
+    pub netlify: Uuid,
+    /// The one to the git provider.
+    pub provider: Uuid,
+    /// The repository's path, by which standing keys are granted.
+    pub path: &'a str,
+    /// The link, whose variables are opened too; absent for a look alone.
+    pub link: Option<&'a LeasedLink>,
+}
+
+impl<'a> From<&'a LeasedLink> for Pair<'a> {
+    fn from(link: &'a LeasedLink) -> Self {
+        Self {
+            tenant: &link.tenant,
+            netlify: link.netlify_connection,
+            provider: link.provider_connection,
+            path: &link.spec.path,
+            link: Some(link),
+        }
+    }
+}
+
 /// The two upstreams of one link.
 pub struct Opened {
     /// Netlify.
@@ -77,24 +103,28 @@ impl Doors {
     ///
     /// # Errors
     /// When a connection is gone, its credential does not open, or its instance is no longer configured.
-    pub async fn open(&self, pool: &PgPool, link: &LeasedLink) -> Result<Opened, OpenError> {
-        let mut tx = begin(pool, Rows::Of(&link.tenant)).await?;
-        let wrapped = data_keys::get(&mut tx, &link.tenant).await?;
-        let netlify = connections::get(&mut tx, &link.tenant, link.netlify_connection).await?;
-        let provider = connections::get(&mut tx, &link.tenant, link.provider_connection).await?;
-        let sealed = match link.spec.env.is_empty() {
-            true => None,
-            false => environments::get(&mut tx, &link.tenant, link.id).await?,
+    pub async fn open(&self, pool: &PgPool, pair: &Pair<'_>) -> Result<Opened, OpenError> {
+        let mut tx = begin(pool, Rows::Of(pair.tenant)).await?;
+        let wrapped = data_keys::get(&mut tx, pair.tenant).await?;
+        let netlify = connections::get(&mut tx, pair.tenant, pair.netlify).await?;
+        let provider = connections::get(&mut tx, pair.tenant, pair.provider).await?;
+        let with_variables = pair.link.filter(|link| !link.spec.env.is_empty());
+        let sealed = match with_variables {
+            Some(link) => environments::get(&mut tx, pair.tenant, link.id).await?,
+            None => None,
         };
         drop(tx);
-        let key = self.data_key(&link.tenant, wrapped)?;
-        let environment = unseal_environment(&key, link, sealed)?;
+        let key = self.data_key(pair.tenant, wrapped)?;
+        let environment = match with_variables {
+            Some(link) => unseal_environment(&key, link, sealed)?,
+            None => Environment::new(),
+        };
         let (netlify, credential) = self.unseal(&key, netlify)?;
         let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
         let (instance, credential) = self.unseal(&key, provider)?;
         let provider_kind = instance.kind;
         let keys = &instance.account_keys;
-        let standing_key = keys.standing_for(&link.tenant, &link.spec.path).cloned();
+        let standing_key = keys.standing_for(pair.tenant, pair.path).cloned();
         let provider =
             providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
         Ok(Opened {
@@ -169,9 +199,6 @@ fn unseal_environment(
     link: &LeasedLink,
     sealed: Option<Vec<u8>>,
 ) -> Result<Environment, Failure> {
-    if link.spec.env.is_empty() {
-        return Ok(Environment::new());
-    }
     let sealed = sealed.ok_or_else(|| closed("the values of the environment are gone"))?;
     let row = link_row(link.id);
     let plain = key.open(&Sealed(sealed), &row, Purpose::Environment);

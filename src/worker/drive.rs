@@ -86,7 +86,11 @@ async fn go_on(
     audit: &Audit,
 ) -> Result<(), StoreError> {
     let mut progress = Progress::new(link);
-    let opened = match worker.doors.open(&worker.pool, &progress.link).await {
+    let opened = match worker
+        .doors
+        .open(&worker.pool, &(&progress.link).into())
+        .await
+    {
         Ok(opened) => opened,
         Err(OpenError::Store(error)) => return Err(error),
         Err(OpenError::Failure(failure)) => {

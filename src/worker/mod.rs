@@ -8,8 +8,10 @@ mod audited;
 mod checks;
 mod doors;
 mod drive;
+mod jobs;
 mod lease;
 mod ledger;
+mod preflights;
 mod progress;
 mod slots;
 
@@ -33,7 +35,9 @@ use crate::{
     store::{
         Rows, StoreError, begin,
         bell::Bell,
+        checks::ClaimedCheck,
         links::{self, LeasedLink, Turns},
+        preflights::ClaimedPreflight,
     },
 };
 
@@ -51,6 +55,7 @@ pub struct Worker {
     bell: Bell,
     slots: Slots,
     check_slots: Arc<Semaphore>,
+    preflight_slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -72,7 +77,8 @@ impl Worker {
             doors,
             grants,
             slots: Slots::new(settings.in_flight, bell.when_due()),
-            check_slots: Arc::new(Semaphore::new(checks::AT_ONCE)),
+            check_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
+            preflight_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             settings,
             bell,
             held: Mutex::default(),
@@ -96,8 +102,8 @@ impl Worker {
                     IDLE_PAUSE
                 }
             };
-            if let Err(error) = self.take_checks().await {
-                tracing::error!(%error, "cannot claim checks of connections");
+            if let Err(error) = self.take_all_jobs().await {
+                tracing::error!(%error, "cannot claim checks and preflights");
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -132,6 +138,12 @@ impl Worker {
             self.start(link).await;
         }
         Ok(Duration::ZERO)
+    }
+
+    async fn take_all_jobs(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.take_jobs::<ClaimedCheck>(&self.check_slots).await?;
+        let slots = &self.preflight_slots;
+        self.take_jobs::<ClaimedPreflight>(slots).await
     }
 
     async fn start(self: &Arc<Self>, link: LeasedLink) {

@@ -130,11 +130,12 @@ async fn an_effect_whose_record_died_with_the_process_is_audited_when_it_is_foun
 }
 
 /// Every operation of the API that writes.
-const WRITES: [&str; 12] = [
+const WRITES: [&str; 13] = [
     "cancelLink",
     "checkConnection",
     "createConnection",
     "createLink",
+    "createPreflight",
     "createStatusToken",
     "deleteConnection",
     "deleteLink",
@@ -153,6 +154,7 @@ async fn every_write_of_a_caller_has_one_row() {
     );
     let world = World::usual().await;
     let spare = write_a_connection(&world.client).await;
+    let thought_of = write_a_preflight(&world.client).await;
     let broken = write_a_link_that_fails(&world.client).await;
     let named = write_a_link_by_ref(&world.client).await;
     let canceled = write_a_link_that_is_canceled(&world).await;
@@ -170,6 +172,7 @@ async fn every_write_of_a_caller_has_one_row() {
         ("replace_credential", &spare),
         ("check", &spare),
         ("delete", &spare),
+        ("preflight", &thought_of),
         ("create", &broken),
         ("retry", &broken),
         ("create_status_token", &broken),
@@ -202,6 +205,13 @@ async fn write_a_connection(client: &Client) -> String {
     // Refused writes change nothing and are nobody's business.
     client.delete(&path).await.expect(404);
     made.id()
+}
+
+/// Nothing is written upstream for it, and whoever has upstreams asked on their behalf is on record all the same.
+async fn write_a_preflight(client: &Client) -> String {
+    let mut request = docs();
+    request["connections"] = json!({"provider": "github"});
+    client.post("/preflights", request).await.expect(202).id()
 }
 
 async fn write_a_link_that_fails(client: &Client) -> String {

@@ -108,7 +108,7 @@ async fn a_site_of_the_same_repository_keeps_its_settings_and_gets_its_own_key_b
 }
 
 #[tokio::test]
-async fn a_site_of_another_repository_is_refused_before_anything_is_written_to_it() {
+async fn a_site_of_another_repository_is_refused_before_anything_is_written_anywhere() {
     let world = World::usual().await;
     let site = bare_site(&world).await;
     let theirs = attach(&world, &site, "acme/other").await;
@@ -120,6 +120,9 @@ async fn a_site_of_another_repository_is_refused_before_anything_is_written_to_i
         settings(&world, &site).await["deploy_key_id"],
         theirs.as_str()
     );
+    for kind in ["installed_keys", "webhooks"] {
+        assert_eq!(world.count(kind), (0, 0), "{kind}");
+    }
 }
 
 #[tokio::test]

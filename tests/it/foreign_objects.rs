@@ -194,6 +194,7 @@ async fn foreign(world: &World, own: &Own) -> Objects {
     let mut it = Objects {
         link: String::new(),
         connection,
+        preflight: String::new(),
         netlify: "umbrella-netlify".to_owned(),
         github: "umbrella-github".to_owned(),
         reference: "umbrella-secrets-ref".to_owned(),
@@ -214,6 +215,10 @@ async fn foreign(world: &World, own: &Own) -> Objects {
     let settled = client.settled(&it.link).await;
     assert_eq!(settled["status"], "live", "{settled:#}");
     it.site_id = text(&settled["site"]["id"]);
+    let connections = json!({"netlify": it.netlify, "provider": it.github});
+    let asked =
+        json!({"repository": "https://github.com/acme/secrets", "connections": connections});
+    it.preflight = client.post("/preflights", asked).await.expect(202).id();
     it.links_cursor = cursor(&uuid_in(&it.link).to_string());
     let events = client
         .get(&format!("/links/{}/events", it.link))
@@ -239,6 +244,7 @@ fn absent(of: &Objects) -> Objects {
     Objects {
         link: other_id(&of.link),
         connection: other_id(&of.connection),
+        preflight: other_id(&of.preflight),
         netlify: "umbrella-nothing".to_owned(),
         github: "umbrella-nobody".to_owned(),
         reference: "umbrella-absence-ref".to_owned(),

@@ -33,6 +33,7 @@ mod odd_input;
 mod parts_of_a_link;
 mod planning;
 mod polling;
+mod preflights;
 mod putting_by_ref;
 mod quotas;
 mod rate_limits;

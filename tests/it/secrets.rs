@@ -88,6 +88,11 @@ async fn rows(world: &World) -> String {
 
 /// Refused credentials, and an upstream that repeats what it was sent.
 async fn fail_in_many_ways(world: &World) {
+    let wait = |request: reqwest::RequestBuilder| request.header("prefer", "wait=20");
+    let preflight = world.client.send(Method::POST, "/preflights", |request| {
+        wait(request).json(&docs())
+    });
+    assert_eq!(preflight.await.expect(201).body["outcome"], "fail");
     let link = world.client.link_settled(docs()).await;
     assert_eq!(link["diagnosis"]["code"], "credential_refused", "{link:#}");
     world.client.unlink(&text(&link["id"]), "").await;

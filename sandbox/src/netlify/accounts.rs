@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, State};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::access::Caller;
 use super::answer::{Answer, ApiError, ok};
 use super::records::{Account, Deploy, DeployState, User};
 use super::state;
+use super::switches::Switches;
 use super::view;
 use crate::clock::milliseconds;
 use crate::world::World;
@@ -21,14 +22,22 @@ pub async fn current_user(
 ) -> Answer {
     let netlify = world.netlify.lock();
     let user = netlify.users.iter().find(|u| u.id == caller.user_id);
-    ok(user_view(&netlify, user.ok_or(ApiError::NOT_FOUND)?))
+    let switches = &world.switches.read().netlify;
+    ok(user_view(
+        &netlify,
+        user.ok_or(ApiError::NOT_FOUND)?,
+        switches,
+    ))
 }
 
 /// GET `/accounts`
 pub async fn list(State(world): State<Arc<World>>, Extension(caller): Extension<Caller>) -> Answer {
     let netlify = world.netlify.lock();
     let accounts = netlify.accounts_of(&caller.user_id);
-    ok(accounts.map(|a| account_view(&netlify, a)).collect())
+    let switches = &world.switches.read().netlify;
+    ok(accounts
+        .map(|a| account_view(&netlify, a, switches))
+        .collect())
 }
 
 /// GET `/accounts/{account_id}`
@@ -39,7 +48,9 @@ pub async fn get(
 ) -> Answer {
     let netlify = world.netlify.lock();
     let account = netlify.account_of(&caller.user_id, &account_id);
-    ok(account_view(&netlify, account.ok_or(ApiError::NOT_FOUND)?))
+    let account = account.ok_or(ApiError::NOT_FOUND)?;
+    let switches = &world.switches.read().netlify;
+    ok(account_view(&netlify, account, switches))
 }
 
 /// GET `/accounts/{account_id}/builds/status`: the richer description's shape, one entry per unfinished build.
@@ -70,7 +81,7 @@ pub async fn build_status(
     let enqueued = unfinished(&netlify, account).filter(waiting).count();
     let active = unfinished(&netlify, account).count() - enqueued;
     let minutes = json!({
-        "current": 0, "current_average_sec": 0, "previous": 0, "period_start_date": null, "period_end_date": null,
+        "current": world.switches.read().netlify.shown.minutes, "current_average_sec": 0, "previous": 0, "period_start_date": null, "period_end_date": null,
         "last_updated_at": milliseconds(world.clock.now()), "included_minutes": 300,
         "included_minutes_with_packs": 300,
     });
@@ -92,36 +103,48 @@ fn unfinished<'a>(
     netlify.deploys.values().filter(running).filter(in_account)
 }
 
-fn user_view(netlify: &state::State, user: &User) -> Value {
+fn user_view(netlify: &state::State, user: &User, switches: &Switches) -> Value {
     let sites = netlify.sites.values();
     let site_count = sites
         .filter(|s| user.account_ids.contains(&s.account_id))
         .count();
     let created_at = milliseconds(user.created_at);
+    let connected = switches.shown.connected.iter();
+    let connected: Map<_, _> = connected
+        .map(|provider| (provider.clone(), json!(user.full_name)))
+        .collect();
     json!({
         "id": user.id, "uid": user.id, "full_name": user.full_name, "email": user.email, "slug": user.full_name,
         "avatar_url": null, "site_count": site_count, "created_at": created_at, "last_login": created_at,
         "account_id": user.account_ids.first(), "preferred_account_id": user.account_ids.first(),
-        "connected_accounts": {"github": user.full_name}, "login_providers": ["email"], "favorite_sites": [],
+        "connected_accounts": connected, "login_providers": ["email"], "favorite_sites": [],
         "mfa_enabled": false, "saml_account_id": null, "saml_slug": null, "tracking_id": user.id,
         "command_bar_user_id": null, "access_token": null, "refresh_token": null,
     })
 }
 
-fn account_view(netlify: &state::State, account: &Account) -> Value {
+fn account_view(netlify: &state::State, account: &Account, switches: &Switches) -> Value {
     let owners = netlify
         .users
         .iter()
         .filter(|u| u.account_ids.contains(&account.id));
     let since = owners.clone().map(|u| u.created_at).min().map(milliseconds);
     let owner_ids: Vec<&String> = owners.map(|u| &u.id).collect();
+    let shown = &switches.shown;
+    let slug = shown.plan.to_ascii_lowercase();
+    let capabilities =
+        json!({"private_corp_repos": {"in_compliance": shown.private_organisations}});
+    let exceeded = match switches.credits_exhausted {
+        true => json!([{"usage_type": "credits", "exceeded_at": since, "expires_at": since}]),
+        false => json!([]),
+    };
     json!({
-        "id": account.id, "slug": account.slug, "name": account.name, "type_id": "sandbox-pro",
-        "type_name": "Pro", "type_slug": "pro", "capabilities": {"private_corp_repos": {"in_compliance": true}},
-        "role": "Owner", "roles_allowed": ["Owner", "Developer"], "owner_ids": owner_ids, "member_roles": [],
+        "id": account.id, "slug": account.slug, "name": account.name, "type_id": format!("sandbox-{slug}"),
+        "type_name": shown.plan, "type_slug": slug, "capabilities": capabilities,
+        "role": shown.role, "roles_allowed": ["Owner", "Developer"], "owner_ids": owner_ids, "member_roles": [],
         "created_at": since, "updated_at": since, "support_administration_enabled": false,
         "deploy_diagnostics_setting": "on", "ai_usage_enabled_setting": "off", "ai_usage_limit_enforced": false,
-        "block_site_transfers": false, "configurable_limits_exceeded": [], "credit_alert_percentage": 80,
+        "block_site_transfers": false, "configurable_limits_exceeded": exceeded, "credit_alert_percentage": 80,
         "in_operational_mode": true,
     })
 }

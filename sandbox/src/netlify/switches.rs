@@ -31,7 +31,8 @@ pub struct Switches {
     pub deploy_id_delay_ms: u64,
     /// Requests a minute and token before 429.
     pub rate_limit_per_minute: u32,
-    /// The account's credits are gone: build starts answer 404, builds that start by themselves are skipped.
+    /// The account's credits are gone: build starts answer 404, builds that start by themselves are skipped, and the account
+    /// names the limit.
     pub credits_exhausted: bool,
     /// Pushes to private repositories are refused as coming from an unrecognised contributor.
     pub unrecognized_contributor: bool,
@@ -43,6 +44,8 @@ pub struct Switches {
     pub concurrent_builds: usize,
     /// Deploy keys made ahead; RSA generation takes long.
     pub key_stock: usize,
+    /// What `GET /user` and `GET /accounts` say of everybody. Nothing else heeds it.
+    pub shown: Shown,
     /// The plan allows no environment variables: writing them is 403.
     pub env_refused: bool,
     /// The plan allows variables that a team's sites share.
@@ -52,6 +55,34 @@ pub struct Switches {
     /// A list of new variables of which one exists already: the others are made before the 409. Unproven; else all or none.
     pub env_create_is_partial: bool,
     pub times: BuildTimes,
+}
+
+/// What Netlify says of people and teams.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shown {
+    /// Name of every team's plan (`type_name`; in lower case `type_slug`).
+    pub plan: String,
+    /// What everybody is in every team.
+    pub role: String,
+    /// `capabilities.private_corp_repos.in_compliance`.
+    pub private_organisations: bool,
+    /// Providers of which everybody has connected an account.
+    pub connected: Vec<String>,
+    /// Build minutes of this period that are used, of 300.
+    pub minutes: u32,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            plan: "Pro".to_owned(),
+            role: "Owner".to_owned(),
+            private_organisations: true,
+            connected: vec!["github".to_owned()],
+            minutes: 0,
+        }
+    }
 }
 
 /// How long a build stays in its states, on top of real work.
@@ -90,6 +121,7 @@ impl Default for Switches {
             notification_failures_allowed: 6,
             concurrent_builds: 1,
             key_stock: 2,
+            shown: Shown::default(),
             env_refused: false,
             env_shared_allowed: true,
             env_scopes_allowed: false,

@@ -231,14 +231,18 @@ fn named(request: LinkRequest, reference: String) -> Result<LinkRequest, Problem
 }
 
 /// A request that can be fulfilled, as far as the request alone tells.
-struct Checked<'a> {
+pub struct Checked<'a> {
     request: &'a LinkRequest,
     spec: LinkSpec,
     provider: UpstreamKind,
 }
 
 impl<'a> Checked<'a> {
-    fn of(api: &Api, caller: &Caller, request: &'a LinkRequest) -> Result<Self, Problem> {
+    /// Checks a request.
+    ///
+    /// # Errors
+    /// [`ProblemCode::InvalidRequest`] with everything that is wrong; [`ProblemCode::InstallationNotGranted`].
+    pub fn of(api: &Api, caller: &Caller, request: &'a LinkRequest) -> Result<Self, Problem> {
         let located = api.locate(&request.repository);
         let repository = located.as_ref().map(|found| &found.repository);
         let mut spec = request.check(repository).map_err(invalid)?;
@@ -258,7 +262,10 @@ impl<'a> Checked<'a> {
     }
 
     /// The link to be made, with the tenant's connections that it will use.
-    async fn choose(
+    ///
+    /// # Errors
+    /// [`ProblemCode::InvalidRequest`] when a connection is missing, or it is not clear which one is meant.
+    pub async fn choose(
         &self,
         api: &Api,
         db: &mut PgConnection,

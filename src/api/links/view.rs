@@ -307,7 +307,8 @@ const fn poll_after_ms(status: LinkStatus) -> Option<u32> {
     }
 }
 
-fn request_view(spec: LinkSpec, netlify: String, provider: String) -> RequestView {
+/// What was asked for, with the names of the connections.
+pub fn request_view(spec: LinkSpec, netlify: String, provider: String) -> RequestView {
     RequestView {
         repository: format!("{}/{}", spec.host, spec.path),
         branch: spec.branch,

@@ -178,7 +178,7 @@ pub(super) struct Key {
     #[serde(default)]
     read_only: bool,
     /// Absent on older servers.
-    enabled: Option<bool>,
+    pub(super) enabled: Option<bool>,
     #[serde(default, with = "time::serde::rfc3339::option")]
     created_at: Option<OffsetDateTime>,
     last_used: Option<String>,
@@ -246,9 +246,12 @@ impl Hook {
     }
 
     fn missing_events(&self) -> Vec<String> {
-        let hears = |event: &str| self.events.iter().any(|own| own == event || own == "*");
-        let missing = EVENTS.iter().filter(|event| !hears(event));
+        let missing = EVENTS.iter().filter(|event| !self.hears(event));
         missing.map(|event| (*event).to_owned()).collect()
+    }
+
+    pub(super) fn hears(&self, event: &str) -> bool {
+        self.events.iter().any(|own| own == event || own == "*")
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 pub struct Objects {
     pub link: String,
     pub connection: String,
+    pub preflight: String,
     pub netlify: String,
     pub github: String,
     pub reference: String,
@@ -155,6 +156,8 @@ pub const PROBES: &[Probe] = &[
     same("createLink", &["body"], |it| post("/links".to_owned()).body(with_connection(it, "provider", &it.github))),
     same("createLink", &["Idempotency-Key"], |it| post("/links".to_owned()).body(request(it)).key(&it.key)),
     same("putLinkByRef", &["ref", "body"], |it| ask(Method::PUT, format!("/links/by-ref/{}", it.reference)).body(request(it))),
+    missing("getPreflight", |it| get(format!("/preflights/{}", it.preflight))),
+    same("createPreflight", &["body"], |it| post("/preflights".to_owned()).body(with_connection(it, "provider", &it.github))),
     same("createConnection", &["body"], |it| post("/connections".to_owned()).body(connection(&it.netlify))),
     same("createConnection", &["Idempotency-Key"], |it| post("/connections".to_owned()).body(connection(&it.github)).key(&it.key)),
     missing("checkConnection", |it| post(format!("/connections/{}/check", it.connection))),

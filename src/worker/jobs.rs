@@ -1,0 +1,106 @@
+//! Small jobs beside the links: a handful of reads, one try, and an outcome. The caller asks again when it likes.
+//!
+//! A job's lease is longer than its reads can take, so that it needs no heartbeat; one whose worker died is due again.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::PgConnection;
+use tokio::sync::Semaphore;
+
+use super::Worker;
+use crate::store::{Rows, StoreError, begin};
+
+/// Jobs of a kind at work at the same time in one process.
+pub const AT_ONCE: usize = 8;
+/// Longer than a job's reads and the saving of its outcome.
+const LEASE: Duration = Duration::from_secs(60);
+/// Claims of one job before it counts as the reason why workers die.
+pub const CLAIMS_MAX: i16 = 3;
+
+/// A job in the hands of a worker, with its row in the store.
+pub trait Job: Sized + Send + Sync + 'static {
+    /// What came out.
+    type Outcome: Send + Sync;
+
+    /// What it is, for the log.
+    const KIND: &'static str;
+
+    /// Leases up to `limit` due ones.
+    fn claim(
+        db: &mut PgConnection,
+        lease: Duration,
+        limit: i64,
+    ) -> impl Future<Output = Result<Vec<Self>, StoreError>> + Send;
+
+    /// Whose it is.
+    fn tenant(&self) -> &str;
+
+    /// Asks the upstreams.
+    fn look(
+        &self,
+        worker: &Worker,
+    ) -> impl Future<Output = Result<Self::Outcome, StoreError>> + Send;
+
+    /// Writes the outcome.
+    fn finish(
+        &self,
+        db: &mut PgConnection,
+        outcome: &Self::Outcome,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Gives it back undone: it is due at once.
+    fn let_go(&self, db: &mut PgConnection) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Tells readers in wait that the outcome is there.
+    fn tell(&self, _: &Worker) {}
+}
+
+impl Worker {
+    /// Claims due jobs, as many as there is room for, and starts them.
+    pub(super) async fn take_jobs<J: Job>(
+        self: &Arc<Self>,
+        slots: &Arc<Semaphore>,
+    ) -> Result<(), StoreError> {
+        let free = slots.available_permits();
+        if free == 0 {
+            return Ok(());
+        }
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        let limit = i64::try_from(free).unwrap_or(i64::MAX);
+        let claimed = J::claim(&mut tx, LEASE, limit).await?;
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        tx.commit().await?;
+        for job in claimed {
+            let permit = slots.clone().try_acquire_owned().ok();
+            let worker = self.clone();
+            self.tasks.spawn(async move {
+                if let Err(error) = worker.work(&job).await {
+                    tracing::warn!(kind = J::KIND, tenant = job.tenant(), %error, "cannot save a job; its lease will lapse");
+                }
+                drop(permit);
+                // There is room for one that waits.
+                worker.bell.when_due().notify_one();
+            });
+        }
+        Ok(())
+    }
+
+    async fn work<J: Job>(&self, job: &J) -> Result<(), StoreError> {
+        let outcome = tokio::select! {
+            looked = job.look(self) => Some(looked?),
+            () = self.drain.cancelled() => None,
+        };
+        let mut tx = begin(&self.pool, Rows::Of(job.tenant())).await?;
+        match &outcome {
+            Some(outcome) => job.finish(&mut tx, outcome).await?,
+            None => job.let_go(&mut tx).await?,
+        }
+        tx.commit().await?;
+        if outcome.is_some() {
+            job.tell(self);
+        }
+        Ok(())
+    }
+}
