@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sqlx::Executor;
 use uuid::Uuid;
 
-use crate::world::{Answer, Description, Setup, World, text};
+use crate::world::{Answer, Description, Setup, World, text, until};
 use probes::{Ask, NO_OBJECT, Objects, Own, PROBES, Probe, request};
 
 /// The other tenant.
@@ -63,6 +63,7 @@ async fn without_predicate_and_row_level_security_the_probes_do_find_leaks() {
         "idempotency_keys",
         "resource_uses",
         "events",
+        "preflights",
     ] {
         let off = format!("alter table {table} disable row level security");
         database
@@ -219,6 +220,12 @@ async fn foreign(world: &World, own: &Own) -> Objects {
     let asked =
         json!({"repository": "https://github.com/acme/secrets", "connections": connections});
     it.preflight = client.post("/preflights", asked).await.expect(202).id();
+    let path = format!("/preflights/{}", it.preflight);
+    until("its calls to be over", async || {
+        let read = client.get(&path).await.expect(200).body;
+        (read["state"] == "done").then_some(())
+    })
+    .await;
     it.links_cursor = cursor(&uuid_in(&it.link).to_string());
     let events = client
         .get(&format!("/links/{}/events", it.link))

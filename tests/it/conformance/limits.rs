@@ -13,7 +13,7 @@ fn limits(way: &Way) -> (usize, u64) {
         "gitlab" | "bitbucket" | "bitbucket_access_token" | "gitea" => (8, 4),
         // One subscription for each event.
         "azure_standing" => (10, 4),
-        // A retry reads the repository once more, and only then looks for the key: it may be another repository by now.
+        // A retry reads the repository once more, and only then looks for the key: nothing goes on beside that reading.
         "azure_by_hand" => (12, 6),
         // Undescribed: whose account, the key, and whether it is there.
         "azure_by_api" => (13, 6),
