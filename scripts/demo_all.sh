@@ -96,7 +96,7 @@ until_live() {
         action_required) ;;
         *) fail "$(run "$programs/linkbroker" status "$name" 2>&1)" ;;
         esac
-        deed=$(said "$name" kind)
+        deed=$(said "$name" kind_of_action)
         # Done already, and not yet seen; or seen between the two reads.
         [[ -n $deed && $deed != "$last" ]] || { sleep 0.2 && continue; }
         last=$deed
@@ -133,10 +133,11 @@ said() {
     local link pattern
     link=$("$programs/linkbroker" status "$1" --output json 2>/dev/null) || true
     case $2 in
-    url_of_action) pattern='"action":[^}]*"url": ?"([^"]*)"' ;;
+    kind_of_action) pattern='"what":[^}]*"kind": ?"([^"]*)"' ;;
+    url_of_action) pattern='"what":[^}]*"url": ?"([^"]*)"' ;;
     level) pattern='"level": ?([0-9])' ;;
     status) pattern='"status": ?"([^"]*)"' ;;
-    *) pattern='"action":[^}]*"'$2'": ?"([^"]*)"' ;;
+    *) pattern='"'$2'": ?"([^"]*)"' ;; # of the action alone: then, page, public_key
     esac
     link=${link//$'\n'/}
     [[ $link =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"

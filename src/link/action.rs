@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Action {
     /// What it is.
-    #[serde(flatten)]
     pub what: Deed,
     /// Where it is done, when there is a page for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -26,10 +26,10 @@ async fn a_person_is_told_the_key_the_page_and_the_account_and_retry_goes_on() {
         "https://dev.azure.com/acme/_usersSettings/keys"
     );
     assert!(text(&action["account"]).contains("service account"));
-    assert!(text(&action["public_key"]).starts_with("ssh-rsa "));
+    assert!(text(&action["what"]["public_key"]).starts_with("ssh-rsa "));
     assert_eq!(action["then"], "by_retry");
 
-    place_account_key(&world, &text(&action["public_key"]));
+    place_account_key(&world, &text(&action["what"]["public_key"]));
     let link = world.client.retry(&text(&link["id"])).await;
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(link["repository"]["path"], WAY.path);
@@ -57,8 +57,8 @@ async fn a_key_that_was_placed_wrongly_is_asked_for_again_after_the_clone_failed
     assert_eq!(link["diagnosis"]["code"], "clone_denied", "{link:#}");
     let link = world.client.retry(&id).await;
     let action = &link["diagnosis"]["action"];
-    assert_eq!(action["kind"], "place_deploy_key", "{link:#}");
-    place_account_key(&world, &text(&action["public_key"]));
+    assert_eq!(action["what"]["kind"], "place_deploy_key", "{link:#}");
+    place_account_key(&world, &text(&action["what"]["public_key"]));
     let link = world.client.retry(&id).await;
     assert_eq!(link["status"], "live", "{link:#}");
 }

@@ -38,13 +38,13 @@ async fn public_repository() -> World {
 
 async fn place_key(world: &World, link: &Value) {
     let action = &link["diagnosis"]["action"];
-    assert_eq!(action["kind"], "place_deploy_key", "{link:#}");
+    assert_eq!(action["what"]["kind"], "place_deploy_key", "{link:#}");
     assert_eq!(action["then"], "by_retry", "{link:#}");
     assert_eq!(
         action["page"],
         "https://github.com/acme/docs/settings/keys/new"
     );
-    let key = json!({"title": "Netlify", "key": action["public_key"], "read_only": true});
+    let key = json!({"title": "Netlify", "key": action["what"]["public_key"], "read_only": true});
     world
         .github(Method::POST, "/repos/acme/docs/keys", Some(key))
         .await;
@@ -52,12 +52,12 @@ async fn place_key(world: &World, link: &Value) {
 
 async fn place_webhook(world: &World, link: &Value) {
     let action = &link["diagnosis"]["action"];
-    assert_eq!(action["kind"], "place_webhook", "{link:#}");
+    assert_eq!(action["what"]["kind"], "place_webhook", "{link:#}");
     assert_eq!(
         action["page"],
         "https://github.com/acme/docs/settings/hooks/new"
     );
-    let config = json!({"url": action["url"], "content_type": "json"});
+    let config = json!({"url": action["what"]["url"], "content_type": "json"});
     let hook = json!({"name": "web", "active": true, "events": ["push"], "config": config});
     world
         .github(Method::POST, "/repos/acme/docs/hooks", Some(hook))
@@ -158,7 +158,7 @@ async fn the_caller_may_say_that_the_webhook_is_there_and_the_next_push_proves_i
     let link = world.client.retry(&id).await;
     assert_eq!(link["status"], "action_required", "{link:#}");
     assert_eq!(link["diagnosis"]["code"], "push_awaited");
-    assert_eq!(link["diagnosis"]["action"]["branch"], "main");
+    assert_eq!(link["diagnosis"]["action"]["what"]["branch"], "main");
     push(&world).await;
     until_live(&world, &id).await;
 }
@@ -239,21 +239,21 @@ async fn a_git_host_that_knows_only_ssh_is_linked_with_a_persons_hands() {
     let link = world.client.link_settled(request).await;
     let id = text(&link["id"]);
     let action = &link["diagnosis"]["action"];
-    assert_eq!(action["kind"], "place_deploy_key", "{link:#}");
+    assert_eq!(action["what"]["kind"], "place_deploy_key", "{link:#}");
     let key = NewDeployKey {
         repository: "acme/docs".to_owned(),
-        key: text(&action["public_key"]),
+        key: text(&action["what"]["public_key"]),
         ..NewDeployKey::default()
     };
     forge::install_key(world.sandbox.world(), plain(&world), key).expect("a key");
 
     let link = world.client.retry(&id).await;
     let action = &link["diagnosis"]["action"];
-    assert_eq!(action["kind"], "place_webhook", "{link:#}");
+    assert_eq!(action["what"]["kind"], "place_webhook", "{link:#}");
     assert_eq!(link["deploy"]["state"], "ready", "the key works: {link:#}");
     let webhook = NewWebhook {
         repository: "acme/docs".to_owned(),
-        url: text(&action["url"]),
+        url: text(&action["what"]["url"]),
         ..NewWebhook::default()
     };
     forge::install_webhook(world.sandbox.world(), plain(&world), webhook).expect("a webhook");

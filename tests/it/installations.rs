@@ -85,7 +85,7 @@ async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_w
     let link = asking(&world, &id).await;
     assert_eq!(link["status"], "action_required", "{link:#}");
     assert_eq!(
-        link["diagnosis"]["action"]["kind"], "push_commit",
+        link["diagnosis"]["action"]["what"]["kind"], "push_commit",
         "{link:#}"
     );
     assert_eq!(link["deploy"]["state"], "ready");

@@ -228,10 +228,14 @@ impl Way {
 
     /// Does the one thing that a link asks for.
     pub async fn act(&self, world: &World, action: &Value) {
-        match text(&action["kind"]).as_str() {
-            "place_deploy_key" => self.place_key(world, &text(&action["public_key"])).await,
+        match text(&action["what"]["kind"]).as_str() {
+            "place_deploy_key" => {
+                self.place_key(world, &text(&action["what"]["public_key"]))
+                    .await
+            }
             "place_webhook" => {
-                self.place_webhook(world, &text(&action["url"])).await;
+                self.place_webhook(world, &text(&action["what"]["url"]))
+                    .await;
                 self.commit(world, "words after the webhook").await;
             }
             "push_commit" => self.commit(world, "words that prove it").await,
