@@ -50,6 +50,8 @@ const WORKERS_IN_FLIGHT: usize = 64;
 const LEASE_SECONDS: u64 = 15;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
+const SWEEP_IDLE_SECONDS: u64 = 60;
+const QUEUE_SECONDS: u64 = 3_600;
 const PROOF_SECONDS: u64 = 60;
 const DRAIN_SECONDS: u64 = 10;
 const RETRY_BASE_MS: u64 = 1_000;
@@ -136,10 +138,14 @@ pub struct Workers {
     pub in_flight: usize,
     /// How long a claimed link stays claimed without a sign of life.
     pub lease: Duration,
-    /// First pause between two looks at a running build.
+    /// Shortest pause between two looks at a team's running builds.
     pub watch_min: Duration,
-    /// Longest pause between two looks at a running build.
+    /// Longest pause between two looks at a team's running builds.
     pub watch_max: Duration,
+    /// Pause between two looks at a team of which no build runs.
+    pub sweep_idle: Duration,
+    /// How long a build may wait for its turn.
+    pub queue: Duration,
     /// How the first build starts.
     pub first_build: FirstBuild,
     /// How long a push may take to start a build.
@@ -531,6 +537,18 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         PROOF_SECONDS,
         1..=3_600,
     );
+    let sweep_idle = number(
+        "LINKBROKER_SWEEP_IDLE_SECONDS",
+        &args.sweep_idle_seconds,
+        SWEEP_IDLE_SECONDS,
+        1..=86_400,
+    );
+    let queue = number(
+        "LINKBROKER_QUEUE_SECONDS",
+        &args.queue_seconds,
+        QUEUE_SECONDS,
+        1..=604_800,
+    );
     let drain = number(
         "LINKBROKER_DRAIN_SECONDS",
         &args.drain_seconds,
@@ -540,7 +558,9 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
     if watch_min > watch_max {
         problems.add(
             "LINKBROKER_WATCH_MIN_MS",
-            format!("the first pause ({watch_min} ms) is longer than the longest ({watch_max} ms)"),
+            format!(
+                "the shortest pause ({watch_min} ms) is longer than the longest ({watch_max} ms)"
+            ),
             "Lower it, or raise LINKBROKER_WATCH_MAX_MS.",
         );
     }
@@ -554,6 +574,8 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         lease: Duration::from_secs(lease),
         watch_min: Duration::from_millis(watch_min),
         watch_max: Duration::from_millis(watch_max),
+        sweep_idle: Duration::from_secs(sweep_idle),
+        queue: Duration::from_secs(queue),
         first_build: first_build(&args.first_build, problems),
         proof: Duration::from_secs(proof),
         drain: Duration::from_secs(drain),

@@ -1,6 +1,7 @@
 //! `/links`: list, read and unlink; creating, the verbs and the parts have files of their own.
 
 mod actions;
+mod builds;
 pub(super) mod create;
 mod filter;
 mod parts;
@@ -74,6 +75,7 @@ pub fn router() -> OpenApiRouter<Api> {
         .routes(routes!(get, unlink))
         .merge(actions::router())
         .merge(parts::router())
+        .merge(builds::router())
 }
 
 /// List links

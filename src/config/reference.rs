@@ -215,7 +215,7 @@ impl Config {
         settings
     }
 
-    fn worked(&self) -> [(&'static str, String); 10] {
+    fn worked(&self) -> [(&'static str, String); 12] {
         let workers = &self.workers;
         let FirstBuild::Attach = workers.first_build;
         [
@@ -226,6 +226,8 @@ impl Config {
             ("LINKBROKER_LEASE_SECONDS", seconds(workers.lease)),
             ("LINKBROKER_WATCH_MIN_MS", milliseconds(workers.watch_min)),
             ("LINKBROKER_WATCH_MAX_MS", milliseconds(workers.watch_max)),
+            ("LINKBROKER_SWEEP_IDLE_SECONDS", seconds(workers.sweep_idle)),
+            ("LINKBROKER_QUEUE_SECONDS", seconds(workers.queue)),
             ("LINKBROKER_FIRST_BUILD", "attach".to_owned()),
             ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),
             ("LINKBROKER_DRAIN_SECONDS", seconds(workers.drain)),

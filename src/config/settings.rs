@@ -206,11 +206,11 @@ pub struct WorkerArgs {
     #[arg(long, env = "LINKBROKER_LEASE_SECONDS", value_name = "SECONDS", default_value_t = super::LEASE_SECONDS.to_string())]
     pub lease_seconds: String,
 
-    /// First pause between two looks at a running build, in milliseconds (10 to 600000).
+    /// Shortest pause between two looks at the running builds of a Netlify team, in milliseconds (10 to 600000).
     #[arg(long, env = "LINKBROKER_WATCH_MIN_MS", value_name = "MS", default_value_t = super::WATCH_MIN_MS.to_string())]
     pub watch_min_ms: String,
 
-    /// Longest pause between two looks at a running build, in milliseconds (10 to 600000).
+    /// Longest pause between two looks at the running builds of a Netlify team, in milliseconds (10 to 600000).
     #[arg(long, env = "LINKBROKER_WATCH_MAX_MS", value_name = "MS", default_value_t = super::WATCH_MAX_MS.to_string())]
     pub watch_max_ms: String,
 
@@ -226,6 +226,14 @@ pub struct WorkerArgs {
     /// Seconds that a push may take to start a build (1 to 3600): a replayed one, or with an installation of Netlify's GitHub App somebody's.
     #[arg(long, env = "LINKBROKER_PROOF_SECONDS", value_name = "SECONDS", default_value_t = super::PROOF_SECONDS.to_string())]
     pub proof_seconds: String,
+
+    /// Seconds between two looks at a Netlify team of which no build runs, at least (1 to 86400); with many teams it is longer, so that one connection asks at most 50 times a minute.
+    #[arg(long, env = "LINKBROKER_SWEEP_IDLE_SECONDS", value_name = "SECONDS", default_value_t = super::SWEEP_IDLE_SECONDS.to_string())]
+    pub sweep_idle_seconds: String,
+
+    /// Seconds that a build of a link may wait for its turn before it is canceled (1 to 604800).
+    #[arg(long, env = "LINKBROKER_QUEUE_SECONDS", value_name = "SECONDS", default_value_t = super::QUEUE_SECONDS.to_string())]
+    pub queue_seconds: String,
 
     /// Seconds that running work may take to end when the server is told to stop (0 to 600).
     #[arg(long, env = "LINKBROKER_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = super::DRAIN_SECONDS.to_string())]

@@ -14,6 +14,9 @@ use signatures::{SIGNATURES, Signature, Strength};
 /// Most lines of a build log that a diagnosis keeps.
 const LOG_LINES: usize = 40;
 
+/// The source of evidence that is a line of the build's log.
+pub const BUILD_LOG: &str = "netlify.deploy.log";
+
 /// What the provider says at the time of the diagnosis; `None`: nobody asked, or it could not be told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LiveState {
@@ -187,7 +190,7 @@ fn evidence(
     [message, key, branch]
         .into_iter()
         .flatten()
-        .chain(log.map(|line| ("netlify.deploy.log", line)))
+        .chain(log.map(|line| (BUILD_LOG, line)))
         .map(|(source, text)| Evidence {
             source: source.to_owned(),
             text: redact::excerpt(text),

@@ -15,6 +15,7 @@ fn deploy(error_message: &str) -> Deploy {
         url: None,
         created_at: None,
         published_at: None,
+        deploy_time: None,
         title: None,
         source: None,
         skipped: false,

@@ -3,7 +3,7 @@
 //! Facts are what one step hands to the next. They hold ids and public data, never a secret.
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 
 use super::{plan::StepName, request::BuildSettings};
@@ -163,6 +163,9 @@ pub struct Deploy {
     pub created_at: Option<String>,
     /// RFC 3339, by Netlify's clock; absent when it was not published.
     pub published_at: Option<String>,
+    /// Seconds that it took; absent until it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy_time: Option<i64>,
     /// Title of the build; ours when we started it.
     #[serde(default)]
     pub title: Option<String>,
@@ -328,6 +331,13 @@ pub enum Fact {
 
 /// Ended builds that a link remembers.
 const ENDED_BUILDS_MAX: usize = 10;
+
+impl Deploy {
+    /// When it was started.
+    pub fn made_at(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.created_at.as_deref()?, &Rfc3339).ok()
+    }
+}
 
 impl Facts {
     /// Makes room for another build to follow; the one so far becomes history.

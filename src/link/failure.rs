@@ -266,6 +266,9 @@ catalogue! {
     BuildTimeout "build_timeout" Caller NeedsAction
         "The build ran longer than the team's limit"
         "Make the build faster or raise the limit.";
+    BuildStuck "build_stuck" Netlify NeedsAction
+        "The build did not get its turn and was canceled"
+        "See on Netlify's status page and in the team's builds what is in the way, then retry the link.";
     BuildCanceled "build_canceled" Caller NeedsAction
         "Somebody canceled the build"
         "Retry the link to build again.";

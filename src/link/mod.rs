@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod action;
+pub mod builds;
 pub mod capabilities;
 pub mod conditions;
 pub mod difference;

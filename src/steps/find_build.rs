@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The newest build of the site, unless the link followed it before. One that the caller asked for is
+/// The newest build of the site, unless the link followed it before or it has failed. One that the caller asked for is
 /// found by its title.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     if let Some(asked) = &cx.facts.asked_build {
@@ -26,7 +26,7 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let mut started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     started.sort_by(|a, b| b.created_at.cmp(&a.created_at));
     let newest = started.into_iter().next();
-    match newest.filter(|newest| is_news(cx, &newest.id)) {
+    match newest.filter(|newest| is_news(cx, &newest.id) && !newest.has_failed()) {
         None => Ok(None),
         Some(build) => named(build, cx).map(Some),
     }

@@ -32,6 +32,7 @@ use crate::{
     link::{
         access::AccessMode,
         action::{Action, Deed, GoesOn},
+        builds::SeenBuild,
         environment::Environment,
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
@@ -56,6 +57,10 @@ pub struct StepContext<'a> {
     pub spec: &'a LinkSpec,
     /// What the link knows.
     pub facts: &'a Facts,
+    /// The newest builds of the site as they were seen last, newest first.
+    pub builds: &'a [SeenBuild],
+    /// Whether the running builds of the site's team were looked at lately.
+    pub swept: bool,
     /// The environment variables to set, with their values.
     pub environment: &'a Environment,
     /// Netlify.
@@ -95,6 +100,8 @@ pub struct Pace {
     pub watch_max: Duration,
     /// How long a replayed push may take to start a build.
     pub proof: Duration,
+    /// How long a build may wait for its turn.
+    pub queue: Duration,
 }
 
 impl Pace {

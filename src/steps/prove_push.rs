@@ -8,13 +8,11 @@ use super::{Halt, StepContext, Undone, ask, installation, known};
 use crate::{
     link::{
         action::{Deed, GoesOn},
+        builds::BuildOutcome,
         facts::{Deploy, Fact, Proof},
         failure::{Failure, FailureCode},
     },
-    netlify::{
-        builds,
-        deploys::{self, Verdict},
-    },
+    netlify::{builds, deploys},
     providers::{Delivery, DeliveryEvent, Place},
 };
 
@@ -99,8 +97,8 @@ fn deployed_commit<'a>(cx: &'a StepContext<'_>) -> Option<&'a str> {
 
 /// What a build that a push started proves.
 fn level(deploy: &Deploy) -> u8 {
-    match deploys::verdict(deploy) {
-        Verdict::Ready => 3,
+    match deploys::outcome(deploy) {
+        BuildOutcome::Ready => 3,
         _ => 2,
     }
 }
@@ -118,7 +116,7 @@ async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     }
     if cx.elapsed < cx.pace.proof {
         let note = "waits for the replayed push to start a build";
-        return Err(Halt::wait(cx.pace.watch_min, note));
+        return Err(Halt::wait(cx.pace.pause(cx.elapsed), note));
     }
     Err(unproven(cx).await?.into())
 }

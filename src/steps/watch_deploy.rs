@@ -1,49 +1,118 @@
-//! Step `watch_deploy`: follows the deploy of the first build to its end.
+//! Step `watch_deploy`: follows the deploy of the link's build to its end.
+//!
+//! Sweeps look at all running builds of a team at once and wake the link when its build is over; the step reads the deploy
+//! itself only when nobody has looked for long.
 
-use secrecy::ExposeSecret;
+use std::time::Duration;
 
 use super::{Halt, StepContext, Undone, installation, known};
 use crate::{
     diagnosis::{self, LiveState},
     link::{
-        facts::{Deploy, Fact},
+        builds::{SeenBuild, waiting_for},
+        facts::{Build, Deploy, Fact},
         failure::{Failure, FailureCode},
     },
-    netlify::deploys::{self, Ending, Verdict},
+    netlify::deploys,
     redact,
 };
 
 /// Lines of the log's end that a diagnosis reads.
 const LOG_LINES: usize = 200;
+/// Pause between own looks, behind the sweeps.
+const SAFETY: Duration = Duration::from_secs(60);
+/// Builds that begin so soon after the first one double it.
+const DOUBLES_WITHIN: time::Duration = time::Duration::minutes(1);
 
 /// Looking is all that this step does.
 pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     Ok(None)
 }
 
-/// Done when the deploy is live; a failed one is diagnosed; else looks again later.
+/// Done when the deploy is live; a failed one is diagnosed; else waits until it is seen to be over.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let build = known(cx.facts.build.as_ref(), "build")?;
-    if let Some(seen) = &cx.facts.deploy
-        && cx.elapsed < cx.pace.watch_min
-        && deploys::verdict(seen) == Verdict::Running
+    let seen = cx.builds.iter().find(|seen| seen.build == *build);
+    cancel_doubles(cx, build).await?;
+    if let Some(over) = seen.filter(|seen| seen.outcome.is_over())
+        && let Some(deploy) = over.deploy.clone()
     {
-        // `find_build` saw it a moment ago.
-        return Err(Halt::wait(cx.pace.watch_min, note(seen)));
+        return ended(cx, deploy).await;
     }
-    let deploy = deploys::get(cx.netlify, &build.deploy_id).await?;
-    match deploys::verdict(&deploy) {
-        Verdict::Ready | Verdict::Failed(Ending::Unchanged) => Ok(Fact::Deploy(deploy)),
-        Verdict::Failed(_) => Err(Halt::Stop {
-            failure: diagnose(cx, &deploy).await?,
-            fact: Some(Box::new(Fact::Deploy(deploy))),
-        }),
-        Verdict::Running | Verdict::InReview => Err(Halt::Wait {
-            after: cx.pace.pause(cx.elapsed),
-            note: note(&deploy),
-            fact: Some(Box::new(Fact::Deploy(deploy))),
-        }),
+    let latest = seen.and_then(|seen| seen.deploy.clone());
+    let latest = latest.or_else(|| cx.facts.deploy.clone());
+    let is_over = |deploy: &Deploy| deploys::outcome(deploy).is_over();
+    let others_look = cx.elapsed < SAFETY || (cx.swept && seen.is_some());
+    let deploy = match latest {
+        known if others_look && !known.as_ref().is_some_and(is_over) => known,
+        _ => Some(deploys::get(cx.netlify, &build.deploy_id).await?),
+    };
+    match deploy {
+        Some(deploy) if is_over(&deploy) => ended(cx, deploy).await,
+        Some(deploy) if waits_too_long(cx, &deploy) => Err(give_up(cx, build).await?),
+        deploy => Err(wait(cx, deploy, seen)),
     }
+}
+
+async fn ended(cx: &StepContext<'_>, deploy: Deploy) -> Result<Fact, Halt> {
+    if deploys::outcome(&deploy).is_good() {
+        return Ok(Fact::Deploy(deploy));
+    }
+    Err(Halt::Stop {
+        failure: diagnose(cx, &deploy).await?,
+        fact: Some(Box::new(Fact::Deploy(deploy))),
+    })
+}
+
+fn wait(cx: &StepContext<'_>, deploy: Option<Deploy>, seen: Option<&SeenBuild>) -> Halt {
+    let patience = cx.pace.queue.saturating_sub(cx.elapsed);
+    let state = deploy.as_ref().map(|deploy| deploy.state.as_str());
+    Halt::Wait {
+        after: patience.clamp(cx.pace.watch_min, SAFETY),
+        note: waiting_for(state, seen.and_then(|seen| seen.ahead)),
+        fact: deploy.map(|deploy| Box::new(Fact::Deploy(deploy))),
+    }
+}
+
+/// Netlify may start more than one build when a repository is attached: the one that the link follows is enough.
+async fn cancel_doubles(cx: &StepContext<'_>, first: &Build) -> Result<(), Halt> {
+    if !cx.facts.ended_builds.is_empty() || cx.facts.proof.is_some() {
+        return Ok(());
+    }
+    let followed = cx.builds.iter().find(|seen| seen.build == *first);
+    for double in cx.builds.iter().filter(|seen| doubles(followed, seen)) {
+        deploys::cancel(cx.netlify, &double.build.deploy_id).await?;
+    }
+    Ok(())
+}
+
+fn doubles(first: Option<&SeenBuild>, other: &SeenBuild) -> bool {
+    let Some(first) = first else { return false };
+    let (Some(began), Some(other_began)) = (first.created_at, other.created_at) else {
+        return false;
+    };
+    // A build of people's has its commit from the beginning, the first one once it is cloned.
+    let same_commit = other.commit().is_none() || other.commit() == first.commit();
+    other.build != first.build
+        && !other.outcome.is_over()
+        && other.is_production()
+        && same_commit
+        && (other_began - began).abs() < DOUBLES_WITHIN
+}
+
+fn waits_too_long(cx: &StepContext<'_>, deploy: &Deploy) -> bool {
+    matches!(deploy.state.as_str(), "new" | "enqueued") && cx.elapsed >= cx.pace.queue
+}
+
+/// A build that does not get its turn is canceled, so that it does not come as a surprise later.
+async fn give_up(cx: &StepContext<'_>, build: &Build) -> Result<Halt, Halt> {
+    let deploy = deploys::cancel(cx.netlify, &build.deploy_id).await?;
+    let seconds = cx.pace.queue.as_secs();
+    let detail = format!("the build had not begun to run after {seconds} s and was canceled");
+    Ok(Halt::Stop {
+        failure: Failure::new(FailureCode::BuildStuck, detail),
+        fact: Some(Box::new(Fact::Deploy(deploy))),
+    })
 }
 
 /// A look leaves nothing behind.
@@ -51,14 +120,14 @@ pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
     Ok(Vec::new())
 }
 
-fn note(deploy: &Deploy) -> String {
-    format!("the deploy is `{}`", deploy.state)
-}
-
 /// Rests on the log and on how things really are now, not on the error text alone.
 async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<Failure, Halt> {
     let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
-    let log: Vec<_> = log.iter().map(|line| without_values(cx, line)).collect();
+    // Builds print what they please.
+    let log = log
+        .iter()
+        .map(|line| redact::without_values(line, cx.environment));
+    let log: Vec<_> = log.collect();
     let live = LiveState {
         key_installed: key_installed(cx).await?,
         branch_exists: None,
@@ -75,14 +144,6 @@ async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<Failure, Halt
         }),
         _ => Ok(failure),
     }
-}
-
-/// Builds print what they please.
-fn without_values(cx: &StepContext<'_>, line: &str) -> String {
-    let values = cx.environment.values();
-    values.fold(line.to_owned(), |line, variable| {
-        redact::without(&line, variable.value.expose_secret())
-    })
 }
 
 /// `None`: it cannot be seen, or the link needs none.

@@ -6,6 +6,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod bell;
+pub mod builds;
 pub mod checks;
 pub mod connections;
 pub mod data_keys;
@@ -18,6 +19,8 @@ pub mod opened;
 pub mod preflights;
 pub mod resources;
 pub mod step_runs;
+pub mod sweeps;
+pub mod watches;
 
 use std::{str::FromStr, time::Duration};
 

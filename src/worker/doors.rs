@@ -9,6 +9,7 @@ use crate::{
     link::{
         environment::{self, Environment},
         failure::{Failure, FailureCode},
+        request::LinkSpec,
     },
     netlify,
     providers::{self, Provider},
@@ -116,7 +117,7 @@ impl Doors {
         drop(tx);
         let key = self.data_key(pair.tenant, wrapped)?;
         let environment = match with_variables {
-            Some(link) => unseal_environment(&key, link, sealed)?,
+            Some(link) => unseal_environment(&key, link.id, &link.spec, sealed)?,
             None => Environment::new(),
         };
         let (netlify, credential) = self.unseal(&key, netlify)?;
@@ -164,6 +165,30 @@ impl Doors {
         Ok(Door::Provider(provider))
     }
 
+    /// The values of the environment variables that a link sets; nothing when they cannot be opened.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn environment(
+        &self,
+        pool: &PgPool,
+        tenant: &str,
+        link: Uuid,
+        spec: &LinkSpec,
+    ) -> Result<Option<Environment>, StoreError> {
+        if spec.env.is_empty() {
+            return Ok(Some(Environment::new()));
+        }
+        let mut tx = begin(pool, Rows::Of(tenant)).await?;
+        let wrapped = data_keys::get(&mut tx, tenant).await?;
+        let sealed = environments::get(&mut tx, tenant, link).await?;
+        drop(tx);
+        let key = self.data_key(tenant, wrapped);
+        Ok(key
+            .and_then(|key| unseal_environment(&key, link, spec, sealed))
+            .ok())
+    }
+
     fn data_key(&self, tenant: &str, wrapped: Option<DataKeyRow>) -> Result<DataKey, Failure> {
         let wrapped = wrapped.ok_or_else(|| closed("the tenant has no data key"))?;
         let wrapped = WrappedDataKey {
@@ -196,13 +221,14 @@ impl Doors {
 
 fn unseal_environment(
     key: &DataKey,
-    link: &LeasedLink,
+    link: Uuid,
+    spec: &LinkSpec,
     sealed: Option<Vec<u8>>,
 ) -> Result<Environment, Failure> {
     let sealed = sealed.ok_or_else(|| closed("the values of the environment are gone"))?;
-    let row = link_row(link.id);
+    let row = link_row(link);
     let plain = key.open(&Sealed(sealed), &row, Purpose::Environment);
-    let whole = environment::from_stored(&link.spec.env, &plain.map_err(closed)?);
+    let whole = environment::from_stored(&spec.env, &plain.map_err(closed)?);
     whole.ok_or_else(|| closed("the values of the environment do not fit the link"))
 }
 

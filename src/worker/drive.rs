@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     link::{
+        builds::SeenBuild,
         facts::{DeployKey, Fact},
         plan::StepName,
         resource::{ResourceKind, Right},
@@ -20,9 +21,10 @@ use crate::{
     },
     steps::{self, Halt, Pace, StepContext, Undone},
     store::{
-        Rows, StoreError, begin,
+        Rows, StoreError, begin, builds,
         links::{self, LeasedLink, Round, Then},
         resources::{self, Entry},
+        sweeps,
     },
 };
 use futures_util::future::join_all;
@@ -86,6 +88,7 @@ async fn go_on(
     audit: &Audit,
 ) -> Result<(), StoreError> {
     let mut progress = Progress::new(link);
+    let seen = Seen::of(worker, &progress.link).await?;
     let opened = match worker
         .doors
         .open(&worker.pool, &(&progress.link).into())
@@ -108,7 +111,7 @@ async fn go_on(
                 if slot.is_none() {
                     slot = worker.slots.take(&progress.link.tenant).await;
                 }
-                let round = round(worker, &mut progress, &opened, due, audit);
+                let round = round(worker, &mut progress, &opened, &seen, due, audit);
                 tokio::select! {
                     done = round => done?,
                     () = lease.lapsed() => return Err(StoreError::LeaseLost),
@@ -126,6 +129,9 @@ async fn go_on(
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
             Next::Rest => {
                 progress.settle();
+                if progress.heed_builds(&seen.builds) {
+                    continue;
+                }
                 let after = progress.looks_again_in();
                 if progress.is_dirty() || !audit.is_empty() {
                     return let_go(worker, &mut progress, audit, after).await;
@@ -133,6 +139,28 @@ async fn go_on(
                 return rest_again(worker, &mut progress, after).await;
             }
         }
+    }
+}
+
+/// What sweeps have seen of the link's site.
+#[derive(Default)]
+struct Seen {
+    /// Its newest builds.
+    builds: Vec<SeenBuild>,
+    /// Whether somebody has looked lately.
+    lately: bool,
+}
+
+impl Seen {
+    async fn of(worker: &Worker, link: &LeasedLink) -> Result<Self, StoreError> {
+        let (Some(site), Some(_)) = (&link.facts.site, &link.facts.attachment) else {
+            return Ok(Self::default());
+        };
+        let mut tx = begin(&worker.pool, Rows::Of(&link.tenant)).await?;
+        Ok(Self {
+            builds: builds::recent(&mut tx, link.id).await?,
+            lately: sweeps::is_recent(&mut tx, link.netlify_connection, &site.team).await?,
+        })
     }
 }
 
@@ -177,6 +205,7 @@ async fn round(
     worker: &Worker,
     progress: &mut Progress,
     opened: &Opened,
+    seen: &Seen,
     due: Vec<StepName>,
     audit: &Audit,
 ) -> Result<(), StoreError> {
@@ -193,6 +222,7 @@ async fn round(
         watch_min: worker.settings.watch_min,
         watch_max: worker.settings.watch_max,
         proof: worker.settings.proof,
+        queue: worker.settings.queue,
     };
     let running = due
         .iter()
@@ -205,6 +235,8 @@ async fn round(
                 grants: &worker.grants,
                 spec: &progress.link.spec,
                 facts: &progress.link.facts,
+                builds: &seen.builds,
+                swept: seen.lately,
                 environment: &opened.environment,
                 netlify: &opened.netlify,
                 provider: opened.provider.as_ref(),
@@ -300,7 +332,7 @@ async fn save_intents(
     let mut supplies = Supplies::default();
     let unrecorded = audit.unrecorded();
     if progress.is_dirty() {
-        write(&mut tx, progress, Then::Hold(worker.settings.lease)).await?;
+        write(&mut tx, worker, progress, Then::Hold(worker.settings.lease)).await?;
     }
     audit.record(&mut tx, &unrecorded).await?;
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);
@@ -338,7 +370,7 @@ async fn save(
     let tenant = progress.link.tenant.clone();
     let mut tx = begin(&worker.pool, Rows::Of(&tenant)).await?;
     let unrecorded = audit.unrecorded();
-    write(&mut tx, progress, then).await?;
+    write(&mut tx, worker, progress, then).await?;
     audit.record(&mut tx, &unrecorded).await?;
     tx.commit().await?;
     audit.forget(&unrecorded);
@@ -348,6 +380,7 @@ async fn save(
 
 async fn write(
     db: &mut sqlx::PgConnection,
+    worker: &Worker,
     progress: &mut Progress,
     then: Then,
 ) -> Result<(), StoreError> {
@@ -358,6 +391,8 @@ async fn write(
         entries: unsaved.entries,
         releases: unsaved.releases,
         events: unsaved.events,
+        builds: unsaved.builds,
+        look_within: worker.settings.watch_min,
         then,
     };
     let wanted = links::save(db, &round).await?;

@@ -14,6 +14,7 @@ mod ledger;
 mod preflights;
 mod progress;
 mod slots;
+mod sweeps;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -38,11 +39,14 @@ use crate::{
         checks::ClaimedCheck,
         links::{self, LeasedLink, Turns},
         preflights::ClaimedPreflight,
+        sweeps::{self as sweeps_due, ClaimedSweep},
     },
 };
 
 /// Longest pause between looks for due links: what a lost wake-up costs at most.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest pause between two looks.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// What every task of a worker shares.
 pub struct Worker {
@@ -56,6 +60,7 @@ pub struct Worker {
     slots: Slots,
     check_slots: Arc<Semaphore>,
     preflight_slots: Arc<Semaphore>,
+    sweep_slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -79,6 +84,7 @@ impl Worker {
             slots: Slots::new(settings.in_flight, bell.when_due()),
             check_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             preflight_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
+            sweep_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             settings,
             bell,
             held: Mutex::default(),
@@ -102,9 +108,13 @@ impl Worker {
                     IDLE_PAUSE
                 }
             };
-            if let Err(error) = self.take_all_jobs().await {
-                tracing::error!(%error, "cannot claim checks and preflights");
-            }
+            let pause = match self.take_all_jobs().await {
+                Ok(next) => pause.min(next),
+                Err(error) => {
+                    tracing::error!(%error, "cannot claim jobs");
+                    pause
+                }
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = woken => self.heed_callers().await,
@@ -131,7 +141,7 @@ impl Worker {
             let next = links::next_due_in(&mut tx).await?;
             return Ok(next
                 .map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE))
-                .max(Duration::from_millis(5)));
+                .max(SHORTEST_PAUSE));
         }
         tx.commit().await?;
         for link in claimed {
@@ -140,10 +150,15 @@ impl Worker {
         Ok(Duration::ZERO)
     }
 
-    async fn take_all_jobs(self: &Arc<Self>) -> Result<(), StoreError> {
+    /// Claims due jobs of every kind; how long until the next sweep is due, which nobody rings for.
+    async fn take_all_jobs(self: &Arc<Self>) -> Result<Duration, StoreError> {
         self.take_jobs::<ClaimedCheck>(&self.check_slots).await?;
         let slots = &self.preflight_slots;
-        self.take_jobs::<ClaimedPreflight>(slots).await
+        self.take_jobs::<ClaimedPreflight>(slots).await?;
+        self.take_jobs::<ClaimedSweep>(&self.sweep_slots).await?;
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        let next = sweeps_due::next_due_in(&mut tx).await?;
+        Ok(next.map_or(IDLE_PAUSE, |next| next.max(SHORTEST_PAUSE)))
     }
 
     async fn start(self: &Arc<Self>, link: LeasedLink) {

@@ -3,6 +3,7 @@
 //! Pure: it knows neither the database nor the network. The times are database time, carried on
 //! from the moment of the claim.
 
+mod builds;
 mod due;
 mod outcome;
 mod rest;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     link::{
+        builds::SeenBuild,
         plan::{PLAN, StepName},
         resource::{Receipt, ResourceKind},
         status::{LinkStatus, Wanted},
@@ -37,6 +39,7 @@ pub struct Progress {
     entries: Vec<Entry>,
     releases: Vec<(ResourceKind, String, Receipt)>,
     events: Vec<NewEvent>,
+    builds: Vec<SeenBuild>,
 }
 
 /// What there is to do next.
@@ -61,6 +64,8 @@ pub struct Unsaved {
     pub releases: Vec<(ResourceKind, String, Receipt)>,
     /// What happened.
     pub events: Vec<NewEvent>,
+    /// Builds that were seen.
+    pub builds: Vec<SeenBuild>,
 }
 
 /// What is to be done about a step.
@@ -90,6 +95,7 @@ impl Progress {
             entries: Vec::new(),
             releases: Vec::new(),
             events: Vec::new(),
+            builds: Vec::new(),
         };
         progress.fill_steps();
         if progress.link.deaths >= DEATHS_MAX {
@@ -179,6 +185,7 @@ impl Progress {
             entries: std::mem::take(&mut self.entries),
             releases: std::mem::take(&mut self.releases),
             events: std::mem::take(&mut self.events),
+            builds: std::mem::take(&mut self.builds),
         }
     }
 }

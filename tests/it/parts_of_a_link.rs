@@ -37,7 +37,8 @@ async fn parts_show_what_the_link_shows() {
         .expect("builds")
         .clone();
     assert_eq!(builds.len(), 2);
-    let (first, proof) = (&builds[0], &builds[1]);
+    // Newest first.
+    let (proof, first) = (&builds[0], &builds[1]);
     assert_eq!(
         (&first["role"], &proof["role"]),
         (&json!("followed"), &json!("proof"))

@@ -15,6 +15,7 @@ use crate::{
     link::{
         access::AccessMode,
         action::Action,
+        builds::waiting_for,
         conditions::{Condition, conditions},
         environment::EnvSettings,
         facts::{Build, Deploy, Origin, Repository, Site},
@@ -246,7 +247,7 @@ pub async fn read(db: &mut sqlx::PgConnection, tenant: &str, id: Uuid) -> Result
     let row = links::get(db, tenant, id)
         .await?
         .ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
-    let runs = runs(db, id).await?;
+    let runs = shown_runs(db, &row).await?;
     let resources = resources::of_link(db, tenant, id).await?;
     Ok(Link {
         conditions: conditions(&runs),
@@ -267,6 +268,30 @@ pub async fn runs(db: &mut sqlx::PgConnection, id: Uuid) -> Result<Vec<StepRun>,
         run.map_or_else(|| StepRun::pending(planned.name), |(_, run)| run.clone())
     };
     Ok(PLAN.iter().map(run).collect())
+}
+
+/// A link's steps as callers see them: while a build is followed, with what was seen of it since the link was worked on last.
+///
+/// # Errors
+/// When the database is away.
+pub async fn shown_runs(
+    db: &mut sqlx::PgConnection,
+    row: &LinkRow,
+) -> Result<Vec<StepRun>, Problem> {
+    let mut runs = runs(db, row.id).await?;
+    let watching = runs
+        .iter_mut()
+        .find(|run| run.step == StepName::WatchDeploy && run.state == StepState::Waiting);
+    if let Some(run) = watching {
+        let state = row
+            .facts
+            .deploy
+            .as_ref()
+            .map(|deploy| deploy.state.as_str());
+        let ahead = row.ahead.and_then(|ahead| ahead.try_into().ok());
+        run.note = Some(waiting_for(state, ahead));
+    }
+    Ok(runs)
 }
 
 /// A link as lists show it.
