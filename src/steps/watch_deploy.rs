@@ -5,20 +5,16 @@
 
 use std::time::Duration;
 
-use super::{Halt, StepContext, Undone, installation, known};
+use super::{Halt, StepContext, Undone, diagnose, known};
 use crate::{
-    diagnosis::{self, LiveState},
     link::{
         builds::{SeenBuild, waiting_for},
         facts::{Build, Deploy, Fact},
         failure::{Failure, FailureCode},
     },
     netlify::deploys,
-    redact,
 };
 
-/// Lines of the log's end that a diagnosis reads.
-const LOG_LINES: usize = 200;
 /// Pause between own looks, behind the sweeps.
 const SAFETY: Duration = Duration::from_secs(60);
 /// Builds that begin so soon after the first one double it.
@@ -59,7 +55,7 @@ async fn ended(cx: &StepContext<'_>, deploy: Deploy) -> Result<Fact, Halt> {
         return Ok(Fact::Deploy(deploy));
     }
     Err(Halt::Stop {
-        failure: diagnose(cx, &deploy).await?,
+        failure: diagnose::failed_build(cx, &deploy).await?,
         fact: Some(Box::new(Fact::Deploy(deploy))),
     })
 }
@@ -118,43 +114,4 @@ async fn give_up(cx: &StepContext<'_>, build: &Build) -> Result<Halt, Halt> {
 /// A look leaves nothing behind.
 pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
     Ok(Vec::new())
-}
-
-/// Rests on the log and on how things really are now, not on the error text alone.
-async fn diagnose(cx: &StepContext<'_>, deploy: &Deploy) -> Result<Failure, Halt> {
-    let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
-    // Builds print what they please.
-    let log = log
-        .iter()
-        .map(|line| redact::without_values(line, cx.environment));
-    let log: Vec<_> = log.collect();
-    let live = LiveState {
-        key_installed: key_installed(cx).await?,
-        branch_exists: None,
-    };
-    let failure = diagnosis::diagnose_build(deploy, &log, &live);
-    let is_about_access = matches!(
-        failure.code,
-        FailureCode::CloneDenied | FailureCode::HostKeyFailed
-    );
-    match cx.spec.access.installation_id() {
-        Some(_) if is_about_access => Ok(Failure {
-            evidence: failure.evidence,
-            ..installation::not_delivering(cx, "Netlify could not clone by the installation.")
-        }),
-        _ => Ok(failure),
-    }
-}
-
-/// `None`: it cannot be seen, or the link needs none.
-async fn key_installed(cx: &StepContext<'_>) -> Result<Option<bool>, Halt> {
-    if cx.spec.access.installation_id().is_some() {
-        return Ok(None);
-    }
-    let key = cx.deploy_key()?;
-    if key.standing || !cx.provider.capabilities().finds_keys {
-        return Ok(None);
-    }
-    let found = cx.provider.find_key(cx.repository()?, &key.public_key);
-    Ok(Some(found.await?.is_some_and(|found| found.enabled)))
 }

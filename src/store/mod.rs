@@ -21,6 +21,7 @@ pub mod resources;
 pub mod step_runs;
 pub mod sweeps;
 pub mod watches;
+pub mod webhook_locks;
 
 use std::{str::FromStr, time::Duration};
 

@@ -5,6 +5,7 @@
 
 mod builds;
 mod due;
+mod locks;
 mod outcome;
 mod rest;
 
@@ -40,6 +41,7 @@ pub struct Progress {
     releases: Vec<(ResourceKind, String, Receipt)>,
     events: Vec<NewEvent>,
     builds: Vec<SeenBuild>,
+    has_webhook_lock: bool,
 }
 
 /// What there is to do next.
@@ -96,6 +98,7 @@ impl Progress {
             releases: Vec::new(),
             events: Vec::new(),
             builds: Vec::new(),
+            has_webhook_lock: false,
         };
         progress.fill_steps();
         if progress.link.deaths >= DEATHS_MAX {
