@@ -34,7 +34,7 @@ use instance::{BUILT_IN, PLACE_KEYS, api_address, read_providers};
 use issuer::{ISSUERS, read_issuers};
 use problems::{Complaint, Problems};
 
-use crate::link::grant::Grants;
+use crate::link::{grant::Grants, plan::Setup};
 use crate::upstream::{Instance, UpstreamKind};
 use crate::vault::KeyRing;
 
@@ -67,8 +67,6 @@ pub struct Config {
     pub dev: bool,
     /// Where the API listens.
     pub listen: SocketAddr,
-    /// Where Netlify reaches us, without a slash at the end of its path.
-    pub public_url: Option<Url>,
     /// Web pages that may call from a browser, by their exact origin.
     pub cors_origins: Vec<String>,
     /// Which Postgres is used.
@@ -154,6 +152,17 @@ pub struct Workers {
     pub drain: Duration,
     /// When a failed step is tried again.
     pub retry: Retry,
+    /// Where Netlify reaches us, without a slash at the end of its path.
+    pub public_url: Option<Url>,
+}
+
+impl Workers {
+    /// What of it changes the plan of links.
+    pub fn setup(&self) -> Setup {
+        Setup {
+            is_notified: self.public_url.is_some(),
+        }
+    }
 }
 
 /// How the first build starts.
@@ -201,11 +210,12 @@ impl Config {
         let mut problems = Problems::default();
         let dev = args.server.dev;
         let role = role(&args.server.role, &mut problems);
+        let listen = listen(&args.server, &mut problems);
+        let public_url = public_url(&args.server, &mut problems);
         let config = Self {
             role,
             dev,
-            listen: listen(&args.server, &mut problems),
-            public_url: public_url(&args.server, &mut problems),
+            listen,
             cors_origins: cors_origins(&args.server, &mut problems),
             database: database(args.database, &mut problems),
             data_dir: data_dir(&args.data),
@@ -216,7 +226,10 @@ impl Config {
             grants: read_grants(non_empty(args.trust.grants.as_deref()), &mut problems),
             quotas: quotas(&args.quotas, &mut problems),
             instances: instances(&args.upstreams, &mut problems),
-            workers: workers(&args.workers, &mut problems),
+            workers: Workers {
+                public_url,
+                ..workers(&args.workers, &mut problems)
+            },
             log: log(&args.log, &mut problems),
         };
         problems.finish(config)
@@ -580,6 +593,7 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         proof: Duration::from_secs(proof),
         drain: Duration::from_secs(drain),
         retry: retry(args, problems),
+        public_url: None,
     }
 }
 

@@ -205,6 +205,7 @@ pub fn receipt(resources: &[ResourceView]) -> String {
             ResourceKind::Webhook => "  webhook",
             ResourceKind::EnvVariable => "  variable",
             ResourceKind::Site => "  site",
+            ResourceKind::Notification => "  notification",
         };
         let fate = fate(object.receipt, object.origin).to_owned();
         vec![

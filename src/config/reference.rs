@@ -104,7 +104,7 @@ impl Config {
             ("LINKBROKER_LISTEN", self.listen.to_string()),
             (
                 "LINKBROKER_PUBLIC_URL",
-                or_not_set(self.public_url.as_ref()),
+                or_not_set(self.workers.public_url.as_ref()),
             ),
             ("LINKBROKER_CORS_ORIGINS", {
                 let origins = self.cors_origins.join(",");

@@ -120,6 +120,15 @@ pub struct SetVariable {
     pub origin: Origin,
 }
 
+/// A hook by which Netlify tells us of a site's deploys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationHook {
+    /// Netlify's id.
+    pub id: String,
+    /// What it tells.
+    pub event: String,
+}
+
 /// What Netlify answered when the repository was attached to the site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Attachment {
@@ -269,6 +278,9 @@ pub struct Facts {
     pub environment: Vec<SetVariable>,
     /// Set by `attach_repository`.
     pub attachment: Option<Attachment>,
+    /// Set by `subscribe_notifications`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<NotificationHook>,
     /// Set by `find_build`.
     pub build: Option<Build>,
     /// Builds that the link followed before, oldest first; none of them is news.
@@ -315,6 +327,8 @@ pub enum Fact {
     Environment(Vec<SetVariable>),
     /// The site knows its repository.
     Attachment(Attachment),
+    /// Netlify tells us of the site's deploys, unless there are none of these.
+    Notifications(Vec<NotificationHook>),
     /// The first build is known, and its deploy as far as it was seen.
     Build(Build, Option<Deploy>),
     /// Netlify has started the build that the caller asked for.
@@ -379,6 +393,7 @@ impl Facts {
             }
             Fact::Environment(it) => self.environment = it,
             Fact::Attachment(it) => self.attachment = Some(it),
+            Fact::Notifications(it) => self.notifications = it,
             Fact::Build(it, deploy) => {
                 self.build = Some(it);
                 self.deploy = deploy;

@@ -25,6 +25,8 @@ text_enum! {
         AttachRepository "attach_repository",
         /// Points the webhook to where the attached site wants it.
         AlignWebhook "align_webhook",
+        /// Has Netlify tell us of the site's deploys.
+        SubscribeNotifications "subscribe_notifications",
         /// Finds the first build and its deploy.
         FindBuild "find_build",
         /// Follows the deploy to its end.
@@ -38,7 +40,8 @@ text_enum! {
 
 use StepName::{
     AlignWebhook, AttachRepository, CreateSite, FindBuild, InstallDeployKey, InstallWebhook,
-    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, SetEnvironment, WatchDeploy,
+    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, SetEnvironment,
+    SubscribeNotifications, WatchDeploy,
 };
 
 /// What a step does to the world, which says what the engine owes it.
@@ -70,6 +73,15 @@ pub struct Way<'a> {
     pub spec: &'a LinkSpec,
     /// What can be done at the provider.
     pub provider: Capabilities,
+    /// What the operator has set.
+    pub setup: Setup,
+}
+
+/// What the operator has set that changes the plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// Whether the service has an address at which Netlify can tell it of deploys.
+    pub is_notified: bool,
 }
 
 impl Way<'_> {
@@ -137,6 +149,10 @@ fn has_no_environment(way: &Way<'_>) -> bool {
     way.spec.env.is_empty()
 }
 
+fn nobody_is_told(way: &Way<'_>) -> bool {
+    !way.setup.is_notified
+}
+
 fn builds_prove_enough(way: &Way<'_>) -> bool {
     way.spec.verify == Verify::Build
 }
@@ -158,6 +174,7 @@ pub const PLAN: &[PlannedStep] = &[
     step(SetEnvironment,    Makes, |_| &[CreateSite]).unless(has_no_environment),
     step(AttachRepository,  Makes, needs_of_attachment),
     step(AlignWebhook,      Acts,  |_| &[InstallWebhook, AttachRepository]).unless(by_installation),
+    step(SubscribeNotifications, Makes, |_| &[AttachRepository]).unless(nobody_is_told),
     step(FindBuild,         Acts,  |_| &[AttachRepository]),
     step(WatchDeploy,       Looks, |_| &[FindBuild]),
     step(ReplayPush,        Acts,  |_| &[AlignWebhook, WatchDeploy]).unless(push_is_not_replayed),

@@ -103,6 +103,7 @@ impl StepName {
             Self::InstallWebhook => Some(ResourceKind::Webhook),
             Self::CreateSite => Some(ResourceKind::Site),
             Self::SetEnvironment => Some(ResourceKind::EnvVariable),
+            Self::SubscribeNotifications => Some(ResourceKind::Notification),
             Self::ResolveRepository
             | Self::AttachRepository
             | Self::AlignWebhook
@@ -172,8 +173,17 @@ fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
             ]
         }
         StepName::AttachRepository => vec![netlify("PATCH", "/sites/{site_id}")],
+        StepName::SubscribeNotifications => {
+            vec![
+                netlify("GET", "/hooks"),
+                netlify("POST", "/hooks").repeated(),
+            ]
+        }
         StepName::FindBuild => vec![netlify("GET", "/deploys/{deploy_id}")],
-        StepName::WatchDeploy => vec![netlify("GET", "/deploys/{deploy_id}").repeated()],
+        StepName::WatchDeploy => vec![
+            netlify("GET", "/accounts/{account_id}/builds/status").repeated(),
+            netlify("GET", "/deploys/{deploy_id}"),
+        ],
         StepName::ReplayPush => vec![netlify("GET", "/sites/{site_id}/builds")],
         StepName::ProvePush => vec![
             netlify("GET", "/sites/{site_id}/builds").repeated(),

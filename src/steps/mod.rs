@@ -21,11 +21,14 @@ mod replay_push;
 mod reserve_deploy_key;
 mod resolve_repository;
 mod set_environment;
+mod subscribe_notifications;
 mod watch_deploy;
 
 use std::time::Duration;
 
+use secrecy::SecretString;
 use time::OffsetDateTime;
+use url::Url;
 use uuid::Uuid;
 
 use crate::{
@@ -38,7 +41,7 @@ use crate::{
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
         grant::Grants,
-        plan::{StepName, Way},
+        plan::{Setup, StepName, Way},
         request::LinkSpec,
     },
     netlify::sites::CloneKey,
@@ -86,10 +89,23 @@ pub struct StepContext<'a> {
     pub key_was_sent: bool,
     /// What the link may remove.
     pub rights: Vec<(ResourceKind, String, Right)>,
+    /// Where Netlify is to tell us of the site's deploys.
+    pub subscription: Option<&'a Subscription>,
+    /// What the operator has set.
+    pub setup: Setup,
     /// Whether the caller wants the site to stay.
     pub keep_site: bool,
     /// How patient to be.
     pub pace: Pace,
+}
+
+/// Where Netlify is to tell us of a site's deploys.
+#[derive(Debug)]
+pub struct Subscription {
+    /// What it signs with.
+    pub secret: SecretString,
+    /// An address for each event.
+    pub addresses: Vec<(String, Url)>,
 }
 
 /// How often to look and how long to wait.
@@ -226,6 +242,7 @@ macro_rules! dispatch {
             StepName::SetEnvironment => set_environment::$function($cx).await,
             StepName::AttachRepository => attach_repository::$function($cx).await,
             StepName::AlignWebhook => align_webhook::$function($cx).await,
+            StepName::SubscribeNotifications => subscribe_notifications::$function($cx).await,
             StepName::FindBuild => find_build::$function($cx).await,
             StepName::WatchDeploy => watch_deploy::$function($cx).await,
             StepName::ReplayPush => replay_push::$function($cx).await,
@@ -266,6 +283,7 @@ impl StepContext<'_> {
         Way {
             spec: self.spec,
             provider: self.provider.capabilities(),
+            setup: self.setup,
         }
     }
 

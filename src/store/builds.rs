@@ -126,6 +126,50 @@ fn news(seen: &SeenBuild, was_over: Option<bool>) -> Vec<NewEvent> {
     started.into_iter().chain(finished).collect()
 }
 
+/// Notes a build that Netlify says has begun; tells whether it was new.
+pub async fn begun(
+    db: &mut PgConnection,
+    link: Uuid,
+    tenant: &str,
+    build: &Build,
+) -> Result<bool, StoreError> {
+    let inserted = sqlx::query!(
+        "insert into builds (link_id, deploy_id, tenant, build_id) values ($1, $2, $3, $4) on conflict do nothing",
+        link,
+        build.deploy_id,
+        tenant,
+        build.id
+    )
+    .execute(&mut *db)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let seen = SeenBuild::unseen(build.clone());
+    events::append(db, link, tenant, &news(&seen, None)).await?;
+    Ok(true)
+}
+
+/// Notes that Netlify says of a build that it is over, unless that is known; tells whether somebody has to read it.
+pub async fn hint(
+    db: &mut PgConnection,
+    link: Uuid,
+    tenant: &str,
+    build: &Build,
+) -> Result<bool, StoreError> {
+    let noted = sqlx::query!(
+        "insert into builds as b (link_id, deploy_id, tenant, build_id, hinted) values ($1, $2, $3, $4, true)
+         on conflict (link_id, deploy_id) do update set hinted = true where b.finished_at is null and not b.hinted",
+        link,
+        build.deploy_id,
+        tenant,
+        build.id
+    )
+    .execute(db)
+    .await?;
+    Ok(noted.rows_affected() > 0)
+}
+
 /// The newest builds of a link, newest first.
 pub async fn recent(db: &mut PgConnection, link: Uuid) -> Result<Vec<SeenBuild>, StoreError> {
     page(db, link, None, RECENT).await

@@ -17,7 +17,7 @@ use super::{
     StoreError, builds, environments,
     events::{self, NewEvent},
     resources::{self, Entry},
-    step_runs, sweeps,
+    step_runs, subscriptions, sweeps,
     watches::{self, NewWatch},
 };
 use crate::link::{
@@ -515,12 +515,15 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
     for seen in &round.builds {
         builds::record(db, link.id, &link.tenant, seen).await?;
     }
-    if round.builds.iter().any(|seen| !seen.outcome.is_over()) {
+    let is_running = |seen: &SeenBuild| !seen.outcome.is_over();
+    let is_notified = |entry: &Entry| entry.kind == ResourceKind::Notification;
+    if round.builds.iter().any(is_running) || round.entries.iter().any(is_notified) {
         follow_builds(db, link, round.look_within).await?;
     }
     if link.status.is_over() {
         environments::forget(db, link.id).await?;
         watches::end(db, link.id).await?;
+        subscriptions::forget(db, link.id).await?;
     }
     Ok(wanted.parse()?)
 }
@@ -541,6 +544,7 @@ async fn follow_builds(
         connection,
         team: &site.team,
         site: &site.id,
+        notified: !link.facts.notifications.is_empty(),
     };
     watches::begin(db, &new).await?;
     sweeps::request(db, tenant, connection, &site.team, within).await

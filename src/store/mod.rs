@@ -19,6 +19,7 @@ pub mod opened;
 pub mod preflights;
 pub mod resources;
 pub mod step_runs;
+pub mod subscriptions;
 pub mod sweeps;
 pub mod watches;
 pub mod webhook_locks;

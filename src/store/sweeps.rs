@@ -53,6 +53,18 @@ pub async fn request(
     Ok(())
 }
 
+/// Makes a sweep due at once, for the builds that a notification has named.
+pub async fn hint(db: &mut PgConnection, connection: Uuid, team: &str) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update sweeps set due_at = now() where connection_id = $1 and team = $2 and lease is null",
+        connection,
+        team
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Leases up to `limit` due sweeps; an expired lease is simply due. Needs [`super::Rows::OfAll`].
 pub async fn claim(
     db: &mut PgConnection,

@@ -31,18 +31,21 @@ pub struct NewWatch<'a> {
     pub team: &'a str,
     /// Netlify's id of the site.
     pub site: &'a str,
+    /// Whether Netlify tells us of its builds.
+    pub notified: bool,
 }
 
-/// Begins to follow the builds of a link's site; nothing happens when it is followed already.
+/// Begins to follow the builds of a link's site, or goes on.
 pub async fn begin(db: &mut PgConnection, new: &NewWatch<'_>) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into watches (link_id, tenant, connection_id, team, site_id) values ($1, $2, $3, $4, $5)
-         on conflict (link_id) do nothing",
+        "insert into watches as w (link_id, tenant, connection_id, team, site_id, notified) values ($1, $2, $3, $4, $5, $6)
+         on conflict (link_id) do update set notified = excluded.notified where w.notified <> excluded.notified",
         new.link,
         new.tenant,
         new.connection,
         new.team,
-        new.site
+        new.site,
+        new.notified
     )
     .execute(db)
     .await?;

@@ -69,6 +69,8 @@ pub struct Opened {
     pub standing_key: Option<StandingKey>,
     /// The environment variables to set, with their values.
     pub environment: Environment,
+    /// Seals what is the tenant's.
+    pub key: DataKey,
 }
 
 /// The upstream of one connection.
@@ -135,6 +137,7 @@ impl Doors {
             provider_kind,
             standing_key,
             environment,
+            key,
         })
     }
 

@@ -10,6 +10,7 @@ use super::{
     ledger,
     progress::{Next, Progress, Task},
     slots::Slot,
+    subscription,
 };
 use crate::{
     link::{
@@ -19,7 +20,7 @@ use crate::{
         resource::{ResourceKind, Right},
         status::Wanted,
     },
-    steps::{self, Halt, Pace, StepContext, Undone},
+    steps::{self, Halt, Pace, StepContext, Subscription, Undone},
     store::{
         Rows, StoreError, begin, builds,
         links::{self, LeasedLink, Round, Then},
@@ -42,6 +43,7 @@ struct Supplies {
     key_at_hand: Option<DeployKey>,
     known_deploy_keys: Vec<String>,
     sites_of_others: Vec<String>,
+    subscription: Option<Subscription>,
     rights: Vec<(ResourceKind, String, Right)>,
 }
 
@@ -100,7 +102,7 @@ async fn go_on(
     mut slot: Option<Slot>,
     audit: &Audit,
 ) -> Result<(), StoreError> {
-    let mut progress = Progress::new(link);
+    let mut progress = Progress::new(link, worker.settings.setup());
     let seen = Seen::of(worker, &progress.link).await?;
     let opened = match worker
         .doors
@@ -279,6 +281,8 @@ async fn round(
                     .started_at
                     .is_some(),
                 rights: supplies.rights.clone(),
+                subscription: supplies.subscription.as_ref(),
+                setup: worker.settings.setup(),
                 keep_site: progress.link.wanted == Wanted::UnlinkedKeepSite,
                 pace,
             };
@@ -387,6 +391,11 @@ async fn save_intents(
     }
     audit.record(&mut tx, &unrecorded).await?;
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);
+    if due.contains(&StepName::SubscribeNotifications) {
+        let link = &progress.link;
+        supplies.subscription =
+            subscription::of_link(worker, &mut tx, opened, link, !undoing).await?;
+    }
     if undoing {
         supplies.rights = resources::rights(&mut tx, id).await?;
     }

@@ -14,6 +14,7 @@ mod ledger;
 mod preflights;
 mod progress;
 mod slots;
+mod subscription;
 mod sweeps;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::{
     link::{
         builds::SeenBuild,
-        plan::{PLAN, StepName},
+        plan::{PLAN, Setup, StepName},
         resource::{Receipt, ResourceKind},
         status::{LinkStatus, Wanted},
         step_run::StepRun,
@@ -34,6 +34,7 @@ const DEATHS_MAX: i16 = 3;
 pub struct Progress {
     /// The link as it is now.
     pub link: LeasedLink,
+    setup: Setup,
     claimed: Instant,
     dirty: bool,
     changed: BTreeSet<StepName>,
@@ -88,9 +89,10 @@ pub enum Task {
 
 impl Progress {
     /// Takes up a link that was just claimed.
-    pub fn new(link: LeasedLink) -> Self {
+    pub fn new(link: LeasedLink, setup: Setup) -> Self {
         let mut progress = Self {
             link,
+            setup,
             claimed: Instant::now(),
             dirty: false,
             changed: BTreeSet::new(),
@@ -101,6 +103,7 @@ impl Progress {
             has_webhook_lock: false,
         };
         progress.fill_steps();
+        progress.watch_at_once();
         if progress.link.deaths >= DEATHS_MAX {
             progress.park();
         }

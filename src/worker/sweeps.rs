@@ -22,7 +22,7 @@ use super::{
     jobs::{CLAIMS_MAX, Job},
 };
 use crate::{
-    link::{builds::SeenBuild, status::LinkStatus},
+    link::{builds::SeenBuild, failure::FailureCode, status::LinkStatus},
     store::{
         Rows, StoreError, begin, builds,
         links::{self, Follower, News},
@@ -36,6 +36,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(45);
 /// Pause after a sweep that Netlify did not answer.
 const AFTER_TROUBLE: Duration = Duration::from_secs(30);
+
+/// Pause after a sweep whose credential Netlify does not take.
+const AFTER_REFUSAL: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// What a sweep has seen.
 #[derive(Debug, Default)]
@@ -182,6 +185,8 @@ fn rest_after(sweep: &ClaimedSweep, error: &UpstreamError) -> Duration {
         Class::RateLimited { until } => (until - OffsetDateTime::now_utc())
             .try_into()
             .unwrap_or_default(),
+        // Only another credential helps.
+        _ if error.code == FailureCode::CredentialRefused => AFTER_REFUSAL,
         _ => AFTER_TROUBLE,
     }
 }

@@ -1,6 +1,8 @@
 //! Builds after the first one: their history, what they change about a link, and what following them costs.
 
 use linkbroker_sandbox::git::NewCommit;
+use linkbroker_sandbox::recorder::Upstream;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::world::{Setup, World, docs, text, until};
@@ -271,4 +273,59 @@ async fn of_two_builds_at_the_start_one_is_kept_and_the_other_canceled() {
         .partition(|deploy| deploy["id"] == link["build"]["deploy_id"]);
     assert_eq!(kept[0]["state"], "ready");
     assert_eq!(canceled[0]["error_message"], "Canceled build");
+}
+
+/// Links to so many repositories, all live by their first builds.
+async fn many_links(world: &World, count: usize) -> Vec<Value> {
+    let mut ids = Vec::new();
+    for number in 0..count {
+        let name = format!("site-{number}");
+        world.repository(&name).await;
+        let mut request = docs();
+        request["repository"] = json!(format!("https://github.com/acme/{name}"));
+        request["site"]["name"] = json!(format!("acme-{name}"));
+        request["verify"] = json!("build");
+        ids.push(world.client.link(request).await);
+    }
+    let mut links = Vec::new();
+    for id in ids {
+        let link = world.client.settled(&id).await;
+        assert_eq!(link["status"], "live", "{link:#}");
+        links.push(link);
+    }
+    links
+}
+
+#[tokio::test]
+async fn builds_of_many_links_cost_less_than_three_reads_each() {
+    const LINKS: usize = 12;
+    let settings = vec![
+        ("LINKBROKER_WATCH_MIN_MS", "1000".to_owned()),
+        ("LINKBROKER_WATCH_MAX_MS", "2000".to_owned()),
+    ];
+    let world = World::with(Setup {
+        settings,
+        switches: json!({"netlify": {"pretend_builds": true, "concurrent_builds": LINKS}}),
+        ..Setup::default()
+    })
+    .await;
+    let links = many_links(&world, LINKS).await;
+    let before = world.sandbox.calls().len();
+    for link in &links {
+        let path = format!("/links/{}/rebuild", text(&link["id"]));
+        let asked = world.client.send(Method::POST, &path, |request| request);
+        asked.await.expect(202);
+    }
+    for link in &links {
+        let rebuilt = world.client.settled(&text(&link["id"])).await;
+        assert_eq!(rebuilt["status"], "live", "{rebuilt:#}");
+        assert_ne!(rebuilt["build"], link["build"]);
+    }
+    let calls = world.sandbox.calls().split_off(before);
+    let of_netlify = calls
+        .iter()
+        .filter(|call| call.upstream == Upstream::Netlify);
+    assert!(of_netlify.clone().all(|call| call.status != Some(429)));
+    let reads = of_netlify.filter(|call| call.method == "GET").count();
+    assert!(reads <= 3 * LINKS, "{reads} reads for {LINKS} builds");
 }

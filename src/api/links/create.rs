@@ -141,7 +141,7 @@ async fn create(
         let link = checked.choose(&api, &mut tx, &caller).await?;
         let mut tx = insert(&api, tx, &link).await?;
         // Read inside the transaction, which ends without a commit.
-        let plan = plan(&api.instances, &mut tx, tenant, link.id).await?;
+        let plan = plan(&api.instances, api.setup, &mut tx, tenant, link.id).await?;
         return Ok(Json(plan).into_response());
     }
     let keep = match once.begin(&api, &mut tx, tenant).await? {

@@ -38,6 +38,14 @@ impl Progress {
         proves && self.take_as_proof(newest) || is_news
     }
 
+    /// A link that was claimed while it waits for its build was told that there is news, or has waited long enough.
+    pub(super) fn watch_at_once(&mut self) {
+        let run = &mut self.link.steps[StepName::WatchDeploy as usize];
+        if run.state == StepState::Waiting {
+            run.next_attempt_at = None;
+        }
+    }
+
     /// Whether the build is one that the link has not followed, and began after the one that it follows.
     fn is_later(&self, seen: &SeenBuild) -> bool {
         let facts = &self.link.facts;

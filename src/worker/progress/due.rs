@@ -21,7 +21,11 @@ impl Progress {
             return Next::Steps(due);
         }
         let spec = &self.link.spec;
-        let way = Way { spec, provider };
+        let way = Way {
+            spec,
+            provider,
+            setup: self.setup,
+        };
         let steps = self.link.steps.iter();
         let waiting = steps.filter(|run| self.is_waiting(&way, run));
         match waiting.filter_map(|run| run.next_attempt_at).min() {
@@ -49,7 +53,11 @@ impl Progress {
         let mut due = Vec::new();
         for row in PLAN {
             let spec = &self.link.spec;
-            let way = Way { spec, provider };
+            let way = Way {
+                spec,
+                provider,
+                setup: self.setup,
+            };
             let run = self.run(row.name);
             let is_prepared = || self.is_prepared(&way, row.name);
             let ready = match run.state {
@@ -109,7 +117,11 @@ impl Progress {
         let mut due = Vec::new();
         for row in PLAN.iter().rev() {
             let spec = &self.link.spec;
-            let way = Way { spec, provider };
+            let way = Way {
+                spec,
+                provider,
+                setup: self.setup,
+            };
             let dependants_gone = PLAN
                 .iter()
                 .filter(|other| way.needs(other.name).contains(&row.name))
