@@ -34,7 +34,10 @@ use instance::{BUILT_IN, PLACE_KEYS, api_address, read_providers};
 use issuer::{ISSUERS, read_issuers};
 use problems::{Complaint, Problems};
 
-use crate::link::{grant::Grants, plan::Setup};
+use crate::link::{
+    grant::Grants,
+    plan::{FirstBuild, Setup},
+};
 use crate::upstream::{Instance, UpstreamKind};
 use crate::vault::KeyRing;
 
@@ -161,15 +164,9 @@ impl Workers {
     pub fn setup(&self) -> Setup {
         Setup {
             is_notified: self.public_url.is_some(),
+            first_build: self.first_build,
         }
     }
-}
-
-/// How the first build starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstBuild {
-    /// Netlify starts it by itself when the repository is attached.
-    Attach,
 }
 
 /// When a failed step is tried again: pauses double from `base` up to `max`.
@@ -600,19 +597,17 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
 fn first_build(text: &str, problems: &mut Problems) -> FirstBuild {
     const SETTING: &str = "LINKBROKER_FIRST_BUILD";
     match text {
-        "" | "attach" => {}
-        "gate" => problems.add(
-            SETTING,
-            "`gate` (a push starts the first build) is not implemented yet",
-            "Use `attach`, or leave it out.",
-        ),
-        _ => problems.add(
-            SETTING,
-            format!("`{text}` is not a way to start the first build"),
-            "Use `attach`, or leave it out.",
-        ),
+        "" | "attach" => FirstBuild::Attach,
+        "gate" => FirstBuild::Gate,
+        _ => {
+            problems.add(
+                SETTING,
+                format!("`{text}` is not a way to start the first build"),
+                "Use `attach` or `gate`, or leave it out.",
+            );
+            FirstBuild::Attach
+        }
     }
-    FirstBuild::Attach
 }
 
 fn retry(args: &WorkerArgs, problems: &mut Problems) -> Retry {

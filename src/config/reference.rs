@@ -217,7 +217,10 @@ impl Config {
 
     fn worked(&self) -> [(&'static str, String); 12] {
         let workers = &self.workers;
-        let FirstBuild::Attach = workers.first_build;
+        let first_build = match workers.first_build {
+            FirstBuild::Attach => "attach",
+            FirstBuild::Gate => "gate",
+        };
         [
             (
                 "LINKBROKER_WORKERS_IN_FLIGHT",
@@ -228,7 +231,7 @@ impl Config {
             ("LINKBROKER_WATCH_MAX_MS", milliseconds(workers.watch_max)),
             ("LINKBROKER_SWEEP_IDLE_SECONDS", seconds(workers.sweep_idle)),
             ("LINKBROKER_QUEUE_SECONDS", seconds(workers.queue)),
-            ("LINKBROKER_FIRST_BUILD", "attach".to_owned()),
+            ("LINKBROKER_FIRST_BUILD", first_build.to_owned()),
             ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),
             ("LINKBROKER_DRAIN_SECONDS", seconds(workers.drain)),
             ("LINKBROKER_RETRY_BASE_MS", milliseconds(workers.retry.base)),

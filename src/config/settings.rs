@@ -214,7 +214,7 @@ pub struct WorkerArgs {
     #[arg(long, env = "LINKBROKER_WATCH_MAX_MS", value_name = "MS", default_value_t = super::WATCH_MAX_MS.to_string())]
     pub watch_max_ms: String,
 
-    /// How the first build starts: `attach` (Netlify starts it when the repository is attached).
+    /// How the first build starts: `attach` (Netlify starts it when the repository is attached), or `gate` (the site is kept from building until key and webhook are in place; then the replayed push starts it, where the provider can replay one).
     #[arg(
         long,
         env = "LINKBROKER_FIRST_BUILD",

@@ -25,6 +25,8 @@ text_enum! {
         AttachRepository "attach_repository",
         /// Points the webhook to where the attached site wants it.
         AlignWebhook "align_webhook",
+        /// Lets the attached site build.
+        OpenGate "open_gate",
         /// Has Netlify tell us of the site's deploys.
         SubscribeNotifications "subscribe_notifications",
         /// Finds the first build and its deploy.
@@ -40,7 +42,7 @@ text_enum! {
 
 use StepName::{
     AlignWebhook, AttachRepository, CreateSite, FindBuild, InstallDeployKey, InstallWebhook,
-    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, SetEnvironment,
+    OpenGate, ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, SetEnvironment,
     SubscribeNotifications, WatchDeploy,
 };
 
@@ -82,12 +84,31 @@ pub struct Way<'a> {
 pub struct Setup {
     /// Whether the service has an address at which Netlify can tell it of deploys.
     pub is_notified: bool,
+    /// How first builds start.
+    pub first_build: FirstBuild,
+}
+
+/// How the first build of a link starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FirstBuild {
+    /// Netlify starts it by itself when the repository is attached.
+    #[default]
+    Attach,
+    /// The site is kept from building until everything is in place; the replayed push starts it then, and proves itself.
+    Gate,
 }
 
 impl Way<'_> {
     /// Whether the provider can be had to send the last push again. Deliveries to Netlify's own app are Netlify's.
     pub fn replays_pushes(&self) -> bool {
         self.provider.replays_pushes && !by_installation(self)
+    }
+
+    /// Whether the site is kept from building until the replayed push can start the first build.
+    pub fn is_gated(&self) -> bool {
+        self.setup.first_build == FirstBuild::Gate
+            && self.spec.verify == Verify::Push
+            && self.replays_pushes()
     }
 
     /// The steps that must be done or skipped before this one begins.
@@ -149,6 +170,31 @@ fn has_no_environment(way: &Way<'_>) -> bool {
     way.spec.env.is_empty()
 }
 
+fn has_no_gate(way: &Way<'_>) -> bool {
+    !way.is_gated()
+}
+
+fn needs_of_build(way: &Way<'_>) -> &'static [StepName] {
+    match way.is_gated() {
+        true => &[ReplayPush],
+        false => &[AttachRepository],
+    }
+}
+
+fn needs_of_replay(way: &Way<'_>) -> &'static [StepName] {
+    match way.is_gated() {
+        true => &[OpenGate],
+        false => &[AlignWebhook, WatchDeploy],
+    }
+}
+
+fn needs_of_proof(way: &Way<'_>) -> &'static [StepName] {
+    match way.is_gated() {
+        true => &[ReplayPush, WatchDeploy],
+        false => &[ReplayPush],
+    }
+}
+
 fn nobody_is_told(way: &Way<'_>) -> bool {
     !way.setup.is_notified
 }
@@ -174,11 +220,12 @@ pub const PLAN: &[PlannedStep] = &[
     step(SetEnvironment,    Makes, |_| &[CreateSite]).unless(has_no_environment),
     step(AttachRepository,  Makes, needs_of_attachment),
     step(AlignWebhook,      Acts,  |_| &[InstallWebhook, AttachRepository]).unless(by_installation),
+    step(OpenGate,          Acts,  |_| &[AlignWebhook]).unless(has_no_gate),
     step(SubscribeNotifications, Makes, |_| &[AttachRepository]).unless(nobody_is_told),
-    step(FindBuild,         Acts,  |_| &[AttachRepository]),
+    step(FindBuild,         Acts,  needs_of_build),
     step(WatchDeploy,       Looks, |_| &[FindBuild]),
-    step(ReplayPush,        Acts,  |_| &[AlignWebhook, WatchDeploy]).unless(push_is_not_replayed),
-    step(ProvePush,         Looks, |_| &[ReplayPush]).unless(builds_prove_enough),
+    step(ReplayPush,        Acts,  needs_of_replay).unless(push_is_not_replayed),
+    step(ProvePush,         Looks, needs_of_proof).unless(builds_prove_enough),
 ];
 
 impl StepName {

@@ -31,13 +31,15 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let kept = was_attached.then_some(&before.allowed_branches[..]);
     let asked = cx.spec.allowed_branches.as_deref().or(kept);
     let repository = cx.repository()?;
+    // The gate is opened once.
+    let is_first = cx.facts.build.is_none() && cx.facts.ended_builds.is_empty();
     let attach = Attach {
         provider: cx.provider_kind,
         repository,
         key: cx.clone_key()?,
         build: cx.spec.build.over(&before.build),
         allowed_branches: &allowed_branches(asked, &repository.branch),
-        stop_builds: false,
+        stop_builds: is_first && cx.way().is_gated(),
     };
     let site = sites::attach(cx.netlify, &cx.site()?.id, &attach).await?;
     Ok(Fact::Attachment(site.attachment()))

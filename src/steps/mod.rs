@@ -15,6 +15,7 @@ mod find_build;
 mod install_deploy_key;
 mod install_webhook;
 mod installation;
+mod open_gate;
 pub mod preflight;
 mod prove_push;
 mod replay_push;
@@ -242,6 +243,7 @@ macro_rules! dispatch {
             StepName::SetEnvironment => set_environment::$function($cx).await,
             StepName::AttachRepository => attach_repository::$function($cx).await,
             StepName::AlignWebhook => align_webhook::$function($cx).await,
+            StepName::OpenGate => open_gate::$function($cx).await,
             StepName::SubscribeNotifications => subscribe_notifications::$function($cx).await,
             StepName::FindBuild => find_build::$function($cx).await,
             StepName::WatchDeploy => watch_deploy::$function($cx).await,

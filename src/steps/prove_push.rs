@@ -106,10 +106,13 @@ fn level(deploy: &Deploy) -> u8 {
 /// Without a build in time, says how the delivery ended.
 async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let proof = known(cx.facts.proof.as_ref(), "replayed push")?;
+    if let Some(first) = first_pushed(cx, proof) {
+        return first;
+    }
     let started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let new: Vec<_> = started
         .iter()
-        .filter(|build| !proof.known_builds.contains(&build.id))
+        .filter(|build| !proof.known_builds.contains(&build.id) && !is_followed(cx, build))
         .collect();
     if !new.is_empty() {
         return proven(cx, proof, &new).await;
@@ -124,6 +127,27 @@ async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
 /// A look leaves nothing behind.
 pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
     Ok(Vec::new())
+}
+
+/// The build that the link follows may be one of ours.
+fn is_followed(cx: &StepContext<'_>, build: &builds::Build) -> bool {
+    let followed = cx.facts.build.as_ref();
+    followed.is_some_and(|followed| followed.id == build.id)
+}
+
+/// Behind the gate the first build is the proof, when the push has started it.
+fn first_pushed(cx: &StepContext<'_>, proof: &Proof) -> Option<Result<Fact, Halt>> {
+    let (build, deploy) = cx.facts.build.as_ref().zip(cx.facts.deploy.as_ref())?;
+    let is_new = cx.way().is_gated() && !proof.known_builds.contains(&build.id);
+    let is_of_push = deploy.source.as_deref() == Some("git");
+    (is_new && is_of_push).then(|| {
+        Ok(Fact::Proof(Proof {
+            level: level(deploy),
+            build: Some(build.clone()),
+            deploy: Some(deploy.clone()),
+            ..proof.clone()
+        }))
+    })
 }
 
 async fn proven(cx: &StepContext<'_>, proof: &Proof, new: &[&builds::Build]) -> Result<Fact, Halt> {

@@ -72,7 +72,9 @@ fn wait(cx: &StepContext<'_>, deploy: Option<Deploy>, seen: Option<&SeenBuild>) 
 
 /// Netlify may start more than one build when a repository is attached: the one that the link follows is enough.
 async fn cancel_doubles(cx: &StepContext<'_>, first: &Build) -> Result<(), Halt> {
-    if !cx.facts.ended_builds.is_empty() || cx.facts.proof.is_some() {
+    let proof = cx.facts.proof.as_ref();
+    let is_proven = proof.is_some_and(|proof| proof.build.is_some());
+    if !cx.facts.ended_builds.is_empty() || is_proven {
         return Ok(());
     }
     let followed = cx.builds.iter().find(|seen| seen.build == *first);
@@ -87,12 +89,13 @@ fn doubles(first: Option<&SeenBuild>, other: &SeenBuild) -> bool {
     let (Some(began), Some(other_began)) = (first.created_at, other.created_at) else {
         return false;
     };
-    // A build of people's has its commit from the beginning, the first one once it is cloned.
-    let same_commit = other.commit().is_none() || other.commit() == first.commit();
+    // A build of people's has their commit and its title from the beginning, one that starts by itself has neither.
+    let title = other.deploy.as_ref().and_then(|it| it.title.as_ref());
+    let same_commit = other.commit().is_some() && other.commit() == first.commit();
     other.build != first.build
         && !other.outcome.is_over()
         && other.is_production()
-        && same_commit
+        && (same_commit || title.is_none())
         && (other_began - began).abs() < DOUBLES_WITHIN
 }
 

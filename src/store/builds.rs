@@ -171,13 +171,18 @@ pub async fn hint(
 }
 
 /// The newest builds of a link, newest first.
-pub async fn recent(db: &mut PgConnection, link: Uuid) -> Result<Vec<SeenBuild>, StoreError> {
-    page(db, link, None, RECENT).await
+pub async fn recent(
+    db: &mut PgConnection,
+    tenant: &str,
+    link: Uuid,
+) -> Result<Vec<SeenBuild>, StoreError> {
+    page(db, tenant, link, None, RECENT).await
 }
 
 /// The builds of a link that are older than `before`, newest first.
 pub async fn page(
     db: &mut PgConnection,
+    tenant: &str,
     link: Uuid,
     before: Option<&Before>,
     limit: i64,
@@ -190,12 +195,13 @@ pub async fn page(
         r#"select link_id, deploy_id, build_id, outcome, deploy as "deploy: Json<Deploy>", ahead, created_at, finished_at,
                   failure as "failure: Json<Failure>", log_tail, hinted, false as "notified!"
            from builds
-           where link_id = $1 and ($2::timestamptz is null or (created_at, deploy_id) < ($2, $3))
+           where tenant = $5 and link_id = $1 and ($2::timestamptz is null or (created_at, deploy_id) < ($2, $3))
            order by created_at desc, deploy_id desc limit $4"#,
         link,
         created_at,
         deploy_id,
-        limit
+        limit,
+        tenant
     )
     .fetch_all(db)
     .await?;

@@ -173,7 +173,7 @@ impl Seen {
         };
         let mut tx = begin(&worker.pool, Rows::Of(&link.tenant)).await?;
         Ok(Self {
-            builds: builds::recent(&mut tx, link.id).await?,
+            builds: builds::recent(&mut tx, &link.tenant, link.id).await?,
             lately: sweeps::is_recent(&mut tx, link.netlify_connection, &site.team).await?,
         })
     }

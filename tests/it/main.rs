@@ -21,6 +21,7 @@ mod examples;
 mod existing_sites;
 mod failed_builds;
 mod fairness;
+mod first_build;
 mod foreign_objects;
 mod gitea;
 mod github_app;

@@ -177,7 +177,15 @@ async fn list(
     let page = PageQuery::new(query.limit, query.cursor.as_deref())?;
     let before = page.cursor::<Before>()?;
     let (mut tx, row) = look_up(&api, &caller, &id).await?;
-    let rows = builds::page(&mut tx, row.id, before.as_ref(), page.limit_and_one()).await?;
+    let tenant = caller.tenant.as_str();
+    let rows = builds::page(
+        &mut tx,
+        tenant,
+        row.id,
+        before.as_ref(),
+        page.limit_and_one(),
+    )
+    .await?;
     let (rows, next_cursor) = page.cut(rows, |row| Cursor::of(Before::from(row)));
     let facts = row.facts.clone();
     let page = BuildPage {
