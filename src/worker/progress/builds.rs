@@ -81,7 +81,11 @@ impl Progress {
             BuildOutcome::Ready => 3,
             _ => 2,
         };
-        if so_far.level >= level {
+        // A proof that was asked for anew has to come from a later push.
+        let is_stale = so_far
+            .since
+            .is_some_and(|since| seen.created_at < Some(since));
+        if so_far.level >= level || is_stale {
             return false;
         }
         self.learn(Fact::Proof(Proof {

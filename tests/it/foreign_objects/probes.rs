@@ -147,6 +147,7 @@ pub const PROBES: &[Probe] = &[
     same("listLinks", &["ref"], |it| get(format!("/links?ref={}", it.reference))),
     same("listLinks", &["labels"], |it| get(format!("/links?label.owner={}", it.reference))),
     same("listEvents", &["cursor"], |it| get(format!("/links/{}/events?cursor={}", it.own.link, it.event_cursor))),
+    same("listBuilds", &["cursor"], |it| get(format!("/links/{}/builds?cursor=MCB4", it.own.link))),
     same("listEvents", &["Last-Event-ID"], |it| get(format!("/links/{}/events?cursor={}", it.own.link, it.event_cursor))),
     same("createLink", &["body"], |it| post("/links?validate_only=true".to_owned()).body(json!({
         "repository": format!("https://github.com/{}", it.repository), "ref": it.reference, "site": {"name": it.site}}))),
