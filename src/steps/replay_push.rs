@@ -1,9 +1,13 @@
 //! Step `replay_push`: the provider sends its last push once more, so that the build it starts proves the link.
 
-use super::{Halt, StepContext, Undone, known};
+use super::{Halt, StepContext, Undone, diagnose, known};
 use crate::{
-    link::facts::{Fact, Origin, Proof},
+    link::{
+        facts::{Fact, Origin, Proof},
+        failure::{Failure, FailureCode},
+    },
     netlify::builds::{self, Build},
+    upstream::UpstreamError,
 };
 
 /// A build that began after the interrupted try shows that the replay went out. Without one it is
@@ -20,8 +24,22 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let known_builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
-    cx.provider.replay_push(cx.repository()?, webhook).await?;
-    Ok(proof(known_builds))
+    match cx.provider.replay_push(cx.repository()?, webhook).await {
+        Ok(()) => Ok(proof(known_builds)),
+        Err(error) if error.is_missing() || error.code == FailureCode::WebhookNotDelivered => {
+            Err(unsent(cx, error).await?.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The webhook is not what it was: what is wrong with it can be read.
+async fn unsent(cx: &StepContext<'_>, error: UpstreamError) -> Result<Failure, Halt> {
+    let failure = diagnose::unbuilt_push(cx, &error.detail).await?;
+    Ok(match failure.code {
+        FailureCode::PushUnverified => error.into(),
+        _ => failure,
+    })
 }
 
 fn proof(known_builds: Vec<Build>) -> Fact {

@@ -116,7 +116,13 @@ fn listens(world: &World, site: &Site, address: &Address, push: &Push, branch: &
         }
         Address::App => repo.is(id, name, by_path) && is_apps(world, repo),
     };
+    let binds = world
+        .switches
+        .read()
+        .netlify
+        .allowed_branches_bind_production;
     addressed
+        && !(binds && !repo.lists(branch))
         && !repo.stop_builds
         && repo.skip_automatic_builds != Some(true)
         && repo.builds(branch)
