@@ -16,7 +16,7 @@ pub use live::{
     Attached, BranchRule, ClonesBy, DeliveryState, InstallationState, KeyState, LiveState, Reading,
     RepositoryState, SiteState, TeamState, WebhookFlaw, WebhookState,
 };
-pub use silence::{QUESTIONS, UnbuiltPush, of_push};
+pub use silence::{QUESTIONS, UnbuiltPush, of_push, of_webhook};
 
 use crate::{
     link::{facts::Deploy, failure::Evidence},

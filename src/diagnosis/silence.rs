@@ -55,6 +55,13 @@ pub fn of_push(push: UnbuiltPush<'_>, live: &LiveState) -> Failure {
         .failure(live.evidence())
 }
 
+/// What is surely wrong with the webhook.
+pub fn of_webhook(live: &LiveState) -> Option<Failure> {
+    let cause = live.webhook.said().and_then(Cause::webhook);
+    let cause = cause.filter(|cause| cause.certainty == Certainty::Certain);
+    cause.map(|cause| cause.failure(live.evidence()))
+}
+
 fn repository(push: UnbuiltPush<'_>, live: &LiveState) -> Option<Cause> {
     let state = live.repository.said()?;
     let cause = match state {

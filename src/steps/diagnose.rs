@@ -5,7 +5,7 @@
 
 use super::{Halt, StepContext, installation, live};
 use crate::{
-    diagnosis::{self, UnbuiltPush},
+    diagnosis::{self, Question, UnbuiltPush},
     link::{
         facts::Deploy,
         failure::{Evidence, Failure, FailureCode},
@@ -70,6 +70,16 @@ pub async fn unbuilt_push(cx: &StepContext<'_>, detail: &str) -> Result<Failure,
         ),
     };
     Ok(told(cx, diagnosis::of_push(push, &state)))
+}
+
+/// The test of a webhook may arrive where pushes do not: one that was made a while ago has to be right as well.
+pub async fn check_webhook(cx: &StepContext<'_>) -> Result<(), Halt> {
+    let branch = &cx.repository()?.branch;
+    let state = live::look(cx, &[Question::Webhook], branch).await;
+    match diagnosis::of_webhook(&state) {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
 }
 
 /// Adds where the settings are that a person has to see to.

@@ -114,6 +114,9 @@ async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         .filter(|build| !proof.known_builds.contains(&build.id))
         .collect();
     if !new.is_empty() {
+        if proof.since.is_some() {
+            diagnose::check_webhook(cx).await?;
+        }
         return proven(cx, proof, &new).await;
     }
     if cx.elapsed < cx.pace.proof {

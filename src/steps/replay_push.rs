@@ -17,7 +17,7 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let is_new = |build: &Build| build.id != first.id && cx.origin(build.made_at()) == Origin::Made;
     let (new, known_builds): (Vec<_>, Vec<_>) = builds.into_iter().partition(is_new);
-    Ok((!new.is_empty()).then(|| proof(known_builds)))
+    Ok((!new.is_empty()).then(|| proof(cx, known_builds)))
 }
 
 /// Notes the newest build and asks for the replay.
@@ -25,7 +25,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let known_builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
     match cx.provider.replay_push(cx.repository()?, webhook).await {
-        Ok(()) => Ok(proof(known_builds)),
+        Ok(()) => Ok(proof(cx, known_builds)),
         Err(error) if error.is_missing() || error.code == FailureCode::WebhookNotDelivered => {
             Err(unsent(cx, error).await?.into())
         }
@@ -42,9 +42,10 @@ async fn unsent(cx: &StepContext<'_>, error: UpstreamError) -> Result<Failure, H
     })
 }
 
-fn proof(known_builds: Vec<Build>) -> Fact {
+fn proof(cx: &StepContext<'_>, known_builds: Vec<Build>) -> Fact {
     Fact::Proof(Proof {
         known_builds: known_builds.into_iter().map(|build| build.id).collect(),
+        since: cx.facts.proof.as_ref().and_then(|proof| proof.since),
         ..Proof::default()
     })
 }

@@ -74,8 +74,8 @@ async fn a_key_that_is_there_and_does_not_work_is_told_from_one_that_is_missing(
     let allow = |allowed| set_deploy_keys_enabled(world.sandbox.world(), "acme/docs", allowed);
     allow(false).expect("a repository");
     let link = world.client.settled(&id).await;
-    assert_build_failed(&link, "clone_denied");
-    assert_eq!(link["diagnosis"]["certainty"], "likely");
+    assert_build_failed(&link, "deploy_keys_disabled");
+    assert_eq!(link["diagnosis"]["certainty"], "certain");
     let evidence = evidence(&link);
     assert!(
         evidence.contains("Permission denied (publickey)"),
