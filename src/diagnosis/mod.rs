@@ -10,6 +10,7 @@ mod live;
 mod log;
 mod signatures;
 mod silence;
+mod told;
 
 pub use build::{Suspicion, suspect};
 pub use live::{
