@@ -48,6 +48,7 @@ const QUOTA_LINKS_IN_FLIGHT: u32 = 5_000;
 const QUOTA_WAITING_READERS: u32 = 10_000;
 const WORKERS_IN_FLIGHT: usize = 64;
 const LEASE_SECONDS: u64 = 15;
+const SETTLE_SECONDS: u64 = 6;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
@@ -134,8 +135,10 @@ pub struct QuotaLimits {
 pub struct Workers {
     /// Links worked on at once by this process.
     pub in_flight: usize,
-    /// How long a claimed link stays claimed without a sign of life.
+    /// How long claimed links stay claimed without a sign of life of their process.
     pub lease: Duration,
+    /// How long an upstream may take until what a write has made can be seen.
+    pub settle: Duration,
     /// First pause between two looks at a running build.
     pub watch_min: Duration,
     /// Longest pause between two looks at a running build.
@@ -513,6 +516,12 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         LEASE_SECONDS,
         3..=600,
     );
+    let settle = number(
+        "LINKBROKER_SETTLE_SECONDS",
+        &args.settle_seconds,
+        SETTLE_SECONDS,
+        0..=120,
+    );
     let watch_min = number(
         "LINKBROKER_WATCH_MIN_MS",
         &args.watch_min_ms,
@@ -552,6 +561,7 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
             1..=10_000,
         ),
         lease: Duration::from_secs(lease),
+        settle: Duration::from_secs(settle),
         watch_min: Duration::from_millis(watch_min),
         watch_max: Duration::from_millis(watch_max),
         first_build: first_build(&args.first_build, problems),

@@ -21,6 +21,8 @@ use crate::{
 const POOL_SIZE: u32 = 10;
 /// One connection listens for wake-ups, one sends them.
 const BELL_POOL_SIZE: u32 = 2;
+/// A worker has one session; a lost one may take a while to go.
+const SESSION_POOL_SIZE: u32 = 3;
 
 /// Serves until told to stop, then lets go of everything in order: no new requests and links,
 /// what is under way ends or is let go of, connections close, our own Postgres stops.
@@ -54,7 +56,8 @@ async fn with_database(
     let carried = tokio::spawn(bell.clone().connect(wires, CancellationToken::new()));
     if config.role != Role::Api {
         let pool = store::connect(url, "linkbroker-worker", POOL_SIZE).await?;
-        start_workers(config, pool, &bell, &drain, &mut parts)?;
+        let sessions = store::connect(url, "linkbroker-session", SESSION_POOL_SIZE).await?;
+        start_workers(config, [pool, sessions], &bell, &drain, &mut parts)?;
     }
     if config.role != Role::Worker {
         let pool = store::connect(url, "linkbroker-api", POOL_SIZE).await?;
@@ -67,7 +70,7 @@ async fn with_database(
 
 fn start_workers(
     config: &Config,
-    pool: PgPool,
+    [pool, sessions]: [PgPool; 2],
     bell: &Bell,
     drain: &CancellationToken,
     parts: &mut JoinSet<anyhow::Result<()>>,
@@ -75,6 +78,7 @@ fn start_workers(
     let doors = Doors::new(Http::new()?, instances(config), config.key_ring()?);
     let worker = Worker::new(
         pool,
+        sessions,
         doors,
         config.grants.clone(),
         config.workers.clone(),

@@ -202,9 +202,13 @@ pub struct WorkerArgs {
     #[arg(long, env = "LINKBROKER_WORKERS_IN_FLIGHT", value_name = "COUNT", default_value_t = super::WORKERS_IN_FLIGHT.to_string())]
     pub workers_in_flight: String,
 
-    /// Seconds after which the links of a worker that died are taken over (3 to 600).
+    /// Seconds without a sign of life after which the links of a worker that is frozen, or whose host has vanished, are taken over (3 to 600). One whose process has died is noticed at once.
     #[arg(long, env = "LINKBROKER_LEASE_SECONDS", value_name = "SECONDS", default_value_t = super::LEASE_SECONDS.to_string())]
     pub lease_seconds: String,
+
+    /// Seconds that an upstream may take until what a write has made can be seen in its lists (0 to 120): so long a try whose answer was lost is looked for before it is done again.
+    #[arg(long, env = "LINKBROKER_SETTLE_SECONDS", value_name = "SECONDS", default_value_t = super::SETTLE_SECONDS.to_string())]
+    pub settle_seconds: String,
 
     /// First pause between two looks at a running build, in milliseconds (10 to 600000).
     #[arg(long, env = "LINKBROKER_WATCH_MIN_MS", value_name = "MS", default_value_t = super::WATCH_MIN_MS.to_string())]

@@ -18,6 +18,7 @@ pub mod opened;
 pub mod preflights;
 pub mod resources;
 pub mod step_runs;
+pub mod workers;
 
 use std::{str::FromStr, time::Duration};
 
@@ -28,6 +29,9 @@ use sqlx::{
 
 /// The schema, applied in order at start.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Longest wait for a connection: whoever asks is told within two seconds that the database is away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Whose rows a transaction sees.
 #[derive(Debug, Clone, Copy)]
@@ -113,10 +117,15 @@ pub async fn connect(database_url: &str, name: &str, size: u32) -> Result<PgPool
         .options([
             ("statement_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "10s"),
+            // Postgres gives up a host that has vanished, with its locks.
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "3"),
+            ("tcp_keepalives_count", "3"),
+            ("tcp_user_timeout", "15s"),
         ]);
     PgPoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(Duration::from_secs(3))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(|connection, _| Box::pin(drop_privileges(connection)))
         .connect_with(options)
         .await

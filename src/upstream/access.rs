@@ -89,6 +89,7 @@ impl Access {
     /// What the vendor's [`Dialect`] makes of any answer but 2xx; `rate_limited` at once, without a call, while the
     /// credential has to rest; `upstream_unavailable` when there is no answer.
     pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
+        let _admitted = self.rate.admit().await?;
         let mut url = call.url(&self.instance.api);
         let mut redirected = false;
         for _ in 0..=REDIRECTS {
@@ -156,6 +157,7 @@ impl Access {
     fn judge(&self, call: &Call, mut answer: Answer) -> Result<Answer, UpstreamError> {
         if answer.status.is_success() && answer.status != StatusCode::NON_AUTHORITATIVE_INFORMATION
         {
+            self.rate.accept();
             return Ok(answer);
         }
         let body = self.credential.hide(&String::from_utf8_lossy(&answer.body));
@@ -163,6 +165,9 @@ impl Access {
         let error = (self.dialect.classify)(&answer);
         if let Class::RateLimited { until } = error.class {
             self.rate.park(until);
+        }
+        if error.code == FailureCode::CredentialRefused && !self.is_anonymous() {
+            self.rate.refuse(&error);
         }
         Err(error)
     }
@@ -173,7 +178,8 @@ impl Access {
         let started = Instant::now();
         let path = url.path().to_owned();
         let request = self.request(call, url.clone())?;
-        let write = journal::about_to_send(self.instance.kind, &call.method, &url);
+        let write = journal::about_to_send(self.instance.kind, &call.method, &url)
+            .map_err(|journal::NoLeave| self.without_leave())?;
         let result = match request.send().await {
             Ok(response) => self.read(call, response).await,
             Err(error) => Err(self.no_answer(&call.method, &error)),
@@ -181,6 +187,15 @@ impl Access {
         write.ended(&result);
         self.note(&call.method, &path, &result, started);
         result
+    }
+
+    /// Nothing was sent, and whoever may write by now goes on.
+    fn without_leave(&self) -> UpstreamError {
+        let detail = "the right to write ran out before the call was sent";
+        UpstreamError {
+            class: Class::Transient,
+            ..self.unsent(FailureCode::UpstreamUnavailable, detail)
+        }
     }
 
     /// Whether calls are made without a credential.

@@ -70,6 +70,11 @@ impl Http {
         &self.0.rates
     }
 
+    /// A credential that was refused may be good again.
+    pub fn forget_refusal(&self, instance: &Instance, credential: &Credential) {
+        self.rates().state(instance, credential).forget_refusal();
+    }
+
     /// The place of a token that is got for a credential, shared by everybody who needs it for the same purpose.
     pub fn minted_slot(
         &self,

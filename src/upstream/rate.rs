@@ -3,26 +3,48 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc2822};
 
-use super::{Credential, Instance};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{Credential, Instance, UpstreamError};
 
 /// Longest pause that we believe an upstream; GitHub's window is one hour.
 const LONGEST_PAUSE: Duration = Duration::hours(1);
+/// Calls at the same time with a credential that may be dead.
+const PROBES: usize = 4;
+/// How long a credential counts as good after the upstream took it.
+const ACCEPTED_FOR: std::time::Duration = std::time::Duration::from_secs(60);
 /// Credentials remembered before idle ones are forgotten.
 const MOST_CREDENTIALS: usize = 4096;
 
 /// The state of one credential at one instance. In memory; replicas do not share it yet.
-#[derive(Debug, Default)]
-pub(super) struct RateState(Mutex<Inner>);
+#[derive(Debug)]
+pub(super) struct RateState {
+    inner: Mutex<Inner>,
+    /// Calls with a credential of which nobody knows whether it is good.
+    probes: Semaphore,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
     blocked_until: Option<OffsetDateTime>,
     clock_offset: Duration,
+    accepted_at: Option<Instant>,
+    refused: Option<UpstreamError>,
+}
+
+impl Default for RateState {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::default(),
+            probes: Semaphore::new(PROBES),
+        }
+    }
 }
 
 impl RateState {
@@ -58,8 +80,47 @@ impl RateState {
         Some(until)
     }
 
+    /// The right to call with the credential: at once while it is known to be good, else for a few at a time, so that a
+    /// dead one is not tried by everybody.
+    ///
+    /// # Errors
+    /// The refusal, once the upstream has refused the credential: nothing is to be sent.
+    pub(super) async fn admit(&self) -> Result<Option<SemaphorePermit<'_>>, UpstreamError> {
+        let accepted_at = self.known()?;
+        if accepted_at.is_some_and(|at| at.elapsed() < ACCEPTED_FOR) {
+            return Ok(None);
+        }
+        // Nobody closes it.
+        let probe = self.probes.acquire().await.ok();
+        self.known()?;
+        Ok(probe)
+    }
+
+    fn known(&self) -> Result<Option<Instant>, UpstreamError> {
+        let inner = self.lock();
+        match &inner.refused {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(inner.accepted_at),
+        }
+    }
+
+    /// The upstream has taken the credential.
+    pub(super) fn accept(&self) {
+        self.lock().accepted_at = Some(Instant::now());
+    }
+
+    /// The upstream has refused the credential.
+    pub(super) fn refuse(&self, refusal: &UpstreamError) {
+        self.lock().refused = Some(refusal.clone());
+    }
+
+    /// It may be good again.
+    pub(super) fn forget_refusal(&self) {
+        self.lock().refused = None;
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,11 +9,13 @@ use super::{
     lease::Lease,
     ledger,
     progress::{Next, Progress, Task},
+    refusals,
     slots::Slot,
 };
 use crate::{
     link::{
         facts::{DeployKey, Fact},
+        failure::Failure,
         plan::StepName,
         resource::{ResourceKind, Right},
         status::Wanted,
@@ -50,6 +52,18 @@ enum Ended {
 }
 
 impl Ended {
+    fn failure(&self) -> Option<&Failure> {
+        let halt = match self {
+            Self::Ensured(result) => result.as_ref().err(),
+            Self::Settled(result) | Self::Looked(result) => result.as_ref().err(),
+            Self::Undone(result) => result.as_ref().err(),
+        };
+        match halt? {
+            Halt::Stop { failure, .. } => Some(failure),
+            _ => None,
+        }
+    }
+
     fn fact(&self) -> Option<&Fact> {
         match self {
             Self::Ensured(Ok((fact, _)))
@@ -70,7 +84,7 @@ pub async fn drive(
     lease: &Lease,
     slot: Option<Slot>,
 ) -> Result<(), StoreError> {
-    let audit = Audit::of(&link);
+    let audit = Audit::of(&link, lease.presence());
     let driven = go_on(worker, link, lease, slot, &audit).await;
     if driven.is_err() {
         audit.keep(&worker.pool).await;
@@ -94,10 +108,12 @@ async fn go_on(
         Ok(opened) => opened,
         Err(OpenError::Store(error)) => return Err(error),
         Err(OpenError::Failure(failure)) => {
+            progress.heed(lease.wanted());
             progress.stop_all(failure);
             return let_go(worker, &mut progress, audit, None).await;
         }
     };
+    progress.resume_after_refusal();
     loop {
         progress.heed(lease.wanted());
         if worker.drain.is_cancelled() {
@@ -116,8 +132,7 @@ async fn go_on(
             }
             Next::Pause(pause) if pause <= NAP => {
                 if progress.is_dirty() || !audit.is_empty() {
-                    let hold = Then::Hold(worker.settings.lease);
-                    save(worker, &mut progress, audit, hold).await?;
+                    save(worker, &mut progress, audit, Then::Hold).await?;
                     continue;
                 }
                 slot = None;
@@ -194,6 +209,7 @@ async fn round(
         watch_max: worker.settings.watch_max,
         proof: worker.settings.proof,
     };
+    let settles_in = progress.settles_in(worker.settings.settle);
     let running = due
         .iter()
         .zip(&tasks)
@@ -210,6 +226,7 @@ async fn round(
                 provider: opened.provider.as_ref(),
                 provider_kind: opened.provider_kind,
                 intent_at: *intent_at,
+                settles_in: settles_in.filter(|_| intent_at.is_some()),
                 elapsed: progress.elapsed(*step),
                 standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),
@@ -226,6 +243,9 @@ async fn round(
             audit.during(*step, perform(*step, *task, cx, &progress.link, opened))
         });
     let ended = join_all(running).await;
+    for failure in ended.iter().filter_map(Ended::failure) {
+        refusals::note(worker, &progress.link.tenant, opened, failure).await?;
+    }
     for ((step, ended), intent_at) in due.into_iter().zip(ended).zip(intents) {
         if let (Some(intent_at), Some(fact)) = (intent_at, ended.fact()) {
             audit.found(step, intent_at, fact, supplies.key_at_hand.as_ref());
@@ -266,7 +286,10 @@ async fn perform(
         Task::Ensure { look_first } => {
             Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entries))
         }
-        Task::Settle => Ended::Settled(look().await),
+        Task::Settle => Ended::Settled(match (look().await, cx.settles_in) {
+            (Ok(None), Some(after)) => Err(Halt::Unsettled { after }),
+            (found, _) => found,
+        }),
         Task::Look => Ended::Looked(look().await),
         Task::Undo => Ended::Undone(steps::undo(step, &cx).await),
     }
@@ -300,7 +323,7 @@ async fn save_intents(
     let mut supplies = Supplies::default();
     let unrecorded = audit.unrecorded();
     if progress.is_dirty() {
-        write(&mut tx, progress, Then::Hold(worker.settings.lease)).await?;
+        write(&mut tx, progress, Then::Hold).await?;
     }
     audit.record(&mut tx, &unrecorded).await?;
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);

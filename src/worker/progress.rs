@@ -113,6 +113,11 @@ impl Progress {
         self.link.claimed_at + self.claimed.elapsed()
     }
 
+    /// How long until everything can be seen that was sent for the link before this claim; nothing when it can be already.
+    pub fn settles_in(&self, settle: Duration) -> Option<Duration> {
+        settle.checked_sub(self.claimed.elapsed()).filter(|left| !left.is_zero())
+    }
+
     /// How long a step has been under way.
     pub fn elapsed(&self, step: StepName) -> Duration {
         let started = self.run(step).started_at.unwrap_or_else(|| self.now());

@@ -14,6 +14,7 @@ mod checking_connections;
 mod conformance;
 mod confused_deputy;
 mod crashes;
+mod dead_credentials;
 mod description;
 mod environment;
 mod examples;

@@ -199,8 +199,9 @@ impl Progress {
                 self.wait(step, after, &note);
             }
             Halt::Retry { failure, uncertain } => {
-                self.failed_try(step, failure, uncertain, failed, &settings.retry)
+                self.failed_try(step, failure, uncertain, failed, settings)
             }
+            Halt::Unsettled { after } => self.let_settle(step, after),
             Halt::Stop { failure, fact } => {
                 if let Some(fact) = fact {
                     self.learn(*fact);
@@ -245,20 +246,33 @@ impl Progress {
         }
     }
 
+    /// An interrupted try may still have its effect: the intent stays.
+    fn let_settle(&mut self, step: StepName, after: Duration) {
+        let next = self.now() + after;
+        let run = self.change(step);
+        run.state = StepState::Waiting;
+        run.next_attempt_at = Some(next);
+        run.note = Some("waits until what an interrupted try may have made can be seen".to_owned());
+    }
+
     fn failed_try(
         &mut self,
         step: StepName,
         failure: Failure,
         uncertain: bool,
         failed: StepState,
-        retry: &Retry,
+        settings: &Workers,
     ) {
+        let retry = &settings.retry;
         let attempts = self.run(step).attempts + 1;
         if attempts as u32 >= retry.attempts {
             self.change(step).attempts = attempts;
             return self.fail(step, failure, failed);
         }
-        let next = self.now() + backoff(retry, attempts);
+        let pause = backoff(retry, attempts);
+        // What may have been made can be seen by then.
+        let pause = if uncertain { pause.max(settings.settle) } else { pause };
+        let next = self.now() + pause;
         tracing::warn!(link = %self.link.id, %step, attempts, %failure, "step failed, trying again");
         self.event(
             "step.retrying",

@@ -1,12 +1,14 @@
 //! Where a link comes to rest.
 
+use serde_json::json;
+
 use super::Progress;
 use crate::link::{
     failure::{Failure, FailureCode},
     plan::StepName,
     resource::{Receipt, ResourceKind},
     status::{LinkStatus, StepState},
-    step_run::StepRun,
+    step_run::{StepRun, prepare_retry},
 };
 
 impl Progress {
@@ -73,6 +75,24 @@ impl Progress {
     pub fn stop_all(&mut self, failure: Failure) {
         self.fail_next_step(failure);
         self.settle();
+    }
+
+    /// Goes on where a refused credential had stopped the link: it is made due only when there is another one, or a check
+    /// has passed.
+    pub fn resume_after_refusal(&mut self) {
+        let is_refused =
+            |failure: &Failure| failure.code == FailureCode::CredentialRefused;
+        if !self.link.status.is_settled() || !self.link.failure.as_ref().is_some_and(is_refused) {
+            return;
+        }
+        prepare_retry(&mut self.link.steps, &mut self.link.facts, self.link.status);
+        self.changed.extend(self.link.steps.iter().map(|run| run.step));
+        self.link.failure = None;
+        self.set_status(match self.is_undoing() {
+            true => LinkStatus::Unlinking,
+            false => LinkStatus::Linking,
+        });
+        self.event("link.resumed", json!({ "because": "credential_replaced" }));
     }
 
     pub(super) fn fail_next_step(&mut self, failure: Failure) {

@@ -253,6 +253,11 @@ impl World {
         self.start_again().await;
     }
 
+    /// Another server beside the first, on the same database.
+    pub async fn second_server(&self) -> Server {
+        Server::start(&self.settings, self.folder.path()).await
+    }
+
     /// Starts another server on the same database.
     pub async fn start_again(&mut self) {
         self.server = Server::start(&self.settings, self.folder.path()).await;
@@ -289,6 +294,7 @@ fn usual_settings(
         ("LINKBROKER_WATCH_MAX_MS", "250"),
         ("LINKBROKER_RETRY_BASE_MS", "25"),
         ("LINKBROKER_RETRY_MAX_SECONDS", "1"),
+        ("LINKBROKER_SETTLE_SECONDS", "1"),
     ];
     settings.extend(quick.map(|(name, value)| (name, value.to_owned())));
     settings
