@@ -86,9 +86,7 @@ async fn claim(pool: &PgPool, turns: &mut Turns, wanted: usize) -> anyhow::Resul
     let mut done = 0;
     while done < wanted {
         let mut tx = begin(pool, Rows::OfAll).await?;
-        let links = turns
-            .claim(&mut tx, Uuid::nil(), BATCH, |_| BATCH)
-            .await?;
+        let links = turns.claim(&mut tx, Uuid::nil(), BATCH, |_| BATCH).await?;
         tx.commit().await?;
         ensure!(
             !links.is_empty(),

@@ -200,7 +200,7 @@ async fn list(
     let page = PageQuery::new(query.limit, query.cursor.as_deref())?;
     let after = page.cursor::<String>()?;
     let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     let rows = connections::list(&mut tx, tenant, after.as_deref(), page.limit_and_one()).await?;
     let (rows, next_cursor) = page.cut(rows, |row| Cursor::of(&row.name));
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
@@ -233,7 +233,7 @@ async fn get(
     caller.require(Scope::ConnectionsRead)?;
     let id = ids::parse(Prefix::Connection, &id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     let connection = read(&mut tx, tenant, id).await?;
     Ok((check::retry_after(&connection), Json(connection)).into_response())
 }

@@ -23,6 +23,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub database: DatabaseArgs,
     #[command(flatten)]
+    pub database_use: DatabaseUseArgs,
+    #[command(flatten)]
     pub data: DataArgs,
     #[command(flatten)]
     pub trust: TrustArgs,
@@ -72,6 +74,23 @@ pub struct DatabaseArgs {
     /// Folder with the programs `initdb` and `postgres`, for the server's own Postgres; looked for when not set.
     #[arg(long, env = "LINKBROKER_PG_BIN", value_name = "DIR", value_parser = path())]
     pub pg_bin: Option<PathBuf>,
+}
+
+/// How the server uses the database.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseUseArgs {
+    /// Connections for requests that read, as many for those that write, and as many for the workers (1 to 1000).
+    #[arg(long, env = "LINKBROKER_DATABASE_CONNECTIONS", value_name = "COUNT", default_value_t = super::CONNECTIONS.to_string())]
+    pub database_connections: String,
+
+    /// Days after which a link that is over is deleted with all that is known of it (0 to 36500); 0: never. The audit stays.
+    #[arg(long, env = "LINKBROKER_KEEP_LINKS_DAYS", value_name = "DAYS", default_value_t = super::KEEP_LINKS_DAYS.to_string())]
+    pub keep_links_days: String,
+
+    /// Days after which events of links are deleted (0 to 36500); 0: never.
+    #[arg(long, env = "LINKBROKER_KEEP_EVENTS_DAYS", value_name = "DAYS", default_value_t = super::KEEP_EVENTS_DAYS.to_string())]
+    pub keep_events_days: String,
 }
 
 /// The database, for commands that work on it beside the server.
@@ -167,6 +186,14 @@ pub struct UpstreamArgs {
     /// API of github.com.
     #[arg(long, env = "LINKBROKER_GITHUB_URL", value_name = "URL", default_value = super::instance::BUILT_IN[1].api)]
     pub github_url: String,
+
+    /// Things (keys, webhooks, replayed pushes) that are made in a minute with one credential at GitHub, by all processes together (0 to 100000); GitHub's secondary limit is 80 for a user. 0: as many as come.
+    #[arg(long, env = "LINKBROKER_GITHUB_WRITES_PER_MINUTE", value_name = "COUNT", default_value_t = super::GITHUB_WRITES_PER_MINUTE.to_string())]
+    pub github_writes_per_minute: String,
+
+    /// The same in an hour; GitHub's secondary limit is 500.
+    #[arg(long, env = "LINKBROKER_GITHUB_WRITES_PER_HOUR", value_name = "COUNT", default_value_t = super::GITHUB_WRITES_PER_HOUR.to_string())]
+    pub github_writes_per_hour: String,
 
     /// API of gitlab.com.
     #[arg(long, env = "LINKBROKER_GITLAB_URL", value_name = "URL", default_value = super::instance::BUILT_IN[2].api)]

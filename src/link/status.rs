@@ -90,7 +90,11 @@ impl LinkStatus {
     /// The status of a link whose step ended in this failure.
     pub const fn after_failure(step: StepName, code: FailureCode) -> Self {
         match (step, code.severity()) {
-            _ if matches!(code, FailureCode::PushAwaited | FailureCode::CredentialRefused) => {
+            _ if matches!(
+                code,
+                FailureCode::PushAwaited | FailureCode::CredentialRefused
+            ) =>
+            {
                 Self::ActionRequired
             }
             (StepName::WatchDeploy, _) => Self::BuildFailed,

@@ -624,6 +624,27 @@ pub async fn let_go(
     Ok(())
 }
 
+/// Deletes up to `limit` links that have been over for longer than `age`, with their steps, events and uses; how many it
+/// were. What a link left behind stays in the ledger. Needs [`super::Rows::OfAll`].
+pub async fn forget_over(
+    db: &mut PgConnection,
+    age: Duration,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "delete from links where id in (
+             select id from links
+             where status in ('unlinked', 'canceled') and updated_at <= now() - $1::interval and next_run_at is null
+             limit $2 for update skip locked
+         )",
+        interval(age) as _,
+        limit
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// A duration as Postgres takes it.
 pub(super) fn interval(duration: Duration) -> sqlx::postgres::types::PgInterval {
     sqlx::postgres::types::PgInterval {

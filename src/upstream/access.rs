@@ -13,7 +13,8 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::{
-    Answer, Call, Class, Credential, Http, Instance, UpstreamError, journal, rate::RateState,
+    Answer, Budgets, Call, CallClass, Class, Credential, Http, Instance, UpstreamError,
+    UpstreamKind, WritePace, journal, rate::RateState,
 };
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
@@ -48,6 +49,8 @@ pub struct Access {
     credential: Credential,
     dialect: &'static Dialect,
     rate: Arc<RateState>,
+    /// The shared budget for making things, where the vendor limits that.
+    budgets: Option<(Arc<dyn Budgets>, WritePace)>,
 }
 
 impl Access {
@@ -64,8 +67,10 @@ impl Access {
         let client = http
             .client(&instance)
             .map_err(|error| unsent(&instance, FailureCode::Internal, error.to_string()))?;
+        let is_paced = instance.kind == UpstreamKind::Github;
         Ok(Self {
             client,
+            budgets: http.budgets().filter(|_| is_paced),
             rate: http.rates().state(&instance, &credential),
             instance,
             credential,
@@ -166,8 +171,14 @@ impl Access {
         if let Class::RateLimited { until } = error.class {
             self.rate.park(until);
         }
-        if error.code == FailureCode::CredentialRefused && !self.is_anonymous() {
-            self.rate.refuse(&error);
+        match error.class {
+            _ if error.code == FailureCode::CredentialRefused => {
+                if !self.is_anonymous() {
+                    self.rate.refuse(&error);
+                }
+            }
+            Class::NotFound | Class::Refused => self.rate.accept(),
+            _ => {}
         }
         Err(error)
     }
@@ -175,6 +186,7 @@ impl Access {
     /// One request and its answer, noted in the log and counted.
     async fn exchange(&self, call: &Call, url: Url) -> Result<Answer, UpstreamError> {
         self.may_call()?;
+        self.may_make(call).await?;
         let started = Instant::now();
         let path = url.path().to_owned();
         let request = self.request(call, url.clone())?;
@@ -204,17 +216,44 @@ impl Access {
     }
 
     fn may_call(&self) -> Result<(), UpstreamError> {
-        let Some(until) = self.rate.blocked_until(OffsetDateTime::now_utc()) else {
+        let now = OffsetDateTime::now_utc();
+        let rests = self.rate.blocked_until(now);
+        let Some(until) = rests.or_else(|| self.rate.reserved_until(CallClass::current(), now))
+        else {
             return Ok(());
         };
+        Err(self.held_back(until))
+    }
+
+    /// Takes the right to make something from the budget that all processes share.
+    async fn may_make(&self, call: &Call) -> Result<(), UpstreamError> {
+        let Some((budgets, pace)) = self
+            .budgets
+            .as_ref()
+            .filter(|_| call.method == Method::POST)
+        else {
+            return Ok(());
+        };
+        let pause = self.rate.take_write(budgets.as_ref(), *pace).await;
+        match pause {
+            Ok(None) => Ok(()),
+            Ok(Some(pause)) => Err(self.held_back(OffsetDateTime::now_utc() + pause)),
+            Err(error) => Err(UpstreamError {
+                class: Class::Transient,
+                ..self.unsent(FailureCode::UpstreamUnavailable, error.to_string())
+            }),
+        }
+    }
+
+    fn held_back(&self, until: OffsetDateTime) -> UpstreamError {
         let detail = format!(
             "The rate limit of {} is used up for this credential.",
             self.instance.kind
         );
-        Err(UpstreamError {
+        UpstreamError {
             class: Class::RateLimited { until },
             ..unsent(&self.instance, FailureCode::RateLimited, detail)
-        })
+        }
     }
 
     fn request(&self, call: &Call, url: Url) -> Result<RequestBuilder, UpstreamError> {

@@ -9,6 +9,7 @@ use crate::{
     link::{
         environment::{self, Environment},
         failure::{Failure, FailureCode},
+        status::Wanted,
     },
     netlify,
     providers::{self, Provider},
@@ -128,9 +129,13 @@ impl Doors {
             None => None,
         };
         drop(tx);
-        if let Some((_, refusal)) = refused {
-            return Err(refusal.into());
-        }
+        // Nothing is begun with a refused credential; what needs it cannot be taken back either, but all else can.
+        let is_undoing = pair.link.is_some_and(|link| link.wanted != Wanted::Linked);
+        let refused = match refused {
+            Some((_, refusal)) if !is_undoing => return Err(refusal.into()),
+            refused => refused,
+        };
+        let of = |connection| refused.as_ref().filter(|(of, _)| *of == connection);
         let credentials = [used(&netlify)?, used(&provider)?];
         let key = self.data_key(pair.tenant, wrapped)?;
         let environment = match with_variables {
@@ -138,10 +143,12 @@ impl Doors {
             None => Environment::new(),
         };
         let (netlify, credential) = self.unseal(&key, netlify)?;
-        self.http.forget_refusal(&netlify, &credential);
+        self.http
+            .heed_refusal(&netlify, &credential, of(pair.netlify).map(|it| &it.1));
         let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
         let (instance, credential) = self.unseal(&key, provider)?;
-        self.http.forget_refusal(&instance, &credential);
+        self.http
+            .heed_refusal(&instance, &credential, of(pair.provider).map(|it| &it.1));
         let provider_kind = instance.kind;
         let keys = &instance.account_keys;
         let standing_key = keys.standing_for(pair.tenant, pair.path).cloned();
@@ -175,7 +182,7 @@ impl Doors {
         let key = self.data_key(tenant, wrapped)?;
         let (instance, credential) = self.unseal(&key, row)?;
         // Whoever asks wants to know whether it is good by now.
-        self.http.forget_refusal(&instance, &credential);
+        self.http.heed_refusal(&instance, &credential, None);
         let kind = instance.kind;
         if kind == UpstreamKind::Netlify {
             let access = netlify::access(&self.http, instance, credential);
@@ -218,7 +225,9 @@ impl Doors {
 }
 
 fn used(row: &Option<ConnectionRow>) -> Result<UsedCredential, Failure> {
-    let row = row.as_ref().ok_or_else(|| closed("the connection was deleted"))?;
+    let row = row
+        .as_ref()
+        .ok_or_else(|| closed("the connection was deleted"))?;
     Ok(UsedCredential {
         connection: row.id,
         name: row.name.clone(),

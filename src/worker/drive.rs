@@ -26,6 +26,7 @@ use crate::{
         links::{self, LeasedLink, Round, Then},
         resources::{self, Entry},
     },
+    upstream::CallClass,
 };
 use futures_util::future::join_all;
 use time::OffsetDateTime;
@@ -209,7 +210,6 @@ async fn round(
         watch_max: worker.settings.watch_max,
         proof: worker.settings.proof,
     };
-    let settles_in = progress.settles_in(worker.settings.settle);
     let running = due
         .iter()
         .zip(&tasks)
@@ -226,7 +226,8 @@ async fn round(
                 provider: opened.provider.as_ref(),
                 provider_kind: opened.provider_kind,
                 intent_at: *intent_at,
-                settles_in: settles_in.filter(|_| intent_at.is_some()),
+                settles_in: intent_at
+                    .and_then(|_| progress.settles_in(*step, worker.settings.settle)),
                 elapsed: progress.elapsed(*step),
                 standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),
@@ -240,7 +241,8 @@ async fn round(
                 keep_site: progress.link.wanted == Wanted::UnlinkedKeepSite,
                 pace,
             };
-            audit.during(*step, perform(*step, *task, cx, &progress.link, opened))
+            let work = perform(*step, *task, cx, &progress.link, opened);
+            audit.during(*step, urgency(*step, *task).during(work))
         });
     let ended = join_all(running).await;
     for failure in ended.iter().filter_map(Ended::failure) {
@@ -265,6 +267,15 @@ async fn round(
         }
     }
     Ok(())
+}
+
+/// How urgent a task's calls are while a rate limit is nearly used up.
+fn urgency(step: StepName, task: Task) -> CallClass {
+    match (task, step) {
+        (Task::Look, _) => CallClass::Sweeping,
+        (_, StepName::WatchDeploy | StepName::ProvePush) => CallClass::Watching,
+        _ => CallClass::Making,
+    }
 }
 
 async fn perform(

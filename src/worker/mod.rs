@@ -5,6 +5,7 @@
 //! process is among the workers, and the links of one that is missing are due at once.
 
 mod audited;
+mod budgets;
 mod checks;
 mod doors;
 mod drive;
@@ -27,6 +28,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
+pub use budgets::StoredBudgets;
 pub use doors::Doors;
 use lease::Lease;
 use presence::Presence;
@@ -146,11 +148,7 @@ impl Worker {
     }
 
     /// Takes what is due, and tells how long to pause before the next look.
-    async fn take_all(
-        self: &Arc<Self>,
-        presence: &Arc<Presence>,
-        turns: &mut Turns,
-    ) -> Duration {
+    async fn take_all(self: &Arc<Self>, presence: &Arc<Presence>, turns: &mut Turns) -> Duration {
         let pause = self.take_due(presence, turns).await;
         if let Err(error) = self.take_all_jobs().await {
             tracing::error!(%error, "cannot claim checks and preflights");
@@ -184,9 +182,7 @@ impl Worker {
         }
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let room = |tenant: &str| self.slots.room(tenant);
-        let claimed = turns
-            .claim(&mut tx, presence.worker(), free, room)
-            .await?;
+        let claimed = turns.claim(&mut tx, presence.worker(), free, room).await?;
         if claimed.is_empty() {
             let next = links::next_due_in(&mut tx).await?;
             return Ok(next
@@ -252,10 +248,15 @@ impl Worker {
     async fn heed_callers(&self, presence: &Presence) {
         let in_hand: Vec<(Uuid, Arc<Lease>)> = {
             let held = self.held.lock().await;
-            held.iter().map(|(id, lease)| (*id, lease.clone())).collect()
+            held.iter()
+                .map(|(id, lease)| (*id, lease.clone()))
+                .collect()
         };
         if !in_hand.is_empty() {
-            tell(self.read_wanted(presence, in_hand).await, "read what callers want");
+            tell(
+                self.read_wanted(presence, in_hand).await,
+                "read what callers want",
+            );
         }
     }
 

@@ -160,7 +160,9 @@ impl Worker {
                 tracing::warn!(%worker, links, "another worker is missing: its links are due");
                 self.bell.due();
             }
-            Err(error) => tracing::error!(%worker, %error, "cannot take over from a missing worker"),
+            Err(error) => {
+                tracing::error!(%worker, %error, "cannot take over from a missing worker")
+            }
         }
     }
 }

@@ -151,7 +151,8 @@ async fn frozen_and_woken_after_another_took_over_it_changes_nothing() {
     world.server.thaw();
     until("the woken server to notice", async || {
         let log = world.server.log();
-        log.contains("lost the place among the workers").then_some(())
+        log.contains("lost the place among the workers")
+            .then_some(())
     })
     .await;
     // It takes part again, and has nothing to do.

@@ -238,7 +238,7 @@ async fn look_up(
     caller.require(Scope::LinksRead)?;
     let id = ids::parse(Prefix::Link, id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     let row = links::get(&mut tx, tenant, id).await?;
     Ok((tx, row.ok_or_else(|| Problem::new(ProblemCode::NotFound))?))
 }

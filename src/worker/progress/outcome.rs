@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::Progress;
 use crate::{
@@ -199,7 +200,7 @@ impl Progress {
                 self.wait(step, after, &note);
             }
             Halt::Retry { failure, uncertain } => {
-                self.failed_try(step, failure, uncertain, failed, settings)
+                self.failed_try(step, failure, uncertain, failed, &settings.retry)
             }
             Halt::Unsettled { after } => self.let_settle(step, after),
             Halt::Stop { failure, fact } => {
@@ -261,18 +262,14 @@ impl Progress {
         failure: Failure,
         uncertain: bool,
         failed: StepState,
-        settings: &Workers,
+        retry: &Retry,
     ) {
-        let retry = &settings.retry;
         let attempts = self.run(step).attempts + 1;
         if attempts as u32 >= retry.attempts {
             self.change(step).attempts = attempts;
             return self.fail(step, failure, failed);
         }
-        let pause = backoff(retry, attempts);
-        // What may have been made can be seen by then.
-        let pause = if uncertain { pause.max(settings.settle) } else { pause };
-        let next = self.now() + pause;
+        let next = self.now() + backoff(retry, attempts);
         tracing::warn!(link = %self.link.id, %step, attempts, %failure, "step failed, trying again");
         self.event(
             "step.retrying",
@@ -284,7 +281,9 @@ impl Progress {
         run.note = Some(failure.detail.clone());
         run.failure = Some(failure);
         run.next_attempt_at = Some(next);
-        if !uncertain {
+        if uncertain {
+            self.uncertain_since.insert(step, Instant::now());
+        } else {
             run.intent_at = None;
         }
     }

@@ -80,13 +80,13 @@ impl Progress {
     /// Goes on where a refused credential had stopped the link: it is made due only when there is another one, or a check
     /// has passed.
     pub fn resume_after_refusal(&mut self) {
-        let is_refused =
-            |failure: &Failure| failure.code == FailureCode::CredentialRefused;
+        let is_refused = |failure: &Failure| failure.code == FailureCode::CredentialRefused;
         if !self.link.status.is_settled() || !self.link.failure.as_ref().is_some_and(is_refused) {
             return;
         }
         prepare_retry(&mut self.link.steps, &mut self.link.facts, self.link.status);
-        self.changed.extend(self.link.steps.iter().map(|run| run.step));
+        self.changed
+            .extend(self.link.steps.iter().map(|run| run.step));
         self.link.failure = None;
         self.set_status(match self.is_undoing() {
             true => LinkStatus::Unlinking,
