@@ -12,6 +12,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -53,6 +54,7 @@ const KEEP_LINKS_DAYS: u32 = 90;
 const KEEP_EVENTS_DAYS: u32 = 90;
 const WORKERS_IN_FLIGHT: usize = 64;
 const LEASE_SECONDS: u64 = 15;
+const STOCK_DAYS: u32 = 7;
 const SETTLE_SECONDS: u64 = 6;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
@@ -159,6 +161,8 @@ pub struct Workers {
     pub lease: Duration,
     /// How long an upstream may take until what a write has made can be seen.
     pub settle: Duration,
+    /// How long an unused deploy key is kept for the next link; `None`: nothing is swept.
+    pub stock: Option<Duration>,
     /// First pause between two looks at a running build.
     pub watch_min: Duration,
     /// Longest pause between two looks at a running build.
@@ -274,6 +278,16 @@ pub fn store(args: StoreArgs) -> Result<(Database, PathBuf), ConfigError> {
     problems.finish((database, data_dir(&args.data)))
 }
 
+/// The upstreams that a command is to work with.
+///
+/// # Errors
+/// All problems at once.
+pub fn instances_of(args: &UpstreamArgs) -> Result<Vec<Arc<Instance>>, ConfigError> {
+    let mut problems = Problems::default();
+    let instances = instances(args, &mut problems);
+    problems.finish(instances.into_iter().map(Arc::new).collect())
+}
+
 /// The key ring that a command is to work with, and the file that it is in, if it is in one: the settings', else the
 /// developer mode's in the data folder when there is one.
 ///
@@ -384,6 +398,11 @@ fn origin(text: &str) -> Option<String> {
     (is_web && origin == text).then_some(origin)
 }
 
+fn days(setting: &str, text: &str, default: u32, problems: &mut Problems) -> Option<Duration> {
+    let days = problems.number(setting, text, default, 0..=36_500);
+    (days > 0).then(|| Duration::from_secs(u64::from(days) * 86_400))
+}
+
 fn github_pace(args: &UpstreamArgs, problems: &mut Problems) -> Option<WritePace> {
     let mut count = |setting, text: &str, default| {
         let count = problems.number(setting, text, default, 0..=100_000);
@@ -406,10 +425,7 @@ fn github_pace(args: &UpstreamArgs, problems: &mut Problems) -> Option<WritePace
 }
 
 fn retention(args: &DatabaseUseArgs, problems: &mut Problems) -> Retention {
-    let mut days = |setting, text: &str, default| {
-        let days = problems.number(setting, text, default, 0..=36_500);
-        (days > 0).then(|| Duration::from_secs(u64::from(days) * 86_400))
-    };
+    let mut days = |setting, text: &str, default| days(setting, text, default, problems);
     Retention {
         links: days(
             "LINKBROKER_KEEP_LINKS_DAYS",
@@ -630,6 +646,7 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         ),
         lease: Duration::from_secs(lease),
         settle: Duration::from_secs(settle),
+        stock: days("LINKBROKER_STOCK_DAYS", &args.stock_days, STOCK_DAYS, problems),
         watch_min: Duration::from_millis(watch_min),
         watch_max: Duration::from_millis(watch_max),
         first_build: first_build(&args.first_build, problems),

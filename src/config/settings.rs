@@ -245,6 +245,10 @@ pub struct WorkerArgs {
     #[arg(long, env = "LINKBROKER_WATCH_MAX_MS", value_name = "MS", default_value_t = super::WATCH_MAX_MS.to_string())]
     pub watch_max_ms: String,
 
+    /// Days after which an unused deploy key is removed from Netlify by the hourly sweep (0 to 36500); 0: there is no sweep, and `linkbroker sweep` does it.
+    #[arg(long, env = "LINKBROKER_STOCK_DAYS", value_name = "DAYS", default_value_t = super::STOCK_DAYS.to_string())]
+    pub stock_days: String,
+
     /// How the first build starts: `attach` (Netlify starts it when the repository is attached).
     #[arg(
         long,

@@ -16,6 +16,7 @@ pub mod events;
 pub mod idempotency;
 pub mod links;
 pub mod opened;
+pub mod orphans;
 pub mod preflights;
 pub mod resources;
 pub mod step_runs;

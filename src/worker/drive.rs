@@ -7,7 +7,7 @@ use super::{
     audited::Audit,
     doors::{OpenError, Opened},
     lease::Lease,
-    ledger,
+    ledger, left_behind,
     progress::{Next, Progress, Task},
     refusals,
     slots::Slot,
@@ -24,6 +24,7 @@ use crate::{
     store::{
         Rows, StoreError, begin,
         links::{self, LeasedLink, Round, Then},
+        orphans,
         resources::{self, Entry},
     },
     upstream::CallClass,
@@ -142,6 +143,7 @@ async fn go_on(
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
             Next::Rest => {
                 progress.settle();
+                progress.name_left_behind(|link| left_behind::evidence(link, &opened));
                 let after = progress.looks_again_in();
                 if progress.is_dirty() || !audit.is_empty() {
                     return let_go(worker, &mut progress, audit, after).await;
@@ -355,6 +357,10 @@ async fn save_intents(
         // Every key ever met: only a look for the effect of an interrupted try needs them.
         if uncertain.contains(&StepName::ReserveDeployKey) {
             supplies.known_deploy_keys = resources::known_deploy_keys(&mut tx, connection).await?;
+            if let Some(began_at) = progress.run(StepName::ReserveDeployKey).intent_at {
+                let settle = worker.settings.settle;
+                orphans::note_uncertain_key(&mut tx, &tenant, connection, began_at, settle).await?;
+            }
         }
     }
     tx.commit().await?;

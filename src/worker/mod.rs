@@ -12,11 +12,13 @@ mod drive;
 mod jobs;
 mod lease;
 mod ledger;
+mod left_behind;
 mod preflights;
 mod presence;
 mod progress;
 mod refusals;
 mod slots;
+mod sweep;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -33,6 +35,7 @@ pub use doors::Doors;
 use lease::Lease;
 use presence::Presence;
 use slots::Slots;
+pub use sweep::{Sweep, Swept, Then};
 
 use crate::{
     config::Workers,
@@ -102,6 +105,7 @@ impl Worker {
 
     /// Works until told to drain, then until every link in hand has been let go of. Without the database it waits.
     pub async fn run(self: Arc<Self>) {
+        tokio::spawn(self.clone().sweep_now_and_then());
         let mut before = None;
         while !self.drain.is_cancelled() {
             match self.appear(before).await {

@@ -47,5 +47,6 @@ mod schema;
 mod secrets;
 mod sharing;
 mod status_tokens;
+mod sweeping;
 mod unlinking;
 mod world;

@@ -224,8 +224,12 @@ async fn resources_of(
 ) -> Result<Response, Problem> {
     let (mut tx, row) = look_up(&api, &caller, &id).await?;
     let rows = resources::of_link(&mut tx, caller.tenant.as_str(), row.id).await?;
+    let standing = row.standing();
     let objects = ResourceList {
-        resources: rows.into_iter().map(resource_view).collect(),
+        resources: rows
+            .into_iter()
+            .map(|resource| resource_view(resource, standing))
+            .collect(),
     };
     polling::answer_part(&summary(row), &objects, &headers)
 }

@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::Progress;
+use crate::store::links::LeasedLink;
 use crate::link::{
-    failure::{Failure, FailureCode},
+    failure::{Evidence, Failure, FailureCode},
     plan::StepName,
     resource::{Receipt, ResourceKind},
     status::{LinkStatus, StepState},
@@ -47,6 +48,18 @@ impl Progress {
             self.dirty = true;
             self.link.failure = Some(failure);
         }
+    }
+
+    /// Says of an undo that cannot finish what is left, and where.
+    pub fn name_left_behind(&mut self, of: impl Fn(&LeasedLink) -> Vec<Evidence>) {
+        if !self.is_undoing() || self.link.status != LinkStatus::ActionRequired {
+            return;
+        }
+        let Some(mut failure) = self.link.failure.clone() else {
+            return;
+        };
+        failure.evidence = of(&self.link);
+        self.stop_with(failure);
     }
 
     /// A key that was never sent to the provider serves the next link.
