@@ -20,6 +20,7 @@ pub mod orphans;
 pub mod preflights;
 pub mod resources;
 pub mod step_runs;
+pub mod webhook_locks;
 pub mod workers;
 
 use std::{str::FromStr, time::Duration};

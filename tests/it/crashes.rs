@@ -116,7 +116,7 @@ async fn beside_another_server_which_goes_on_within_seconds() {
     let mut world = slow_world(LONG_LEASE).await;
     let id = world.client.link(docs()).await;
     world.made("deploy_keys").await;
-    let other = world.second_server().await;
+    let other = world.replica().await;
     world.server.kill();
     let killed = OffsetDateTime::now_utc();
     world.calls_take(0);
@@ -141,7 +141,7 @@ async fn frozen_and_woken_after_another_took_over_it_changes_nothing() {
     let mut world = slow_world("3").await;
     let id = world.client.link(docs()).await;
     world.made("deploy_keys").await;
-    let other = world.second_server().await;
+    let other = world.replica().await;
     world.server.freeze();
     world.calls_take(0);
     world.client.base.clone_from(&other.address);

@@ -78,7 +78,7 @@ async fn waits_and_goes_on(world: &World, upstream: Upstream, step: &str) {
 #[tokio::test]
 async fn what_one_server_is_told_all_servers_heed() {
     let world = World::usual().await;
-    let mut second = world.second_server().await;
+    let mut second = world.replica().await;
     let reset = OffsetDateTime::now_utc().unix_timestamp() + 8;
     let headers = json!({"x-ratelimit-limit": "500", "x-ratelimit-remaining": "0", "x-ratelimit-reset": reset.to_string()});
     let fault = json!({"status": 429, "body": {"code": 429, "message": "Too many requests"}, "headers": headers});
@@ -123,7 +123,7 @@ async fn github_is_never_asked_to_make_more_than_it_allows() {
         ..Setup::default()
     })
     .await;
-    let mut second = world.second_server().await;
+    let mut second = world.replica().await;
     let begun = unix_ms();
     let mut links = Vec::new();
     for number in 0..4 {
