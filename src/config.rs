@@ -646,7 +646,12 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         ),
         lease: Duration::from_secs(lease),
         settle: Duration::from_secs(settle),
-        stock: days("LINKBROKER_STOCK_DAYS", &args.stock_days, STOCK_DAYS, problems),
+        stock: days(
+            "LINKBROKER_STOCK_DAYS",
+            &args.stock_days,
+            STOCK_DAYS,
+            problems,
+        ),
         watch_min: Duration::from_millis(watch_min),
         watch_max: Duration::from_millis(watch_max),
         first_build: first_build(&args.first_build, problems),

@@ -7,7 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Output, database::with_database, print, show::table};
-use crate::config::{KeyRingArgs, StoreArgs, UpstreamArgs, data_dir, instances_of, stored_key_ring};
+use crate::config::{
+    KeyRingArgs, StoreArgs, UpstreamArgs, data_dir, instances_of, stored_key_ring,
+};
 use crate::store::orphans::Ages;
 use crate::upstream::Http;
 use crate::worker::{Doors, Sweep, Swept, Then};
@@ -51,7 +53,11 @@ pub(super) async fn run(args: SweepArgs, output: Output) -> anyhow::Result<ExitC
         unused: seconds(args.unused_seconds, 1),
         suspect: seconds(args.suspect_hours, 3_600),
     };
-    let then = if args.dry_run { Then::Tell } else { Then::Remove };
+    let then = if args.dry_run {
+        Then::Tell
+    } else {
+        Then::Remove
+    };
     let swept = with_database(args.store, async |pool| {
         let sweep = Sweep {
             pool: &pool,
@@ -62,9 +68,17 @@ pub(super) async fn run(args: SweepArgs, output: Output) -> anyhow::Result<ExitC
         Ok(sweep.run().await?)
     })
     .await?;
-    print(output, &told(&swept), &json!({ "dry_run": args.dry_run, "swept": swept }))?;
+    print(
+        output,
+        &told(&swept),
+        &json!({ "dry_run": args.dry_run, "swept": swept }),
+    )?;
     let failed = swept.iter().any(|swept| swept.outcome == "failed");
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn told(swept: &[Swept]) -> String {

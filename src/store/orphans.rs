@@ -110,9 +110,12 @@ pub async fn claim(db: &mut PgConnection, id: Uuid) -> Result<bool, StoreError> 
 
 /// The object is gone.
 pub async fn removed(db: &mut PgConnection, id: Uuid) -> Result<(), StoreError> {
-    sqlx::query!("update resources set state = 'gone', updated_at = now() where id = $1", id)
-        .execute(db)
-        .await?;
+    sqlx::query!(
+        "update resources set state = 'gone', updated_at = now() where id = $1",
+        id
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 

@@ -171,14 +171,11 @@ impl Access {
         if let Class::RateLimited { until } = error.class {
             self.rate.park(until);
         }
-        match error.class {
-            _ if error.code == FailureCode::CredentialRefused => {
-                if !self.is_anonymous() {
-                    self.rate.refuse(&error);
-                }
-            }
-            Class::NotFound | Class::Refused => self.rate.accept(),
-            _ => {}
+        let is_refusal = error.code == FailureCode::CredentialRefused;
+        if is_refusal && !self.is_anonymous() {
+            self.rate.refuse(&error);
+        } else if !is_refusal && matches!(error.class, Class::NotFound | Class::Refused) {
+            self.rate.accept();
         }
         Err(error)
     }

@@ -3,10 +3,7 @@
 use super::doors::Opened;
 use crate::{
     link::{
-        facts::Repository,
-        failure::Evidence,
-        plan::StepName,
-        resource::ResourceKind,
+        facts::Repository, failure::Evidence, plan::StepName, resource::ResourceKind,
         status::StepState,
     },
     store::links::LeasedLink,
@@ -14,8 +11,13 @@ use crate::{
 
 /// One line for each object whose step could not be undone.
 pub fn evidence(link: &LeasedLink, opened: &Opened) -> Vec<Evidence> {
-    let failed = link.steps.iter().filter(|run| run.state == StepState::UndoFailed);
-    failed.flat_map(|run| objects(run.step, link, opened)).collect()
+    let failed = link
+        .steps
+        .iter()
+        .filter(|run| run.state == StepState::UndoFailed);
+    failed
+        .flat_map(|run| objects(run.step, link, opened))
+        .collect()
 }
 
 fn objects(step: StepName, link: &LeasedLink, opened: &Opened) -> Vec<Evidence> {
@@ -48,8 +50,13 @@ fn objects(step: StepName, link: &LeasedLink, opened: &Opened) -> Vec<Evidence> 
             .iter()
             .filter(|key| !key.standing)
             .map(|key| {
-                let call = "DELETE /api/v1/deploy_keys/{id} at Netlify's API, as the connection's user";
-                left(ResourceKind::DeployKey, &key.id, call.replace("{id}", &key.id))
+                let call =
+                    "DELETE /api/v1/deploy_keys/{id} at Netlify's API, as the connection's user";
+                left(
+                    ResourceKind::DeployKey,
+                    &key.id,
+                    call.replace("{id}", &key.id),
+                )
             })
             .collect(),
         _ => Vec::new(),

@@ -112,7 +112,10 @@ mod tests {
         assert_eq!((others.len(), slots.free()), (2, 0));
         drop(taken);
         freed.notified().await;
-        assert_eq!((slots.free(), slots.room("a"), slots.room("b")), (14, 14, 12));
+        assert_eq!(
+            (slots.free(), slots.room("a"), slots.room("b")),
+            (14, 14, 12)
+        );
     }
 
     #[test]

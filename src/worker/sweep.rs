@@ -177,10 +177,16 @@ impl Sweep<'_> {
                 id,
             };
             if self.then == Then::Remove {
-                let delete = async { Ok(deploy_keys::delete(&access, &told.id).await.map_err(Failure::from)?) };
+                let delete = async {
+                    Ok(deploy_keys::delete(&access, &told.id)
+                        .await
+                        .map_err(Failure::from)?)
+                };
                 match self.audited(&uncertain.tenant, delete).await? {
                     Ok(was_there) => told.outcome = outcome(Ok(was_there)),
-                    Err(failure) => (told.outcome, told.why) = ("failed", Some(failure.to_string())),
+                    Err(failure) => {
+                        (told.outcome, told.why) = ("failed", Some(failure.to_string()))
+                    }
                 }
             }
             swept.push(told);
@@ -201,7 +207,10 @@ impl Sweep<'_> {
             return Err(Failure::new(FailureCode::Internal, detail).into());
         };
         let look = async { tokio::try_join!(deploy_keys::list(&access), sites::list(&access)) };
-        let (keys, sites) = CallClass::Sweeping.during(look).await.map_err(Failure::from)?;
+        let (keys, sites) = CallClass::Sweeping
+            .during(look)
+            .await
+            .map_err(Failure::from)?;
         // Read after the list: whoever has got a key by now has noted it.
         let mut tx = begin(self.pool, Rows::OfAll).await?;
         let known = resources::all_deploy_keys(&mut tx).await?;
@@ -211,7 +220,11 @@ impl Sweep<'_> {
         let suspects = keys
             .into_iter()
             .filter(|key| is_from_then(key.made_at()) && !known.contains(&key.id))
-            .filter(|key| sites.iter().all(|site| site.deploy_key_id() != Some(&key.id)))
+            .filter(|key| {
+                sites
+                    .iter()
+                    .all(|site| site.deploy_key_id() != Some(&key.id))
+            })
             .map(|key| key.id);
         let suspects = suspects.collect();
         Ok((access, suspects))
@@ -228,7 +241,9 @@ impl Sweep<'_> {
         write: impl Future<Output = Result<bool, OpenError>>,
     ) -> Result<Result<bool, Failure>, StoreError> {
         let journal = Journal::default();
-        let done = journal.during(PURPOSE, CallClass::Sweeping.during(write)).await;
+        let done = journal
+            .during(PURPOSE, CallClass::Sweeping.during(write))
+            .await;
         let writes = journal.writes();
         let entries: Vec<_> = writes
             .iter()
@@ -257,7 +272,9 @@ impl Worker {
     /// Sweeps every hour or so until the process drains. Every process does it: they take different orphans, and the pauses are
     /// drawn, so that they do not march in step.
     pub(super) async fn sweep_now_and_then(self: Arc<Self>) {
-        let Some(stock) = self.settings.stock else { return };
+        let Some(stock) = self.settings.stock else {
+            return;
+        };
         let ages = Ages {
             stock,
             unused: UNUSED,

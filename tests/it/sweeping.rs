@@ -13,7 +13,10 @@ async fn sweep(world: &World, arguments: &[&str]) -> Vec<Value> {
 
 fn told(swept: &[Value]) -> Vec<(String, String)> {
     let text = |swept: &Value, field: &str| swept[field].as_str().unwrap_or_default().to_owned();
-    let mut told: Vec<_> = swept.iter().map(|it| (text(it, "kind"), text(it, "outcome"))).collect();
+    let mut told: Vec<_> = swept
+        .iter()
+        .map(|it| (text(it, "kind"), text(it, "outcome")))
+        .collect();
     told.sort();
     told
 }
@@ -27,7 +30,10 @@ async fn a_webhook_that_two_links_left_to_each_other_goes_and_one_in_use_stays()
     let world = World::usual().await;
     let link = world.client.link_settled(docs()).await;
     let id = link["id"].as_str().expect("an id");
-    assert_eq!(sweep(&world, &["--stock-days", "0"]).await, Vec::<Value>::new());
+    assert_eq!(
+        sweep(&world, &["--stock-days", "0"]).await,
+        Vec::<Value>::new()
+    );
     let made = world.count("webhooks");
     // As if another link had needed the webhook in that moment.
     let mut db = world.database.connection().await;
@@ -36,7 +42,11 @@ async fn a_webhook_that_two_links_left_to_each_other_goes_and_one_in_use_stays()
         "name": "web", "events": ["push"], "active": true, "config": {"url": "https://example.com/hook", "content_type": "json"}}))).await;
     let left = "update resources set state = 'present', external_id = $1 where kind = 'webhook'";
     let number = webhook["id"].to_string();
-    sqlx::query(left).bind(&number).execute(&mut db).await.expect("a row");
+    sqlx::query(left)
+        .bind(&number)
+        .execute(&mut db)
+        .await
+        .expect("a row");
     let shared = "update resource_uses set receipt = 'kept_shared'
         where resource_id in (select id from resources where kind = 'webhook')";
     sqlx::query(shared).execute(&mut db).await.expect("a row");
@@ -45,7 +55,10 @@ async fn a_webhook_that_two_links_left_to_each_other_goes_and_one_in_use_stays()
     let found = sweep(&world, &["--dry-run"]).await;
     assert_eq!(told(&found), [pair("webhook", "found")]);
     assert_eq!(world.count("webhooks").1, 1, "a dry run changes nothing");
-    assert_eq!(told(&sweep(&world, &[]).await), [pair("webhook", "removed")]);
+    assert_eq!(
+        told(&sweep(&world, &[]).await),
+        [pair("webhook", "removed")]
+    );
     assert_eq!(world.count("webhooks").1, 0);
     assert_eq!(sweep(&world, &[]).await, Vec::<Value>::new());
     let audit = world.client.get("/audit").await.expect(200).body;
@@ -64,11 +77,17 @@ async fn old_stock_goes_and_young_stock_stays() {
     assert_eq!(link["diagnosis"]["code"], "branch_missing", "{link:#}");
     assert_eq!(world.count("deploy_keys"), (1, 1));
     assert_eq!(sweep(&world, &[]).await, Vec::<Value>::new());
-    assert_eq!(told(&sweep(&world, &["--stock-days", "0"]).await), [pair("deploy_key", "removed")]);
+    assert_eq!(
+        told(&sweep(&world, &["--stock-days", "0"]).await),
+        [pair("deploy_key", "removed")]
+    );
     assert_eq!(world.count("deploy_keys"), (1, 0));
     // The next link makes one of its own.
     let link = world.client.link_settled(docs()).await;
-    assert_eq!(link["status"], "failed", "the repository has a link: {link:#}");
+    assert_eq!(
+        link["status"], "failed",
+        "the repository has a link: {link:#}"
+    );
 }
 
 #[tokio::test]
@@ -85,7 +104,13 @@ async fn a_key_whose_call_was_interrupted_and_that_nobody_uses_goes_after_a_day(
     assert_eq!(told(&swept), [pair("deploy_key", "removed")]);
     assert_eq!(world.count("deploy_keys"), (2, 1));
     // The link's own key is still there.
-    assert_eq!(world.client.read(link["id"].as_str().expect("an id")).await["status"], "live");
+    assert_eq!(
+        world.client.read(link["id"].as_str().expect("an id")).await["status"],
+        "live"
+    );
     assert_eq!(world.count("installed_keys"), (1, 1));
-    assert_eq!(sweep(&world, &["--suspect-hours", "0"]).await, Vec::<Value>::new());
+    assert_eq!(
+        sweep(&world, &["--suspect-hours", "0"]).await,
+        Vec::<Value>::new()
+    );
 }

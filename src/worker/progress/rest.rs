@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::Progress;
-use crate::store::links::LeasedLink;
 use crate::link::{
     failure::{Evidence, Failure, FailureCode},
     plan::StepName,
@@ -11,6 +10,7 @@ use crate::link::{
     status::{LinkStatus, StepState},
     step_run::{StepRun, prepare_retry},
 };
+use crate::store::links::LeasedLink;
 
 impl Progress {
     /// Gives the link the status in which it comes to rest.
