@@ -75,10 +75,7 @@ fn start_workers(
     parts: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let budgets = StoredBudgets::new(pool.clone(), config.key_ring()?);
-    let http = match config.github_pace {
-        Some(pace) => Http::paced(budgets.clone(), pace)?,
-        None => Http::new()?,
-    };
+    let http = Http::sharing(budgets.clone(), config.github_pace)?;
     tokio::spawn(budgets.exchange(http.clone(), drain.clone()));
     let doors = Doors::new(http, instances(config), config.key_ring()?);
     let worker = Worker::new(

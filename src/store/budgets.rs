@@ -44,6 +44,18 @@ pub async fn resting(
     Ok((now, rests.collect()))
 }
 
+/// For how long a credential has to rest.
+pub async fn rest_of(db: &mut PgConnection, name: &[u8]) -> Result<Option<Duration>, StoreError> {
+    let seconds = sqlx::query_scalar!(
+        r#"select extract(epoch from rests_until - now())::float8 as "seconds!" from budgets
+           where name = $1 and rests_until > now()"#,
+        name
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
+}
+
 /// How long ago how many writes were granted to a credential within the last hour and a bit. Whoever reads it decides alone until the
 /// transaction ends.
 pub async fn spent(db: &mut PgConnection, name: &[u8]) -> Result<Vec<(Duration, u32)>, StoreError> {

@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::{
-    Answer, Budgets, Call, CallClass, Class, Credential, Http, Instance, UpstreamError,
-    UpstreamKind, WritePace, journal, rate::RateState,
+    Answer, Budgets, Call, CallClass, Class, Credential, Http, Instance, NoBudget, UpstreamError,
+    WritePace, journal, rate::RateState,
 };
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
@@ -49,8 +49,10 @@ pub struct Access {
     credential: Credential,
     dialect: &'static Dialect,
     rate: Arc<RateState>,
-    /// The shared budget for making things, where the vendor limits that.
-    budgets: Option<(Arc<dyn Budgets>, WritePace)>,
+    /// What all processes share of rate limits.
+    budgets: Option<Arc<dyn Budgets>>,
+    /// How fast things may be made, where the vendor limits that.
+    pace: Option<WritePace>,
 }
 
 impl Access {
@@ -67,10 +69,10 @@ impl Access {
         let client = http
             .client(&instance)
             .map_err(|error| unsent(&instance, FailureCode::Internal, error.to_string()))?;
-        let is_paced = instance.kind == UpstreamKind::Github;
         Ok(Self {
             client,
-            budgets: http.budgets().filter(|_| is_paced),
+            budgets: http.budgets(),
+            pace: http.pace(&instance),
             rate: http.rates().state(&instance, &credential),
             instance,
             credential,
@@ -94,6 +96,10 @@ impl Access {
     /// What the vendor's [`Dialect`] makes of any answer but 2xx; `rate_limited` at once, without a call, while the
     /// credential has to rest; `upstream_unavailable` when there is no answer.
     pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
+        if let Some(budgets) = &self.budgets {
+            let asked = self.rate.ask_others(budgets.as_ref()).await;
+            asked.map_err(|error| self.without_budget(&error))?;
+        }
         let _admitted = self.rate.admit().await?;
         let mut url = call.url(&self.instance.api);
         let mut redirected = false;
@@ -224,21 +230,22 @@ impl Access {
 
     /// Takes the right to make something from the budget that all processes share.
     async fn may_make(&self, call: &Call) -> Result<(), UpstreamError> {
-        let Some((budgets, pace)) = self
-            .budgets
-            .as_ref()
-            .filter(|_| call.method == Method::POST)
+        let (Some(budgets), Some(pace), &Method::POST) = (&self.budgets, self.pace, &call.method)
         else {
             return Ok(());
         };
-        let pause = self.rate.take_write(budgets.as_ref(), *pace).await;
-        match pause {
-            Ok(None) => Ok(()),
-            Ok(Some(pause)) => Err(self.held_back(OffsetDateTime::now_utc() + pause)),
-            Err(error) => Err(UpstreamError {
-                class: Class::Transient,
-                ..self.unsent(FailureCode::UpstreamUnavailable, error.to_string())
-            }),
+        let pause = self.rate.take_write(budgets.as_ref(), pace).await;
+        match pause.map_err(|error| self.without_budget(&error))? {
+            None => Ok(()),
+            Some(pause) => Err(self.held_back(OffsetDateTime::now_utc() + pause)),
+        }
+    }
+
+    /// Nothing was sent.
+    fn without_budget(&self, error: &NoBudget) -> UpstreamError {
+        UpstreamError {
+            class: Class::Transient,
+            ..self.unsent(FailureCode::UpstreamUnavailable, error.to_string())
         }
     }
 

@@ -74,6 +74,9 @@ pub struct NoBudget(pub String);
 /// The budgets that all processes share.
 #[async_trait]
 pub trait Budgets: Send + Sync {
+    /// For how long the credential of this name has to rest, as other processes have learnt.
+    async fn rest(&self, name: &[u8; 32]) -> Result<Option<Duration>, NoBudget>;
+
     /// Takes the right to make something with the credential of this name.
     async fn take(&self, name: &[u8; 32], pace: WritePace) -> Result<Grant, NoBudget>;
 }

@@ -10,7 +10,7 @@ use std::{
 use reqwest::{Certificate, Client, ClientBuilder, redirect};
 
 use super::{
-    Budgets, Class, Credential, Instance, RateState, UpstreamError, WritePace,
+    Budgets, Class, Credential, Instance, RateState, UpstreamError, UpstreamKind, WritePace,
     guard::PublicOnly,
     minted::{MintedBook, Slot},
     rate::RateBook,
@@ -33,7 +33,8 @@ struct Inner {
     /// By certificate file and whether private addresses are allowed.
     with_certificates: Mutex<HashMap<(PathBuf, bool), Client>>,
     rates: RateBook,
-    budgets: Option<(Arc<dyn Budgets>, WritePace)>,
+    budgets: Option<Arc<dyn Budgets>>,
+    github_pace: Option<WritePace>,
     minted: MintedBook,
 }
 
@@ -59,24 +60,32 @@ impl Http {
     /// # Errors
     /// When TLS cannot be set up, e.g. without any root certificate.
     pub fn new() -> Result<Self, HttpError> {
-        Self::with(None)
+        Self::with(None, None)
     }
 
-    /// Clients that make things at GitHub no faster than this, together with all other processes.
+    /// Clients that share rate limits with all other processes, and together with them make things at GitHub no faster than
+    /// this.
     ///
     /// # Errors
     /// As [`Http::new`].
-    pub fn paced(budgets: Arc<dyn Budgets>, pace: WritePace) -> Result<Self, HttpError> {
-        Self::with(Some((budgets, pace)))
+    pub fn sharing(
+        budgets: Arc<dyn Budgets>,
+        github_pace: Option<WritePace>,
+    ) -> Result<Self, HttpError> {
+        Self::with(Some(budgets), github_pace)
     }
 
-    fn with(budgets: Option<(Arc<dyn Budgets>, WritePace)>) -> Result<Self, HttpError> {
+    fn with(
+        budgets: Option<Arc<dyn Budgets>>,
+        github_pace: Option<WritePace>,
+    ) -> Result<Self, HttpError> {
         Ok(Self(Arc::new(Inner {
             public: builder(false).build()?,
             private: builder(true).build()?,
             with_certificates: Mutex::default(),
             rates: RateBook::default(),
             budgets,
+            github_pace,
             minted: MintedBook::default(),
         })))
     }
@@ -85,8 +94,14 @@ impl Http {
         &self.0.rates
     }
 
-    pub(super) fn budgets(&self) -> Option<(Arc<dyn Budgets>, WritePace)> {
+    pub(super) fn budgets(&self) -> Option<Arc<dyn Budgets>> {
         self.0.budgets.clone()
+    }
+
+    /// How fast things are made there.
+    pub(super) fn pace(&self, instance: &Instance) -> Option<WritePace> {
+        let is_github = instance.kind == UpstreamKind::Github;
+        self.0.github_pace.filter(|_| is_github)
     }
 
     /// Resolves when there are new rests to be told to the other processes.

@@ -10,7 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc2822};
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OnceCell, Semaphore, SemaphorePermit};
 
 use super::{
     Budgets, CallClass, Credential, Grant, Instance, NoBudget, UpstreamError, WritePace,
@@ -33,6 +33,8 @@ pub struct RateState {
     name: [u8; 32],
     inner: Mutex<Inner>,
     purse: tokio::sync::Mutex<Purse>,
+    /// Set once the other processes have been asked.
+    asked: OnceCell<()>,
     changed: Arc<Notify>,
     /// Calls with a credential of which nobody knows whether it is good.
     probes: Semaphore,
@@ -110,6 +112,7 @@ impl RateState {
             name,
             inner: Mutex::default(),
             purse: tokio::sync::Mutex::default(),
+            asked: OnceCell::new(),
             changed,
             probes: Semaphore::new(PROBES),
         }
@@ -143,6 +146,16 @@ impl RateState {
         let quota = self.lock().quota?;
         let is_scarce = quota.remaining * 100 < quota.limit * class.leaves();
         (is_scarce && quota.resets_at > now).then_some(quota.resets_at)
+    }
+
+    /// Asks once what the other processes have learnt before; later they tell by themselves.
+    pub(super) async fn ask_others(&self, budgets: &dyn Budgets) -> Result<(), NoBudget> {
+        let ask = async || {
+            let rest = budgets.rest(&self.name).await?;
+            rest.into_iter().for_each(|rest| self.rest_as_others(rest));
+            Ok(())
+        };
+        self.asked.get_or_try_init(ask).await.copied()
     }
 
     /// The right to make something, from the budget that all processes share; or when to come back.

@@ -100,6 +100,14 @@ impl StoredBudgets {
 
 #[async_trait]
 impl Budgets for StoredBudgets {
+    async fn rest(&self, name: &[u8; 32]) -> Result<Option<Duration>, NoBudget> {
+        let rest = async {
+            let mut db = self.pool.acquire().await?;
+            Ok::<_, anyhow::Error>(budgets::rest_of(&mut db, &self.name(name)?).await?)
+        };
+        rest.await.map_err(|error| NoBudget(error.to_string()))
+    }
+
     async fn take(&self, name: &[u8; 32], pace: WritePace) -> Result<Grant, NoBudget> {
         let taken = self.take_stored(name, pace).await;
         taken.map_err(|error| NoBudget(error.to_string()))

@@ -53,7 +53,7 @@ use crate::{
 /// Longest pause between looks for due links: what a lost wake-up costs at most.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before a place among the workers is asked for again.
-const REAPPEAR: Duration = Duration::from_millis(200);
+const REAPPEAR: Duration = Duration::from_millis(500);
 /// Pause between two looks for links that were given up without letting go of them.
 const STRAYS_EVERY: Duration = Duration::from_secs(5);
 /// Pause between two times that the nets of all links in hand are moved on.

@@ -21,6 +21,8 @@ use crate::{
     store::resources::Entry,
 };
 
+/// Shortest pause between looks for the effect of an interrupted try.
+const LOOK_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between looks whether a person has done what was asked.
 const LOOK_MAX: Duration = Duration::from_secs(600);
 
@@ -202,7 +204,11 @@ impl Progress {
             Halt::Retry { failure, uncertain } => {
                 self.failed_try(step, failure, uncertain, failed, &settings.retry)
             }
-            Halt::Unsettled { after } => self.let_settle(step, after),
+            Halt::Unsettled { after } => {
+                // What comes late is found soon.
+                let look_again = settings.retry.base.max(LOOK_MIN);
+                self.let_settle(step, after.min(look_again));
+            }
             Halt::Stop { failure, fact } => {
                 if let Some(fact) = fact {
                     self.learn(*fact);
