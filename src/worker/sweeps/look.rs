@@ -299,7 +299,7 @@ impl<'a> Look<'a> {
             let log = deploys::log_tail(self.netlify, &deploy.id, LOG_LINES).await?;
             let follower = followers.iter().find(|it| it.id == *link);
             let log = clean(self.worker, &self.sweep.tenant, follower, log).await?;
-            let failure = diagnosis::diagnose_build(deploy, &log, &LiveState::default());
+            let failure = diagnosis::suspect(deploy, &log).settle(&LiveState::default());
             seen.failure = Some(Failure {
                 evidence: Vec::new(),
                 ..failure

@@ -1,6 +1,7 @@
 //! Where a test takes place: a sandbox, a database and a server, all its own, and a caller's client.
 
 mod client;
+mod cluster;
 mod command;
 mod database;
 mod description;
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use client::{Answer, Client, text};
+pub use cluster::Cluster;
 pub use command::Done;
 pub use database::Database;
 pub use description::Description;
@@ -41,6 +43,8 @@ pub struct Setup {
     pub settings: Vec<(&'static str, String)>,
     /// A JSON merge patch for the sandbox's switches.
     pub switches: Value,
+    /// A Postgres of the test's own, to do harm to; else the database lies on the one that all tests share.
+    pub cluster: Option<Cluster>,
     /// Whether the tenant predicate is taken out of the server's queries: row level security stands alone.
     pub without_tenant_predicate: bool,
 }
@@ -52,6 +56,8 @@ pub struct World {
     /// Between server and database, when the tenant predicate is taken out.
     pub wire: Option<Wire>,
     pub database: Database,
+    /// A Postgres of the world's own, when it has one.
+    pub cluster: Option<Cluster>,
     pub sandbox: Sandbox,
     /// May do everything in the tenant [`TENANT`].
     pub client: Client,
@@ -67,7 +73,10 @@ impl World {
             sandbox.patch_switches(&setup.switches).expect("switches");
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let database = Database::create().await;
+        let database = match &setup.cluster {
+            Some(cluster) => Database::on(&cluster.url).await,
+            None => Database::create().await,
+        };
         let wire = match setup.without_tenant_predicate {
             true => Some(Wire::to(&database.url).await),
             false => None,
@@ -82,6 +91,7 @@ impl World {
             wire,
             database,
             sandbox,
+            cluster: setup.cluster,
             settings,
             folder,
         };
@@ -294,6 +304,9 @@ fn usual_settings(
         ("LINKBROKER_WATCH_MAX_MS", "250"),
         ("LINKBROKER_RETRY_BASE_MS", "25"),
         ("LINKBROKER_RETRY_MAX_SECONDS", "1"),
+        ("LINKBROKER_SETTLE_SECONDS", "1"),
+        ("LINKBROKER_GITHUB_WRITES_PER_MINUTE", "0"),
+        ("LINKBROKER_GITHUB_WRITES_PER_HOUR", "0"),
     ];
     settings.extend(quick.map(|(name, value)| (name, value.to_owned())));
     settings
