@@ -123,7 +123,7 @@ async fn idle() -> anyhow::Result<Vec<Line>> {
         select c.id, c.tenant, c.netlify_connection, w.team, gen_random_uuid()::text from copies c, watches w";
     let mut db = world.database.connection().await;
     sqlx::query(copies).bind(IDLE - 1).execute(&mut db).await?;
-    // The first idle sweep after the copies begins the minute.
+    // The first idle patrol after the copies begins the minute.
     let before = world.sandbox.calls().len();
     until_long(&world, before, 1).await;
     let began = world.sandbox.calls().len();
@@ -143,7 +143,7 @@ async fn until_long(world: &World, since: usize, calls: usize) {
         }
         tokio::time::sleep(MINUTE / 4).await;
     }
-    until("a sweep", async || {
+    until("a patrol", async || {
         (of_netlify(world, since).count() >= calls).then_some(())
     })
     .await;

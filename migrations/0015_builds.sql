@@ -1,4 +1,4 @@
--- The history of every link's builds, and who follows them: one sweep for each team at Netlify instead of a poll for each link.
+-- The history of every link's builds, and who follows them: one patrol for each team at Netlify instead of a poll for each link.
 
 create table builds (
     link_id     uuid not null references links (id) on delete cascade,
@@ -31,7 +31,7 @@ comment on column builds.log_tail is 'The end of the log of a build that failed,
 create index builds_newest on builds (link_id, created_at desc, deploy_id desc);
 create index builds_unfinished on builds (link_id) where finished_at is null;
 
-create table sweeps (
+create table patrols (
     connection_id uuid not null references connections (id) on delete cascade,
     team          text not null,
     tenant        text not null,
@@ -39,19 +39,19 @@ create table sweeps (
     due_at        timestamptz,
     lease         uuid,
     claims        smallint not null default 0,
-    swept_at      timestamptz,
+    patrolled_at      timestamptz,
     primary key (connection_id, team)
 );
-comment on table sweeps is 'One team at Netlify, seen by one connection: a job that looks at all of its running builds at once.';
-comment on column sweeps.connection_id is 'The connection to Netlify.';
-comment on column sweeps.team is 'Slug of the team.';
-comment on column sweeps.tenant is 'Who owns the connection.';
-comment on column sweeps.planned_at is 'When the team''s running builds are to be looked at next.';
-comment on column sweeps.due_at is 'When a worker should take it; while one works on it: when the lease ends; null when no link is watched. Before planned_at when only a hint is to be followed.';
-comment on column sweeps.lease is 'Names the claim that works on it; new with every claim, and the outcome names it.';
-comment on column sweeps.claims is 'Claims since the last outcome; too many mean that it kills its workers.';
-comment on column sweeps.swept_at is 'When the last outcome was written.';
-create index sweeps_due on sweeps (due_at) where due_at is not null;
+comment on table patrols is 'One team at Netlify, seen by one connection: a job that looks at all of its running builds at once.';
+comment on column patrols.connection_id is 'The connection to Netlify.';
+comment on column patrols.team is 'Slug of the team.';
+comment on column patrols.tenant is 'Who owns the connection.';
+comment on column patrols.planned_at is 'When the team''s running builds are to be looked at next.';
+comment on column patrols.due_at is 'When a worker should take it; while one works on it: when the lease ends; null when no link is watched. Before planned_at when only a hint is to be followed.';
+comment on column patrols.lease is 'Names the claim that works on it; new with every claim, and the outcome names it.';
+comment on column patrols.claims is 'Claims since the last outcome; too many mean that it kills its workers.';
+comment on column patrols.patrolled_at is 'When the last outcome was written.';
+create index patrols_due on patrols (due_at) where due_at is not null;
 
 create table watches (
     link_id       uuid primary key references links (id) on delete cascade,
@@ -69,8 +69,8 @@ comment on column watches.connection_id is 'The connection to Netlify.';
 comment on column watches.team is 'Slug of the team that owns the site.';
 comment on column watches.site_id is 'Netlify''s id of the site.';
 comment on column watches.notified is 'Whether Netlify tells us of the site''s builds: we look rarely then.';
-comment on column watches.listed_at is 'When the site''s own list of builds was read last: it has those that began and ended between two sweeps.';
-create index watches_of_sweep on watches (connection_id, team, listed_at);
+comment on column watches.listed_at is 'When the site''s own list of builds was read last: it has those that began and ended between two patrols.';
+create index watches_of_patrol on watches (connection_id, team, listed_at);
 create index watches_by_site on watches (connection_id, site_id);
 
 alter table links add column news_at timestamptz;
@@ -80,7 +80,7 @@ do $$
 declare
     name text;
 begin
-    foreach name in array array['builds', 'sweeps', 'watches'] loop
+    foreach name in array array['builds', 'patrols', 'watches'] loop
         execute format('alter table %I enable row level security', name);
         execute format('alter table %I force row level security', name);
         execute format('create policy by_tenant on %I using (visible(tenant))', name);

@@ -61,7 +61,7 @@ const STOCK_DAYS: u32 = 7;
 const SETTLE_SECONDS: u64 = 6;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
-const SWEEP_IDLE_SECONDS: u64 = 60;
+const PATROL_IDLE_SECONDS: u64 = 60;
 const QUEUE_SECONDS: u64 = 3_600;
 const PROOF_SECONDS: u64 = 60;
 const DRAIN_SECONDS: u64 = 10;
@@ -171,7 +171,7 @@ pub struct Workers {
     /// Longest pause between two looks at a team's running builds.
     pub watch_max: Duration,
     /// Pause between two looks at a team of which no build runs.
-    pub sweep_idle: Duration,
+    pub patrol_idle: Duration,
     /// How long a build may wait for its turn.
     pub queue: Duration,
     /// How the first build starts.
@@ -640,10 +640,10 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         PROOF_SECONDS,
         1..=3_600,
     );
-    let sweep_idle = number(
-        "LINKBROKER_SWEEP_IDLE_SECONDS",
-        &args.sweep_idle_seconds,
-        SWEEP_IDLE_SECONDS,
+    let patrol_idle = number(
+        "LINKBROKER_PATROL_IDLE_SECONDS",
+        &args.patrol_idle_seconds,
+        PATROL_IDLE_SECONDS,
         1..=86_400,
     );
     let queue = number(
@@ -684,7 +684,7 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         ),
         watch_min: Duration::from_millis(watch_min),
         watch_max: Duration::from_millis(watch_max),
-        sweep_idle: Duration::from_secs(sweep_idle),
+        patrol_idle: Duration::from_secs(patrol_idle),
         queue: Duration::from_secs(queue),
         first_build: first_build(&args.first_build, problems),
         proof: Duration::from_secs(proof),

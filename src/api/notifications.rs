@@ -24,8 +24,8 @@ use crate::{
     store::{
         Rows, begin, builds,
         links::{self, News},
+        patrols,
         subscriptions::{self, Called},
-        sweeps,
     },
     vault::{Purpose, Sealed, WrappedDataKey, link_row},
 };
@@ -144,7 +144,7 @@ async fn heed(api: &Api, called: &Called, build: Build) -> Result<(), Problem> {
         return Ok(());
     }
     if builds::hint(&mut tx, called.link, &called.tenant, &build).await? {
-        sweeps::hint(&mut tx, called.connection, &called.team).await?;
+        patrols::hint(&mut tx, called.connection, &called.team).await?;
         tx.commit().await?;
         api.bell.due();
     }

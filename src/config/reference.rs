@@ -257,7 +257,10 @@ impl Config {
             ("LINKBROKER_WATCH_MIN_MS", milliseconds(workers.watch_min)),
             ("LINKBROKER_WATCH_MAX_MS", milliseconds(workers.watch_max)),
             ("LINKBROKER_STOCK_DAYS", days(workers.stock)),
-            ("LINKBROKER_SWEEP_IDLE_SECONDS", seconds(workers.sweep_idle)),
+            (
+                "LINKBROKER_PATROL_IDLE_SECONDS",
+                seconds(workers.patrol_idle),
+            ),
             ("LINKBROKER_QUEUE_SECONDS", seconds(workers.queue)),
             ("LINKBROKER_FIRST_BUILD", first_build.to_owned()),
             ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),

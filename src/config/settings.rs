@@ -263,8 +263,8 @@ pub struct WorkerArgs {
     pub proof_seconds: String,
 
     /// Seconds between two looks at a Netlify team of which no build runs, at least (1 to 86400); with many teams it is longer, so that one connection asks at most 50 times a minute.
-    #[arg(long, env = "LINKBROKER_SWEEP_IDLE_SECONDS", value_name = "SECONDS", default_value_t = super::SWEEP_IDLE_SECONDS.to_string())]
-    pub sweep_idle_seconds: String,
+    #[arg(long, env = "LINKBROKER_PATROL_IDLE_SECONDS", value_name = "SECONDS", default_value_t = super::PATROL_IDLE_SECONDS.to_string())]
+    pub patrol_idle_seconds: String,
 
     /// Seconds that a build of a link may wait for its turn before it is canceled (1 to 604800).
     #[arg(long, env = "LINKBROKER_QUEUE_SECONDS", value_name = "SECONDS", default_value_t = super::QUEUE_SECONDS.to_string())]

@@ -152,7 +152,6 @@ fn deploy() -> Deploy {
         created_at: None,
         published_at: None,
         deploy_time: None,
-        deploy_time: None,
         title: None,
         source: None,
         skipped: false,

@@ -66,7 +66,7 @@ pub struct StepContext<'a> {
     /// The newest builds of the site as they were seen last, newest first.
     pub builds: &'a [SeenBuild],
     /// Whether the running builds of the site's team were looked at lately.
-    pub swept: bool,
+    pub patrolled: bool,
     /// The environment variables to set, with their values.
     pub environment: &'a Environment,
     /// Netlify.

@@ -1,6 +1,6 @@
 //! Step `subscribe_notifications`: Netlify tells us of the site's deploys, so that nobody has to look.
 //!
-//! Only when the service has a public address. Without them sweeps see the same, later: so a refusal is no failure of the
+//! Only when the service has a public address. Without them patrols see the same, later: so a refusal is no failure of the
 //! link.
 
 use url::Url;
@@ -56,7 +56,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
                 event: event.clone(),
             }),
             Err(error) if error.class == Class::Refused => {
-                tracing::warn!(link = %cx.link, %error, "Netlify does not tell us of the site's deploys; sweeps will see them");
+                tracing::warn!(link = %cx.link, %error, "Netlify does not tell us of the site's deploys; patrols will see them");
             }
             Err(error) => return Err(error.into()),
         }

@@ -1,6 +1,6 @@
 //! Step `watch_deploy`: follows the deploy of the link's build to its end.
 //!
-//! Sweeps look at all running builds of a team at once and wake the link when its build is over; the step reads the deploy
+//! Patrols look at all running builds of a team at once and wake the link when its build is over; the step reads the deploy
 //! itself only when nobody has looked for long.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::{
     netlify::deploys,
 };
 
-/// Pause between own looks, behind the sweeps.
+/// Pause between own looks, behind the patrols.
 const SAFETY: Duration = Duration::from_secs(60);
 /// Builds that begin so soon after the first one double it.
 const DOUBLES_WITHIN: time::Duration = time::Duration::minutes(1);
@@ -38,7 +38,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let latest = seen.and_then(|seen| seen.deploy.clone());
     let latest = latest.or_else(|| cx.facts.deploy.clone());
     let is_over = |deploy: &Deploy| deploys::outcome(deploy).is_over();
-    let others_look = cx.elapsed < SAFETY || (cx.swept && seen.is_some());
+    let others_look = cx.elapsed < SAFETY || (cx.patrolled && seen.is_some());
     let deploy = match latest {
         known if others_look && !known.as_ref().is_some_and(is_over) => known,
         _ => Some(deploys::get(cx.netlify, &build.deploy_id).await?),

@@ -221,7 +221,7 @@ pub struct Followed {
     pub notified: bool,
 }
 
-/// The builds that are not over, of all links that a sweep follows.
+/// The builds that are not over, of all links that a patrol follows.
 pub async fn unfinished(
     db: &mut PgConnection,
     connection: Uuid,

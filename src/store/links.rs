@@ -16,8 +16,9 @@ pub use turns::Turns;
 use super::{
     StoreError, builds, environments,
     events::{self, NewEvent},
+    patrols,
     resources::{self, Entry},
-    step_runs, subscriptions, sweeps,
+    step_runs, subscriptions,
     watches::{self, NewWatch},
 };
 use crate::link::{
@@ -624,7 +625,7 @@ async fn follow_builds(
         notified: !link.facts.notifications.is_empty(),
     };
     watches::begin(db, &new).await?;
-    sweeps::request(db, tenant, connection, &site.team, within).await
+    patrols::request(db, tenant, connection, &site.team, within).await
 }
 
 /// Whom something that was seen of a link's builds is for.

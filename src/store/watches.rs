@@ -77,7 +77,7 @@ pub async fn of_sites(
     Ok(watches)
 }
 
-/// The links of a sweep whose sites' own lists were not read for this long, or for the longer time when Netlify tells us of
+/// The links of a patrol whose sites' own lists were not read for this long, or for the longer time when Netlify tells us of
 /// their builds; the longest unread first.
 pub async fn longest_unlisted(
     db: &mut PgConnection,

@@ -26,9 +26,8 @@ use crate::{
     store::{
         Rows, StoreError, begin, builds,
         links::{self, LeasedLink, Round, Then},
-        orphans,
+        orphans, patrols,
         resources::{self, Entry},
-        sweeps,
         webhook_locks::{self, WebhookLock},
     },
     upstream::CallClass,
@@ -175,7 +174,7 @@ async fn go_on(
     }
 }
 
-/// What sweeps have seen of the link's site.
+/// What patrols have seen of the link's site.
 #[derive(Default)]
 struct Seen {
     /// Its newest builds.
@@ -192,7 +191,7 @@ impl Seen {
         let mut tx = begin(&worker.pool, Rows::Of(&link.tenant)).await?;
         Ok(Self {
             builds: builds::recent(&mut tx, &link.tenant, link.id).await?,
-            lately: sweeps::is_recent(&mut tx, link.netlify_connection, &site.team).await?,
+            lately: patrols::is_recent(&mut tx, link.netlify_connection, &site.team).await?,
         })
     }
 }
@@ -283,7 +282,7 @@ async fn round(
                 spec: &progress.link.spec,
                 facts: &progress.link.facts,
                 builds: &seen.builds,
-                swept: seen.lately,
+                patrolled: seen.lately,
                 environment: &opened.environment,
                 netlify: &opened.netlify,
                 provider: opened.provider.as_ref(),

@@ -13,6 +13,7 @@ mod jobs;
 mod lease;
 mod ledger;
 mod left_behind;
+mod patrols;
 mod preflights;
 mod presence;
 mod progress;
@@ -20,7 +21,6 @@ mod refusals;
 mod slots;
 mod subscription;
 mod sweep;
-mod sweeps;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -47,8 +47,8 @@ use crate::{
         bell::Bell,
         checks::ClaimedCheck,
         links::{self, LeasedLink, Turns},
+        patrols::{self as patrols_due, ClaimedPatrol},
         preflights::ClaimedPreflight,
-        sweeps::{self as sweeps_due, ClaimedSweep},
         workers,
     },
 };
@@ -76,7 +76,7 @@ pub struct Worker {
     slots: Slots,
     check_slots: Arc<Semaphore>,
     preflight_slots: Arc<Semaphore>,
-    sweep_slots: Arc<Semaphore>,
+    patrol_slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -101,7 +101,7 @@ impl Worker {
             slots: Slots::new(settings.in_flight, bell.when_due()),
             check_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             preflight_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
-            sweep_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
+            patrol_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             settings,
             bell,
             held: Mutex::default(),
@@ -210,14 +210,14 @@ impl Worker {
         Ok(Duration::ZERO)
     }
 
-    /// Claims due jobs of every kind; how long until the next sweep is due, which nobody rings for.
+    /// Claims due jobs of every kind; how long until the next patrol is due, which nobody rings for.
     async fn take_all_jobs(self: &Arc<Self>) -> Result<Duration, StoreError> {
         self.take_jobs::<ClaimedCheck>(&self.check_slots).await?;
         let slots = &self.preflight_slots;
         self.take_jobs::<ClaimedPreflight>(slots).await?;
-        self.take_jobs::<ClaimedSweep>(&self.sweep_slots).await?;
+        self.take_jobs::<ClaimedPatrol>(&self.patrol_slots).await?;
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let next = sweeps_due::next_due_in(&mut tx).await?;
+        let next = patrols_due::next_due_in(&mut tx).await?;
         Ok(next.map_or(IDLE_PAUSE, |next| next.max(SHORTEST_PAUSE)))
     }
 

@@ -41,7 +41,7 @@ pub async fn of_link(
     Ok(opened.unwrap_or_else(|error| unusable(link, error)))
 }
 
-/// Without notifications sweeps see the same, later.
+/// Without notifications patrols see the same, later.
 fn unusable<T: Default>(link: &LeasedLink, error: VaultError) -> T {
     tracing::error!(link = %link.id, %error, "no secret for notifications");
     T::default()

@@ -10,7 +10,7 @@ use crate::world::{Setup, World, docs, text, until};
 /// Looks every second where nothing runs.
 fn attentive() -> Setup {
     Setup {
-        settings: vec![("LINKBROKER_SWEEP_IDLE_SECONDS", "1".to_owned())],
+        settings: vec![("LINKBROKER_PATROL_IDLE_SECONDS", "1".to_owned())],
         ..Setup::default()
     }
 }

@@ -114,7 +114,7 @@ async fn a_push_is_known_by_notification_and_costs_one_read() {
         .iter()
         .filter(|path| path.contains(&text(&build["deploy_id"])));
     assert_eq!(of_build.count(), 1, "{reads:#?}");
-    // A sweep may have come by.
+    // A patrol may have come by.
     assert!(reads.len() <= 2, "{reads:#?}");
     let violations = world.sandbox.violations();
     assert!(violations.is_empty(), "{violations:#?}");

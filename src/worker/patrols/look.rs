@@ -1,10 +1,10 @@
-//! The calls of one sweep, and what they show.
+//! The calls of one patrol, and what they show.
 
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Swept, pace};
+use super::{Patrolled, pace};
 use crate::{
     diagnosis::{self, LiveState},
     link::{
@@ -18,14 +18,14 @@ use crate::{
         Rows, StoreError, begin,
         builds::{Followed, over},
         links::{self, Follower},
-        sweeps::ClaimedSweep,
+        patrols::ClaimedPatrol,
         watches,
     },
     upstream::{Access, Class, UpstreamError},
     worker::Worker,
 };
 
-/// Reads of builds that have ended in one sweep; more wait for the next.
+/// Reads of builds that have ended in one patrol; more wait for the next.
 const READS_MAX: usize = 40;
 /// Reads at the same time.
 const AT_ONCE: usize = 8;
@@ -47,10 +47,10 @@ pub struct Running {
     pub notified: bool,
 }
 
-/// One sweep under way.
+/// One patrol under way.
 pub struct Look<'a> {
     worker: &'a Worker,
-    sweep: &'a ClaimedSweep,
+    patrol: &'a ClaimedPatrol,
     netlify: &'a Access,
     followed: Vec<Followed>,
     /// What is not over.
@@ -58,10 +58,10 @@ pub struct Look<'a> {
     /// Calls so far.
     pub calls: u32,
     /// What is new.
-    pub swept: Swept,
+    pub patrolled: Patrolled,
 }
 
-/// Why a sweep ends early.
+/// Why a patrol ends early.
 pub enum Trouble {
     /// The database.
     Store(StoreError),
@@ -82,32 +82,32 @@ impl From<UpstreamError> for Trouble {
 }
 
 impl<'a> Look<'a> {
-    /// A sweep that has not called yet.
+    /// A patrol that has not called yet.
     pub fn new(
         worker: &'a Worker,
-        sweep: &'a ClaimedSweep,
+        patrol: &'a ClaimedPatrol,
         netlify: &'a Access,
         followed: Vec<Followed>,
     ) -> Self {
         Self {
             worker,
-            sweep,
+            patrol,
             netlify,
             followed,
             running: Vec::new(),
             calls: 0,
-            swept: Swept::default(),
+            patrolled: Patrolled::default(),
         }
     }
 
     /// Looks at everything that is due.
     pub async fn all(&mut self) -> Result<(), Trouble> {
-        let to_read = match self.sweep.is_planned {
+        let to_read = match self.patrol.is_planned {
             true => self.look_at_running().await?,
             false => self.hinted(),
         };
         self.read(to_read).await?;
-        if self.sweep.is_planned {
+        if self.patrol.is_planned {
             self.list_sites().await?;
         }
         Ok(())
@@ -121,7 +121,7 @@ impl<'a> Look<'a> {
     /// One call for all of the team's running builds; those of ours that have to be read.
     async fn look_at_running(&mut self) -> Result<Vec<Followed>, Trouble> {
         self.calls += 1;
-        match builds::running(self.netlify, &self.sweep.team).await {
+        match builds::running(self.netlify, &self.patrol.team).await {
             Ok(builds::Running::Listed(listed)) => self.compare(listed).await,
             Ok(builds::Running::Counted) => Ok(self.followed.clone()),
             // Not for this credential or plan: the builds are read one by one.
@@ -132,8 +132,8 @@ impl<'a> Look<'a> {
 
     async fn compare(&mut self, listed: Vec<(String, Deploy)>) -> Result<Vec<Followed>, Trouble> {
         let sites: Vec<_> = listed.iter().map(|(site, _)| site.clone()).collect();
-        let mut tx = begin(&self.worker.pool, Rows::Of(&self.sweep.tenant)).await?;
-        let watches = watches::of_sites(&mut tx, self.sweep.connection, &sites).await?;
+        let mut tx = begin(&self.worker.pool, Rows::Of(&self.patrol.tenant)).await?;
+        let watches = watches::of_sites(&mut tx, self.patrol.connection, &sites).await?;
         drop(tx);
         let all: Vec<_> = listed.iter().map(|(_, deploy)| deploy.clone()).collect();
         let mut seen = Vec::new();
@@ -174,7 +174,7 @@ impl<'a> Look<'a> {
             });
         }
         if is_news {
-            self.swept.seen.push((link, seen));
+            self.patrolled.seen.push((link, seen));
         }
     }
 
@@ -219,13 +219,13 @@ impl<'a> Look<'a> {
 
     /// Reads the lists of the sites that were not read for longest, within the budget.
     async fn list_sites(&mut self) -> Result<(), Trouble> {
-        let limit = pace::lists(self.sweep);
+        let limit = pace::lists(self.patrol);
         if limit == 0 {
             return Ok(());
         }
-        let mut tx = begin(&self.worker.pool, Rows::Of(&self.sweep.tenant)).await?;
-        let unread = self.worker.settings.sweep_idle;
-        let (connection, team) = (self.sweep.connection, &self.sweep.team);
+        let mut tx = begin(&self.worker.pool, Rows::Of(&self.patrol.tenant)).await?;
+        let unread = self.worker.settings.patrol_idle;
+        let (connection, team) = (self.patrol.connection, &self.patrol.team);
         let unread = (unread, pace::UNREAD_WHEN_NOTIFIED);
         let sites = watches::longest_unlisted(&mut tx, connection, team, unread, limit).await?;
         let ids: Vec<_> = sites.iter().map(|watch| watch.link).collect();
@@ -241,7 +241,7 @@ impl<'a> Look<'a> {
                 Err(error) if error.class == Class::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
-            self.swept.listed.push(follower.id);
+            self.patrolled.listed.push(follower.id);
         }
         self.explain().await
     }
@@ -257,11 +257,11 @@ impl<'a> Look<'a> {
         let seen = deploys.into_iter().filter_map(deploys::seen);
         let seen: Vec<_> = seen.filter(|it| it.created_at >= Some(since)).collect();
         let ids: Vec<_> = seen.iter().map(|it| it.build.deploy_id.clone()).collect();
-        let mut tx = begin(&self.worker.pool, Rows::Of(&self.sweep.tenant)).await?;
+        let mut tx = begin(&self.worker.pool, Rows::Of(&self.patrol.tenant)).await?;
         let over = over(&mut tx, link.id, &ids).await?;
         drop(tx);
         let is_noted = |look: &Self, it: &SeenBuild| {
-            let noted = look.swept.seen.iter();
+            let noted = look.patrolled.seen.iter();
             let running = look.running.iter().map(|running| &running.seen);
             running
                 .chain(noted.map(|(_, seen)| seen))
@@ -280,25 +280,25 @@ impl<'a> Look<'a> {
         let unexplained = |(_, seen): &&mut (Uuid, SeenBuild)| {
             seen.outcome.is_bad() && seen.failure.is_none() && seen.deploy.is_some()
         };
-        let links: Vec<_> = self.swept.seen.iter().map(|(link, _)| *link).collect();
-        if !self.swept.seen.iter_mut().any(|it| unexplained(&it)) {
+        let links: Vec<_> = self.patrolled.seen.iter().map(|(link, _)| *link).collect();
+        if !self.patrolled.seen.iter_mut().any(|it| unexplained(&it)) {
             return Ok(());
         }
-        let mut tx = begin(&self.worker.pool, Rows::Of(&self.sweep.tenant)).await?;
+        let mut tx = begin(&self.worker.pool, Rows::Of(&self.patrol.tenant)).await?;
         let followers = links::followers(&mut tx, &links).await?;
         drop(tx);
         let by_step = |link: Uuid, seen: &SeenBuild| {
             let follower = followers.iter().find(|it| it.id == link);
             follower.and_then(|it| it.deploy_id.as_ref()) == Some(&seen.build.deploy_id)
         };
-        for (link, seen) in self.swept.seen.iter_mut().filter(|it| unexplained(it)) {
+        for (link, seen) in self.patrolled.seen.iter_mut().filter(|it| unexplained(it)) {
             let Some(deploy) = seen.deploy.as_ref().filter(|_| !by_step(*link, seen)) else {
                 continue;
             };
             self.calls += 1;
             let log = deploys::log_tail(self.netlify, &deploy.id, LOG_LINES).await?;
             let follower = followers.iter().find(|it| it.id == *link);
-            let log = clean(self.worker, &self.sweep.tenant, follower, log).await?;
+            let log = clean(self.worker, &self.patrol.tenant, follower, log).await?;
             let failure = diagnosis::suspect(deploy, &log).settle(&LiveState::default());
             seen.failure = Some(Failure {
                 evidence: Vec::new(),

@@ -1,8 +1,8 @@
-//! Sweeps: one look at all running builds of a team at Netlify serves every link in it.
+//! Patrols: one look at all running builds of a team at Netlify serves every link in it.
 //!
-//! A sweep costs one call, and one read for each build that has ended since; so what watching costs follows the number of
+//! A patrol costs one call, and one read for each build that has ended since; so what watching costs follows the number of
 //! teams and of finished builds, not the number of links. Sites are read one by one only as a net, within a budget: their
-//! lists have the builds that began and ended between two sweeps.
+//! lists have the builds that began and ended between two patrols.
 
 mod look;
 mod pace;
@@ -26,23 +26,23 @@ use crate::{
     store::{
         Rows, StoreError, begin, builds,
         links::{self, Follower, News},
-        sweeps::{self, ClaimedSweep},
+        patrols::{self, ClaimedPatrol},
         watches,
     },
-    upstream::{Class, UpstreamError},
+    upstream::{CallClass, Class, UpstreamError},
 };
 
-/// Longest time that a sweep's calls may take.
+/// Longest time that a patrol's calls may take.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// Pause after a sweep that Netlify did not answer.
+/// Pause after a patrol that Netlify did not answer.
 const AFTER_TROUBLE: Duration = Duration::from_secs(30);
 
-/// Pause after a sweep whose credential Netlify does not take.
+/// Pause after a patrol whose credential Netlify does not take.
 const AFTER_REFUSAL: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// What a sweep has seen.
+/// What a patrol has seen.
 #[derive(Debug, Default)]
-pub struct Swept {
+pub struct Patrolled {
     /// Builds that are new or stand otherwise than before.
     seen: Vec<(Uuid, SeenBuild)>,
     /// Links whose sites' own lists were read.
@@ -51,46 +51,51 @@ pub struct Swept {
     next: Duration,
 }
 
-impl Job for ClaimedSweep {
-    type Outcome = Swept;
+impl Job for ClaimedPatrol {
+    type Outcome = Patrolled;
 
-    const KIND: &'static str = "sweep";
+    const KIND: &'static str = "patrol";
 
     async fn claim(
         db: &mut PgConnection,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Self>, StoreError> {
-        sweeps::claim(db, lease, limit).await
+        patrols::claim(db, lease, limit).await
     }
 
     fn tenant(&self) -> &str {
         &self.tenant
     }
 
-    async fn look(&self, worker: &Worker) -> Result<Swept, StoreError> {
+    async fn look(&self, worker: &Worker) -> Result<Patrolled, StoreError> {
         if self.claims > CLAIMS_MAX {
-            tracing::error!(connection = %self.connection, team = self.team, "a sweep was given up several times; it rests");
-            return Ok(Swept::rest(worker.settings.sweep_idle));
+            tracing::error!(connection = %self.connection, team = self.team, "a patrol was given up several times; it rests");
+            return Ok(Patrolled::rest(worker.settings.patrol_idle));
         }
-        match swept(self, worker).await {
-            Ok(swept) => Ok(swept),
+        match patrolled(self, worker).await {
+            Ok(patrolled) => Ok(patrolled),
             Err(OpenError::Store(error)) => Err(error),
             Err(OpenError::Failure(failure)) => {
                 tracing::warn!(connection = %self.connection, team = self.team, %failure, "cannot look at a team's builds");
-                Ok(Swept::rest(worker.settings.sweep_idle.max(AFTER_TROUBLE)))
+                Ok(Patrolled::rest(
+                    worker.settings.patrol_idle.max(AFTER_TROUBLE),
+                ))
             }
         }
     }
 
-    async fn finish(&self, db: &mut PgConnection, swept: &Swept) -> Result<(), StoreError> {
-        let ids: Vec<_> = swept.seen.iter().map(|(link, _)| *link).collect();
+    async fn finish(&self, db: &mut PgConnection, patrolled: &Patrolled) -> Result<(), StoreError> {
+        let ids: Vec<_> = patrolled.seen.iter().map(|(link, _)| *link).collect();
         let followers = match ids.is_empty() {
             true => Vec::new(),
             false => links::followers(db, &ids).await?,
         };
         for follower in &followers {
-            let of_link = swept.seen.iter().filter(|(link, _)| *link == follower.id);
+            let of_link = patrolled
+                .seen
+                .iter()
+                .filter(|(link, _)| *link == follower.id);
             let mut news = None;
             for (_, seen) in of_link {
                 if builds::record(db, follower.id, &self.tenant, seen).await? {
@@ -101,27 +106,27 @@ impl Job for ClaimedSweep {
                 links::tell(db, follower.id, news).await?;
             }
         }
-        if !swept.listed.is_empty() {
-            watches::listed(db, &swept.listed).await?;
+        if !patrolled.listed.is_empty() {
+            watches::listed(db, &patrolled.listed).await?;
         }
-        sweeps::finish(db, self, swept.next).await
+        patrols::finish(db, self, patrolled.next).await
     }
 
     async fn let_go(&self, db: &mut PgConnection) -> Result<(), StoreError> {
-        sweeps::let_go(db, self).await
+        patrols::let_go(db, self).await
     }
 
-    fn tell(&self, worker: &Worker, swept: &Swept) {
-        for (link, _) in &swept.seen {
+    fn tell(&self, worker: &Worker, patrolled: &Patrolled) {
+        for (link, _) in &patrolled.seen {
             worker.bell.changed(*link);
         }
-        if !swept.seen.is_empty() {
+        if !patrolled.seen.is_empty() {
             worker.bell.due();
         }
     }
 }
 
-impl Swept {
+impl Patrolled {
     fn rest(next: Duration) -> Self {
         Self {
             next,
@@ -147,40 +152,40 @@ fn whom_to_tell(link: &Follower, seen: &SeenBuild) -> News {
     }
 }
 
-async fn swept(sweep: &ClaimedSweep, worker: &Worker) -> Result<Swept, OpenError> {
+async fn patrolled(patrol: &ClaimedPatrol, worker: &Worker) -> Result<Patrolled, OpenError> {
     let door = worker
         .doors
-        .open_one(&worker.pool, &sweep.tenant, sweep.connection)
+        .open_one(&worker.pool, &patrol.tenant, patrol.connection)
         .await?;
     let Door::Netlify(netlify) = door else {
         // The plan of every link names a connection of kind `netlify`.
-        return Ok(Swept::rest(worker.settings.sweep_idle));
+        return Ok(Patrolled::rest(worker.settings.patrol_idle));
     };
-    let mut tx = begin(&worker.pool, Rows::Of(&sweep.tenant)).await?;
-    let followed = builds::unfinished(&mut tx, sweep.connection, &sweep.team).await?;
+    let mut tx = begin(&worker.pool, Rows::Of(&patrol.tenant)).await?;
+    let followed = builds::unfinished(&mut tx, patrol.connection, &patrol.team).await?;
     let links: Vec<_> = followed.iter().map(|followed| followed.link).collect();
     let usual = builds::usual_seconds(&mut tx, &links).await?;
     drop(tx);
-    let mut look = Look::new(worker, sweep, &netlify, followed);
-    let rest = match timeout(PATIENCE, look.all()).await {
+    let mut look = Look::new(worker, patrol, &netlify, followed);
+    let rest = match timeout(PATIENCE, CallClass::Watching.during(look.all())).await {
         Ok(Ok(())) => Duration::ZERO,
         Ok(Err(Trouble::Store(error))) => return Err(error.into()),
-        Ok(Err(Trouble::Upstream(error))) => rest_after(sweep, &error),
+        Ok(Err(Trouble::Upstream(error))) => rest_after(patrol, &error),
         Err(_) => AFTER_TROUBLE,
     };
     let now = netlify.upstream_now();
-    let next = pace::next(&worker.settings, sweep, &look.running, &usual, now);
-    Ok(Swept {
+    let next = pace::next(&worker.settings, patrol, &look.running, &usual, now);
+    Ok(Patrolled {
         next: next
             .max(rest)
-            .max(pace::rest_after(look.calls, sweep.teams)),
-        ..look.swept
+            .max(pace::rest_after(look.calls, patrol.teams)),
+        ..look.patrolled
     })
 }
 
 /// When Netlify wants to be asked again.
-fn rest_after(sweep: &ClaimedSweep, error: &UpstreamError) -> Duration {
-    tracing::warn!(connection = %sweep.connection, team = sweep.team, %error, "a sweep ended early");
+fn rest_after(patrol: &ClaimedPatrol, error: &UpstreamError) -> Duration {
+    tracing::warn!(connection = %patrol.connection, team = patrol.team, %error, "a patrol ended early");
     match error.class {
         Class::RateLimited { until } => (until - OffsetDateTime::now_utc())
             .try_into()

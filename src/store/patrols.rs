@@ -1,4 +1,4 @@
-//! Table `sweeps`: one look at all running builds of a team, as a job that comes back.
+//! Table `patrols`: one look at all running builds of a team, as a job that comes back.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::StoreError;
 
-/// A sweep in the hands of a worker.
+/// A patrol in the hands of a worker.
 #[derive(Debug, Clone)]
-pub struct ClaimedSweep {
+pub struct ClaimedPatrol {
     /// The connection to Netlify.
     pub connection: Uuid,
     /// Slug of the team.
@@ -24,7 +24,7 @@ pub struct ClaimedSweep {
     pub is_planned: bool,
     /// Seconds since the last outcome.
     pub rested_seconds: f64,
-    /// Teams that the connection sweeps, with this one: they share what a credential may ask.
+    /// Teams that the connection patrols, with this one: they share what a credential may ask.
     pub teams: i64,
 }
 
@@ -37,7 +37,7 @@ pub async fn request(
     within: Duration,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into sweeps as s (connection_id, team, tenant, planned_at, due_at)
+        "insert into patrols as s (connection_id, team, tenant, planned_at, due_at)
          select $1, $2, $3, at, at from (select now() + make_interval(secs => $4) as at) as wanted
          on conflict (connection_id, team) do update
              set planned_at = excluded.planned_at,
@@ -53,10 +53,10 @@ pub async fn request(
     Ok(())
 }
 
-/// Makes a sweep due at once, for the builds that a notification has named.
+/// Makes a patrol due at once, for the builds that a notification has named.
 pub async fn hint(db: &mut PgConnection, connection: Uuid, team: &str) -> Result<(), StoreError> {
     sqlx::query!(
-        "update sweeps set due_at = now() where connection_id = $1 and team = $2 and lease is null",
+        "update patrols set due_at = now() where connection_id = $1 and team = $2 and lease is null",
         connection,
         team
     )
@@ -65,24 +65,24 @@ pub async fn hint(db: &mut PgConnection, connection: Uuid, team: &str) -> Result
     Ok(())
 }
 
-/// Leases up to `limit` due sweeps; an expired lease is simply due. Needs [`super::Rows::OfAll`].
+/// Leases up to `limit` due patrols; an expired lease is simply due. Needs [`super::Rows::OfAll`].
 pub async fn claim(
     db: &mut PgConnection,
     lease: Duration,
     limit: i64,
-) -> Result<Vec<ClaimedSweep>, StoreError> {
+) -> Result<Vec<ClaimedPatrol>, StoreError> {
     let claimed = sqlx::query_as!(
-        ClaimedSweep,
+        ClaimedPatrol,
         r#"with due as (
-               select connection_id, team, coalesce(planned_at <= now(), false) as is_planned from sweeps
+               select connection_id, team, coalesce(planned_at <= now(), false) as is_planned from patrols
                where due_at <= now() order by due_at limit $2 for update skip locked
            )
-           update sweeps s set lease = gen_random_uuid(), claims = claims + 1, due_at = now() + make_interval(secs => $1),
+           update patrols s set lease = gen_random_uuid(), claims = claims + 1, due_at = now() + make_interval(secs => $1),
                   planned_at = case when not is_planned then planned_at end
            from due where s.connection_id = due.connection_id and s.team = due.team
            returning s.connection_id as connection, s.team, s.tenant, s.lease as "lease!", s.claims, is_planned as "is_planned!",
-                     coalesce(extract(epoch from now() - s.swept_at), 0)::float8 as "rested_seconds!",
-                     (select count(*) from sweeps o where o.connection_id = s.connection_id and o.due_at is not null) as "teams!""#,
+                     coalesce(extract(epoch from now() - s.patrolled_at), 0)::float8 as "rested_seconds!",
+                     (select count(*) from patrols o where o.connection_id = s.connection_id and o.due_at is not null) as "teams!""#,
         lease.as_secs_f64(),
         limit
     )
@@ -95,19 +95,19 @@ pub async fn claim(
 /// looks once no link is watched.
 pub async fn finish(
     db: &mut PgConnection,
-    sweep: &ClaimedSweep,
+    patrol: &ClaimedPatrol,
     next: Duration,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "with here as (select link_id from watches where connection_id = $1 and team = $2),
               plan as (select case when exists (select from here) then now() + make_interval(secs => $4) end as at)
-         update sweeps set lease = null, claims = 0, swept_at = now(), planned_at = least(plan.at, planned_at),
+         update patrols set lease = null, claims = 0, patrolled_at = now(), planned_at = least(plan.at, planned_at),
              due_at = case when exists (select from builds join here using (link_id) where finished_at is null and hinted)
                            then now() else least(plan.at, planned_at) end
          from plan where connection_id = $1 and team = $2 and lease = $3",
-        sweep.connection,
-        sweep.team,
-        sweep.lease,
+        patrol.connection,
+        patrol.team,
+        patrol.lease,
         next.as_secs_f64(),
     )
     .execute(db)
@@ -122,7 +122,7 @@ pub async fn is_recent(
     team: &str,
 ) -> Result<bool, StoreError> {
     let recent = sqlx::query_scalar!(
-        r#"select coalesce(swept_at > now() - interval '2 minutes', false) as "recent!" from sweeps
+        r#"select coalesce(patrolled_at > now() - interval '2 minutes', false) as "recent!" from patrols
            where connection_id = $1 and team = $2"#,
         connection,
         team
@@ -132,26 +132,26 @@ pub async fn is_recent(
     Ok(recent == Some(true))
 }
 
-/// Lets go of a sweep that was not finished: it is due at once.
-pub async fn let_go(db: &mut PgConnection, sweep: &ClaimedSweep) -> Result<(), StoreError> {
+/// Lets go of a patrol that was not finished: it is due at once.
+pub async fn let_go(db: &mut PgConnection, patrol: &ClaimedPatrol) -> Result<(), StoreError> {
     sqlx::query!(
-        "update sweeps set lease = null, due_at = now(), claims = claims - 1,
+        "update patrols set lease = null, due_at = now(), claims = claims - 1,
              planned_at = case when $4 then now() else planned_at end
          where connection_id = $1 and team = $2 and lease = $3",
-        sweep.connection,
-        sweep.team,
-        sweep.lease,
-        sweep.is_planned
+        patrol.connection,
+        patrol.team,
+        patrol.lease,
+        patrol.is_planned
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// How long until the next sweep is due; nothing when none is waited for. Needs [`super::Rows::OfAll`].
+/// How long until the next patrol is due; nothing when none is waited for. Needs [`super::Rows::OfAll`].
 pub async fn next_due_in(db: &mut PgConnection) -> Result<Option<Duration>, StoreError> {
     let seconds = sqlx::query_scalar!(
-        r#"select extract(epoch from min(due_at) - now())::float8 as seconds from sweeps where due_at is not null"#
+        r#"select extract(epoch from min(due_at) - now())::float8 as seconds from patrols where due_at is not null"#
     )
     .fetch_one(db)
     .await?;

@@ -7,23 +7,23 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::look::Running;
-use crate::{config::Workers, store::sweeps::ClaimedSweep};
+use crate::{config::Workers, store::patrols::ClaimedPatrol};
 
 /// Pause between looks at builds of which Netlify tells us.
 const WHEN_NOTIFIED: Duration = Duration::from_secs(60);
 /// Pause between reads of the list of a site of which Netlify tells us.
 pub const UNREAD_WHEN_NOTIFIED: Duration = Duration::from_secs(6 * 60 * 60);
-/// What a call costs the next sweep: with it one credential asks less than 480 times a minute, of 500.
+/// What a call costs the next patrol: with it one credential asks less than 480 times a minute, of 500.
 const REST_PER_CALL: Duration = Duration::from_millis(130);
-/// Sweeps a minute at most that one connection spends on teams where nothing runs.
-const IDLE_SWEEPS_PER_MINUTE: f64 = 20.0;
+/// Patrols a minute at most that one connection spends on teams where nothing runs.
+const IDLE_PATROLS_PER_MINUTE: f64 = 20.0;
 /// Sites' lists a minute at most that one connection reads.
 const LISTS_PER_MINUTE: f64 = 25.0;
 
 /// How long to wait until the next look at the running builds.
 pub fn next(
     settings: &Workers,
-    sweep: &ClaimedSweep,
+    patrol: &ClaimedPatrol,
     running: &[Running],
     usual: &[(Uuid, f64)],
     now: OffsetDateTime,
@@ -35,7 +35,7 @@ pub fn next(
     let pauses = running
         .iter()
         .map(|it| pause(settings, it, usual_of(it.link), now));
-    pauses.min().unwrap_or_else(|| idle(settings, sweep.teams))
+    pauses.min().unwrap_or_else(|| idle(settings, patrol.teams))
 }
 
 fn pause(
@@ -67,19 +67,19 @@ fn shaped(elapsed: Duration, usual: Option<Duration>) -> Duration {
 }
 
 fn idle(settings: &Workers, teams: i64) -> Duration {
-    let fair = Duration::from_secs_f64(60.0 / IDLE_SWEEPS_PER_MINUTE * teams as f64);
-    settings.sweep_idle.max(fair)
+    let fair = Duration::from_secs_f64(60.0 / IDLE_PATROLS_PER_MINUTE * teams as f64);
+    settings.patrol_idle.max(fair)
 }
 
-/// How long a sweep that has made this many calls lets its credential rest.
+/// How long a patrol that has made this many calls lets its credential rest.
 pub fn rest_after(calls: u32, teams: i64) -> Duration {
     REST_PER_CALL * calls * u32::try_from(teams).unwrap_or(1)
 }
 
-/// How many sites' lists may be read now. Over many sweeps it comes to the budget, however often they are.
-pub fn lists(sweep: &ClaimedSweep) -> i64 {
-    let minutes = (sweep.rested_seconds / 60.0).min(1.0);
-    let share = LISTS_PER_MINUTE * minutes / sweep.teams.max(1) as f64;
+/// How many sites' lists may be read now. Over many patrols it comes to the budget, however often they are.
+pub fn lists(patrol: &ClaimedPatrol) -> i64 {
+    let minutes = (patrol.rested_seconds / 60.0).min(1.0);
+    let share = LISTS_PER_MINUTE * minutes / patrol.teams.max(1) as f64;
     (share + fastrand::f64()).floor() as i64
 }
 
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn one_credential_asks_less_than_five_hundred_times_a_minute() {
         for calls in [1, 12, 41] {
-            let sweeps = 60.0 / rest_after(calls, 1).as_secs_f64();
-            assert!(sweeps * f64::from(calls) < 480.0, "{calls}");
+            let patrols = 60.0 / rest_after(calls, 1).as_secs_f64();
+            assert!(patrols * f64::from(calls) < 480.0, "{calls}");
         }
         let teams = 100;
         assert!(rest_after(41, teams) > seconds(500));
