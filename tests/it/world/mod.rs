@@ -15,7 +15,7 @@ use std::time::Duration;
 use linkbroker::api::caller::Scope;
 use linkbroker::issuer::DevIssuer;
 use linkbroker_sandbox::github::{NewRepository, NewToken};
-use linkbroker_sandbox::{FaultRule, GITHUB_TOKEN, NETLIFY_TOKEN, Options, Sandbox};
+use linkbroker_sandbox::{FaultRule, GITHUB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Strikes};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -165,11 +165,11 @@ impl World {
     }
 
     /// Disturbs chosen calls from now on; in the JSON form of the sandbox's admin door.
-    pub fn fault(&self, rule: Value) {
+    /// How often the rule has struck can be followed.
+    pub fn fault(&self, rule: Value) -> Strikes {
         let rule: FaultRule = serde_json::from_value(rule).expect("a fault");
-        self.sandbox
-            .add_fault(rule)
-            .expect("a path that is a regular expression");
+        let added = self.sandbox.add_fault(rule);
+        added.expect("a path that is a regular expression")
     }
 
     /// How long each call takes from now on, in milliseconds; half of it passes after the effect.
