@@ -26,6 +26,7 @@ mod github_app;
 mod gitlab;
 mod installations;
 mod keys;
+mod kills;
 mod linking;
 mod listing;
 mod lost_answers;

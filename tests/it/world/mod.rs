@@ -5,11 +5,13 @@ mod command;
 mod database;
 mod description;
 mod server;
+mod unguarded;
 mod wait;
 mod way;
 mod wire;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use linkbroker::api::caller::Scope;
@@ -27,9 +29,11 @@ pub use database::Database;
 pub use description::Description;
 pub use description::FILE as OPENAPI;
 pub use server::Server;
+pub use unguarded::Unguarded;
 pub use wait::until;
 pub use way::{By, Way, place_account_key};
-pub use wire::Wire;
+use wire::Wire;
+pub use wire::{Statement, Tap, Transaction};
 
 /// The tenant of [`World::client`].
 pub const TENANT: &str = "acme";
@@ -41,16 +45,16 @@ pub struct Setup {
     pub settings: Vec<(&'static str, String)>,
     /// A JSON merge patch for the sandbox's switches.
     pub switches: Value,
-    /// Whether the tenant predicate is taken out of the server's queries: row level security stands alone.
-    pub without_tenant_predicate: bool,
+    /// What is done between the server and its Postgres.
+    pub tap: Option<Arc<dyn Tap>>,
 }
 
 /// All that a test needs.
 pub struct World {
     // Dropped from first to last: the server goes before what it leans on.
     pub server: Server,
-    /// Between server and database, when the tenant predicate is taken out.
-    pub wire: Option<Wire>,
+    /// Between server and database, when something is done there.
+    _wire: Option<Wire>,
     pub database: Database,
     pub sandbox: Sandbox,
     /// May do everything in the tenant [`TENANT`].
@@ -68,9 +72,9 @@ impl World {
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = Database::create().await;
-        let wire = match setup.without_tenant_predicate {
-            true => Some(Wire::to(&database.url).await),
-            false => None,
+        let wire = match setup.tap {
+            Some(tap) => Some(Wire::to(&database.url, tap).await),
+            None => None,
         };
         let url = wire.as_ref().map_or(&database.url, |wire| &wire.url);
         let mut settings = usual_settings(&sandbox, url, folder.path());
@@ -79,7 +83,7 @@ impl World {
         let mut world = Self {
             client: Client::new(&server.address, None),
             server,
-            wire,
+            _wire: wire,
             database,
             sandbox,
             settings,
@@ -292,6 +296,11 @@ fn usual_settings(
     ];
     settings.extend(quick.map(|(name, value)| (name, value.to_owned())));
     settings
+}
+
+/// Unix time in milliseconds, as the sandbox's recorder has it.
+pub fn unix_ms() -> f64 {
+    time::OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e6
 }
 
 /// A setting whose value is a file with this text. The file stays as long as the returned folder.
