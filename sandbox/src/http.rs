@@ -40,11 +40,12 @@ pub async fn observe(State(world): State<Arc<World>>, request: Request, next: Ne
     };
     let latency = Latency::start(world.switches.read().latency_ms);
     latency.way_in().await;
-    let response = match collect(body).await {
+    let mut response = match collect(body).await {
         Ok(body) => handle(&world, upstream, parts, body, strike.as_ref(), next).await,
         Err(answer) => answer,
     };
     latency.way_out().await;
+    date(&world, &mut response);
     if response.extensions().get::<Cut>().is_none() {
         call.status = Some(response.status().as_u16());
         call.request_id = request_id(&response);
@@ -55,6 +56,13 @@ pub async fn observe(State(world): State<Arc<World>>, request: Request, next: Ne
         strike.tell();
     }
     response
+}
+
+/// Vendors tell the time by their own clock, unless a fault has said another one.
+fn date(world: &World, response: &mut Response) {
+    let now = crate::clock::http_date(world.clock.now());
+    let now = HeaderValue::try_from(now).expect("a date is a valid header");
+    response.headers_mut().entry(header::DATE).or_insert(now);
 }
 
 /// How the recorder names what was done to a call.

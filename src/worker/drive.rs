@@ -1,6 +1,6 @@
 //! Drives one leased link: rounds of steps, one save between two rounds, until it rests.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     Worker,
@@ -237,6 +237,7 @@ async fn round(
                 provider: opened.provider.as_ref(),
                 provider_kind: opened.provider_kind,
                 intent_at: *intent_at,
+                now: (progress.now(), Instant::now()),
                 elapsed: progress.elapsed(*step),
                 standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::effects::Effect;
 use super::objects::{self, After, Totals};
-use super::points::{Commit, Point, Side};
+use super::points::{Commit, Freed, Point, Side};
 use super::variant::{Stage, Subject};
 use crate::world::{World, text};
 
@@ -39,10 +39,7 @@ pub type Verdict = [Result<(), String>; 2];
 pub async fn run(stage: &mut Stage, deaths: &[Deaths]) -> Vec<Verdict> {
     let before = Totals::of(stage).await;
     let subjects = stage.subjects(deaths.len()).await;
-    let begun = each(&subjects, deaths, async |subject, deaths| {
-        begin(stage, subject, deaths).await
-    });
-    let begun: Vec<_> = match begun.await.into_iter().collect::<Result<_, _>>() {
+    let begun = match begin_all(stage, &subjects, deaths).await {
         Ok(begun) => begun,
         Err(why) => return all(deaths, &why),
     };
@@ -50,13 +47,7 @@ pub async fn run(stage: &mut Stage, deaths: &[Deaths]) -> Vec<Verdict> {
         stage.die().await;
     }
     let made = ended(stage, &subjects, &begun, &before, After::Linking).await;
-    let unlinking: Vec<_> = zip(&begun, deaths).collect();
-    let reached = each(
-        &subjects,
-        &unlinking,
-        async |subject, (begun, [_, cell])| unlink(stage, subject, begun, cell.as_ref()).await,
-    );
-    let reached = reached.await;
+    let reached = unlink_all(stage, &subjects, &begun, deaths).await;
     if deaths.iter().any(|[_, taking]| taking.is_some()) {
         stage.die().await;
     }
@@ -65,8 +56,49 @@ pub async fn run(stage: &mut Stage, deaths: &[Deaths]) -> Vec<Verdict> {
     zip(made, gone).map(|(made, gone)| [made, gone]).collect()
 }
 
+/// Leads every link to the point of its first death.
+///
+/// # Errors
+/// When one does not get there.
+pub async fn begin_all(
+    stage: &Stage,
+    subjects: &[Subject],
+    deaths: &[Deaths],
+) -> Result<Vec<Begun>, String> {
+    let begun = each(subjects, deaths, async |subject, deaths| {
+        begin(stage, subject, deaths).await
+    });
+    begun.await.into_iter().collect()
+}
+
+/// Leads every link to the point of its second death.
+async fn unlink_all(
+    stage: &Stage,
+    subjects: &[Subject],
+    begun: &[Begun],
+    deaths: &[Deaths],
+) -> Vec<Result<(), String>> {
+    let unlinking: Vec<_> = zip(begun, deaths).collect();
+    each(subjects, &unlinking, async |subject, (begun, [_, cell])| {
+        unlink(stage, subject, begun, cell.as_ref()).await
+    })
+    .await
+}
+
+/// Takes every link back without another death.
+pub async fn take_back(
+    stage: &Stage,
+    subjects: &[Subject],
+    begun: &[Begun],
+    before: &Totals,
+) -> Vec<Result<(), String>> {
+    let none: Vec<Deaths> = begun.iter().map(|_| [None, None]).collect();
+    unlink_all(stage, subjects, begun, &none).await;
+    ended(stage, subjects, begun, before, After::Unlinking).await
+}
+
 /// Waits for the links' ends. When there is something too many or too few in all, no link can be trusted.
-async fn ended(
+pub async fn ended(
     stage: &Stage,
     subjects: &[Subject],
     begun: &[Begun],
@@ -121,7 +153,7 @@ impl Stage {
     async fn die(&mut self) {
         self.world.server.kill();
         self.world.sandbox.world().faults.clear();
-        self.holds.cut();
+        self.holds.free(Freed::ByACut);
         self.leases_lapse().await;
         self.world.start_again().await;
     }

@@ -125,7 +125,7 @@ fn cells(effects: &[Effect]) -> Vec<(usize, Point)> {
 }
 
 /// What a link writes when nothing is in its way: while it is made, while it is taken back.
-async fn undisturbed(stage: &mut Stage) -> [Vec<Effect>; 2] {
+pub async fn undisturbed(stage: &mut Stage) -> [Vec<Effect>; 2] {
     let subject = &stage.subjects(1).await[0];
     let before = stage.world.sandbox.calls().len();
     let id = stage.world.client.link(subject.request.clone()).await;

@@ -6,6 +6,7 @@
 
 mod batch;
 mod effects;
+mod frozen;
 mod matrix;
 mod objects;
 mod points;
@@ -66,7 +67,8 @@ macro_rules! a_tenth {
         /// Every row of the table has its test.
         const DRAWN_FROM: &[&str] = &[$(stringify!($way)),*];
 
-        mod killed_at_a_tenth_of_the_points_it_ends_with_one_of_everything {
+        /// Killed at a tenth of its points, each way ends with one of everything.
+        mod drawn {
             $(#[tokio::test]
             async fn $way() {
                 super::a_tenth_of(stringify!($way)).await;

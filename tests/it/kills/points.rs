@@ -70,11 +70,22 @@ pub enum Side {
     After,
 }
 
+/// What becomes of a connection that stood still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freed {
+    /// It goes on where it stood.
+    ToGoOn,
+    /// It is cut: nothing more of it reaches Postgres.
+    ByACut,
+}
+
 #[derive(Debug, Default)]
 struct Watched {
     hold: Option<(Commit, Side)>,
-    /// The commit is there.
+    /// The commit is under way.
     struck: bool,
+    /// It is to be held once it has happened.
+    pending: bool,
     /// The link stands still.
     held: bool,
     rounds: usize,
@@ -94,7 +105,7 @@ pub struct Holds {
     links: Mutex<HashMap<Uuid, Watched>>,
     log: Mutex<Log>,
     changed: watch::Sender<u64>,
-    cuts: watch::Sender<u64>,
+    freed: watch::Sender<Freed>,
 }
 
 impl Default for Holds {
@@ -103,7 +114,7 @@ impl Default for Holds {
             links: Mutex::default(),
             log: Mutex::default(),
             changed: watch::Sender::new(0),
-            cuts: watch::Sender::new(0),
+            freed: watch::Sender::new(Freed::ToGoOn),
         }
     }
 }
@@ -124,12 +135,12 @@ impl Holds {
         self.links().get(&link).is_some_and(|watched| watched.held)
     }
 
-    /// Cuts every connection that stands still: nothing more of it reaches Postgres.
-    pub fn cut(&self) {
+    /// Frees every connection that stands still; nothing is held any more.
+    pub fn free(&self, how: Freed) {
         for watched in self.links().values_mut() {
             *watched = Watched::default();
         }
-        self.cuts.send_modify(|count| *count += 1);
+        self.freed.send_replace(how);
     }
 
     /// What was announced so far.
@@ -168,6 +179,7 @@ impl Holds {
         let side = there.then_some(*side)?;
         watched.struck = true;
         watched.held = side == Side::Before;
+        watched.pending = side == Side::After;
         Some(side)
     }
 
@@ -178,12 +190,15 @@ impl Holds {
         let steps = announced.steps.iter().map(|step| (now, step.clone()));
         log.steps.extend(steps);
     }
+}
 
-    async fn until_cut(&self) -> io::Result<()> {
-        match self.cuts.subscribe().changed().await {
-            Ok(()) => Err(io::Error::other("cut off at the kill")),
-            Err(_) => pending().await,
-        }
+async fn until(mut freed: watch::Receiver<Freed>) -> io::Result<()> {
+    if freed.changed().await.is_err() {
+        return pending().await;
+    }
+    match *freed.borrow() {
+        Freed::ToGoOn => Ok(()),
+        Freed::ByACut => Err(io::Error::other("cut off at the kill")),
     }
 }
 
@@ -194,8 +209,9 @@ impl Tap for Holds {
             return Ok(());
         };
         self.known(link).await;
+        let freed = self.freed.subscribe();
         match self.strikes(link, transaction) {
-            Some(Side::Before) => self.until_cut().await,
+            Some(Side::Before) => until(freed).await,
             _ => Ok(()),
         }
     }
@@ -204,15 +220,14 @@ impl Tap for Holds {
         let Some(link) = link_of(transaction) else {
             return Ok(());
         };
-        let is_held = match self.links().get_mut(&link) {
-            Some(watched) if watched.struck => {
-                watched.held = true;
-                true
-            }
-            _ => false,
-        };
+        let freed = self.freed.subscribe();
+        let is_held = self.links().get_mut(&link).is_some_and(|watched| {
+            let pending = std::mem::take(&mut watched.pending);
+            watched.held |= pending;
+            pending
+        });
         match is_held {
-            true => self.until_cut().await,
+            true => until(freed).await,
             false => Ok(()),
         }
     }

@@ -93,13 +93,17 @@ pub struct Subject {
 }
 
 impl Variant {
-    /// A world without links.
+    /// A world without links. Nobody waits for leases to lapse there.
     pub async fn stage(&'static self) -> Stage {
+        self.stage_with_lease(60).await
+    }
+
+    /// A world without links.
+    pub async fn stage_with_lease(&'static self, seconds: u32) -> Stage {
         let holds = Arc::<Holds>::default();
         let mut setup = Setup {
             settings: vec![
-                // Nobody waits for it to lapse: see `Stage::die`.
-                ("LINKBROKER_LEASE_SECONDS", "60".to_owned()),
+                ("LINKBROKER_LEASE_SECONDS", seconds.to_string()),
                 ("LINKBROKER_QUOTA_REQUESTS_PER_MINUTE", "1000000".to_owned()),
             ],
             switches: json!({"netlify": {"key_stock": 12}}),
