@@ -20,7 +20,7 @@ use super::variant::{Stage, Subject};
 use crate::world::{World, text};
 
 /// Longest wait for a link to get somewhere, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Where a link's process dies.
 #[derive(Debug, Clone)]

@@ -133,4 +133,4 @@ macro_rules! frozen_with {
     };
 }
 
-frozen_with! { github gitlab azure_standing with_environment }
+frozen_with! { github gitlab }
