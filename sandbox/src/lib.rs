@@ -48,7 +48,7 @@ use tokio::net::TcpListener;
 
 use contracts::Contracts;
 pub use contracts::{Side, Violation};
-pub use faults::{Fault, FaultRule};
+pub use faults::{Fault, FaultRule, Strikes};
 pub use forge::{NewRepository, Place, Provider};
 pub use recorder::{Call, Upstream};
 pub use switches::Switches;
@@ -222,11 +222,11 @@ impl Sandbox {
         self.world.contracts.violations()
     }
 
-    /// Disturbs chosen calls from now on.
+    /// Disturbs chosen calls from now on; how often can be followed.
     ///
     /// # Errors
     /// When the rule's path is no regular expression.
-    pub fn add_fault(&self, rule: FaultRule) -> anyhow::Result<()> {
+    pub fn add_fault(&self, rule: FaultRule) -> anyhow::Result<Strikes> {
         Ok(self.world.faults.add(rule)?)
     }
 

@@ -14,6 +14,7 @@ mod subscriptions;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 use url::Url;
 
 use super::{
@@ -162,6 +163,10 @@ impl Provider for AzureDevops {
             true => Capabilities::BY_HAND,
             false => capabilities(self.access.instance()),
         }
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.access.upstream_now()
     }
 
     /// <https://learn.microsoft.com/rest/api/azure/devops/git/repositories/get-repository?view=azure-devops-rest-7.1>

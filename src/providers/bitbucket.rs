@@ -14,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look,
@@ -201,6 +202,10 @@ impl Provider for Bitbucket {
             true => Capabilities::BY_HAND,
             false => CAPABILITIES,
         }
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.access.upstream_now()
     }
 
     /// <https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/#api-repositories-workspace-repo-slug-get>

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
@@ -169,6 +170,10 @@ impl Provider for Gitea {
             true => Capabilities::BY_HAND,
             false => CAPABILITIES,
         }
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.access.upstream_now()
     }
 
     /// <https://docs.gitea.com/api/#tag/repository/operation/repoGet>

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
@@ -149,6 +150,10 @@ impl Provider for Github {
             true => Capabilities::BY_HAND,
             false => CAPABILITIES,
         }
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.door.own().upstream_now()
     }
 
     /// <https://docs.github.com/en/rest/repos/repos#get-a-repository>

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look, Place,
@@ -201,6 +202,10 @@ impl Provider for Gitlab {
             true => Capabilities::BY_HAND,
             false => CAPABILITIES,
         }
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.access.upstream_now()
     }
 
     /// <https://docs.gitlab.com/api/projects/#retrieve-a-project>

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Provider,
@@ -53,6 +54,11 @@ impl Manual {
 impl Provider for Manual {
     fn capabilities(&self) -> Capabilities {
         CAPABILITIES
+    }
+
+    /// Nobody is asked, so nobody says another time.
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
     }
 
     /// Takes the caller's word: the clone of the first build is the proof.

@@ -219,6 +219,9 @@ pub trait Provider: Send + Sync {
     /// What this provider can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// The time now by the provider's clock, which its timestamps are by.
+    fn now(&self) -> OffsetDateTime;
+
     /// Finds the repository and makes sure, by reading only, that linking it can work: the credential may manage keys
     /// and webhooks, the repository is not archived or empty, and the branch (default: the repository's own) exists.
     ///

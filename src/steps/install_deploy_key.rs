@@ -31,7 +31,7 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
         .find_key(cx.repository()?, &key.public_key)
         .await?;
     Ok(found.map(|found| {
-        let origin = cx.origin(found.created_at);
+        let origin = cx.origin_at_provider(found.created_at);
         Fact::InstalledKey(installed(key, found), origin)
     }))
 }

@@ -24,7 +24,7 @@ mod resolve_repository;
 mod set_environment;
 mod watch_deploy;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -70,6 +70,8 @@ pub struct StepContext<'a> {
     pub intent_at: Option<OffsetDateTime>,
     /// How long until the interrupted try's effect can surely be seen; absent when it can be already.
     pub settles_in: Option<Duration>,
+    /// Database time, and when it was that.
+    pub now: (OffsetDateTime, Instant),
     /// How long the step has been under way.
     pub elapsed: Duration,
     /// The operator's key that the link may use in place of one of its own.
@@ -292,11 +294,25 @@ impl StepContext<'_> {
         self.keep_site || self.right(ResourceKind::Site, &site.id) != Right::Ours
     }
 
-    /// Whether an object that was found was made by the interrupted try: not before its intent.
-    /// Upstream clocks differ from the database's by less than a minute.
-    fn origin(&self, created_at: Option<OffsetDateTime>) -> Origin {
+    /// Whether an object at Netlify was made by the interrupted try.
+    fn origin_at_netlify(&self, created_at: Option<OffsetDateTime>) -> Origin {
+        self.origin(self.netlify.upstream_now(), created_at)
+    }
+
+    /// Whether an object at the provider was made by the interrupted try.
+    fn origin_at_provider(&self, created_at: Option<OffsetDateTime>) -> Origin {
+        self.origin(self.provider.now(), created_at)
+    }
+
+    /// Not before its intent, by the clock of whoever says when it was made: that clock says `theirs` now. The intent is as old
+    /// by it as by the database's.
+    fn origin(&self, theirs: OffsetDateTime, created_at: Option<OffsetDateTime>) -> Origin {
         const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
-        match (self.intent_at, created_at) {
+        let (now, read_at) = self.now;
+        let intent = self
+            .intent_at
+            .map(|at| theirs - (now + read_at.elapsed() - at));
+        match (intent, created_at) {
             (Some(intent), Some(created)) if created + CLOCKS_DIFFER >= intent => Origin::Made,
             _ => Origin::Found,
         }

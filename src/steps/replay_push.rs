@@ -15,7 +15,9 @@ use crate::{
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let first = known(cx.facts.build.as_ref(), "build")?;
     let builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
-    let is_new = |build: &Build| build.id != first.id && cx.origin(build.made_at()) == Origin::Made;
+    let is_new = |build: &Build| {
+        build.id != first.id && cx.origin_at_netlify(build.made_at()) == Origin::Made
+    };
     let (new, known_builds): (Vec<_>, Vec<_>) = builds.into_iter().partition(is_new);
     Ok((!new.is_empty()).then(|| proof(cx, known_builds)))
 }

@@ -1,6 +1,6 @@
 //! Drives one leased link: rounds of steps, one save between two rounds, until it rests.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     Worker,
@@ -257,6 +257,7 @@ async fn round(
                 intent_at: *intent_at,
                 settles_in: intent_at
                     .and_then(|_| progress.settles_in(*step, worker.settings.settle)),
+                now: (progress.now(), Instant::now()),
                 elapsed: progress.elapsed(*step),
                 standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Counts;
 use crate::clock::milliseconds;
 use crate::contracts::Violation;
-use crate::faults::FaultRule;
+use crate::faults::{FaultRule, Standing};
 use crate::forge::{self, Forge, NewPersonKey, NewRepository, Place, Provider};
 use crate::git::NewCommit;
 use crate::recorder::Call;
@@ -45,7 +45,10 @@ pub fn router() -> Router<Arc<World>> {
         .route("/people/{login}", delete(remove_person))
         .route("/apps", post(create_app))
         .route("/installations", post(install))
-        .route("/faults", post(add_fault).delete(clear_faults))
+        .route(
+            "/faults",
+            get(show_faults).post(add_fault).delete(clear_faults),
+        )
         .route("/clock", post(advance_clock))
         .route("/switches", get(show_switches).patch(patch_switches))
         .route("/reset", post(reset_world))
@@ -313,6 +316,10 @@ async fn install(
 ) -> Result<Response, Refused> {
     let id = github::install(&world, new)?;
     Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response())
+}
+
+async fn show_faults(State(world): State<Arc<World>>) -> Json<Vec<Standing>> {
+    Json(world.faults.standing())
 }
 
 async fn add_fault(
