@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, RepositoryKey, Webhooks, removed, same_key,
+    Provider, Replay, RepositoryKey, Webhooks, removed, same_key,
 };
 use crate::{
     link::{
@@ -315,10 +315,13 @@ impl Provider for Github {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<Replay, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::post(["repos", owner, name, "hooks", &webhook.id, "tests"]);
-        self.door.send(&repository.path, call).await.map(drop)
+        self.door
+            .send(&repository.path, call)
+            .await
+            .map(|_| Replay::Sent)
     }
 
     /// <https://docs.github.com/en/rest/repos/webhooks#list-deliveries-for-a-repository-webhook>

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Provider,
-    RepositoryKey,
+    Replay, RepositoryKey,
 };
 use crate::{
     link::{
@@ -118,7 +118,7 @@ impl Provider for Manual {
         Err(self.no_api())
     }
 
-    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<(), UpstreamError> {
+    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<Replay, UpstreamError> {
         Err(self.no_api())
     }
 

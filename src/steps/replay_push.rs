@@ -1,9 +1,11 @@
-//! Step `replay_push`: the provider sends its last push once more, so that the build it starts proves the link.
+//! Step `replay_push`: the provider sends its last push once more, so that the build it starts proves the link. Where it
+//! could send only one to another branch, people are asked for a push.
 
 use super::{Halt, StepContext, Undone, known};
 use crate::{
     link::facts::{Fact, Origin, Proof},
     netlify::builds::{self, Build},
+    providers::Replay,
 };
 
 /// A build that began after the interrupted try shows that the replay went out. Without one it is
@@ -20,8 +22,13 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let known_builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
-    cx.provider.replay_push(cx.repository()?, webhook).await?;
-    Ok(proof(known_builds))
+    match cx.provider.replay_push(cx.repository()?, webhook).await? {
+        Replay::Sent => Ok(proof(known_builds)),
+        Replay::OtherBranch => Ok(Fact::Proof(Proof {
+            awaits_people: true,
+            ..cx.facts.proof.clone().unwrap_or_default()
+        })),
+    }
 }
 
 fn proof(known_builds: Vec<Build>) -> Fact {

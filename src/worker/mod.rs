@@ -31,7 +31,7 @@ use slots::Slots;
 
 use crate::{
     config::Workers,
-    link::grant::Grants,
+    link::grant::GrantBook,
     store::{
         Rows, StoreError, begin,
         bell::Bell,
@@ -50,7 +50,7 @@ pub struct Worker {
     id: Uuid,
     pool: PgPool,
     doors: Doors,
-    grants: Grants,
+    grants: GrantBook,
     settings: Workers,
     bell: Bell,
     slots: Slots,
@@ -66,7 +66,7 @@ impl Worker {
     pub fn new(
         pool: PgPool,
         doors: Doors,
-        grants: Grants,
+        grants: GrantBook,
         settings: Workers,
         bell: Bell,
         drain: CancellationToken,
