@@ -60,6 +60,7 @@ const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
 const DRAIN_SECONDS: u64 = 10;
+const CALL_TIMEOUT_SECONDS: u64 = 20;
 const RETRY_BASE_MS: u64 = 1_000;
 const RETRY_MAX_SECONDS: u64 = 300;
 const RETRY_ATTEMPTS: u32 = 8;
@@ -93,8 +94,10 @@ pub struct Config {
     pub key_ring: Option<KeyRing>,
     /// The file that the key ring was read from, if it was.
     pub key_ring_file: Option<PathBuf>,
-    /// What tenants may do with credentials that are not their own.
+    /// What tenants may do with credentials that are not their own, as it was when the service started.
     pub grants: Grants,
+    /// The file that the grants were read from, if there is one.
+    pub grants_file: Option<PathBuf>,
     /// How much one tenant may do.
     pub quotas: QuotaLimits,
     /// Netlify first, then the git providers. Hosts are unique.
@@ -173,6 +176,8 @@ pub struct Workers {
     pub proof: Duration,
     /// How long running work may take to end at shutdown.
     pub drain: Duration,
+    /// How long a call to an upstream may take.
+    pub call_timeout: Duration,
     /// When a failed step is tried again.
     pub retry: Retry,
 }
@@ -242,6 +247,7 @@ impl Config {
             key_ring: key_ring(&args.trust.keys, dev, &mut problems),
             key_ring_file: non_empty(args.trust.keys.keyring_file.as_deref()).map(Path::to_owned),
             grants: read_grants(non_empty(args.trust.grants.as_deref()), &mut problems),
+            grants_file: non_empty(args.trust.grants.as_deref()).map(Path::to_owned),
             quotas: quotas(&args.quotas, &mut problems),
             github_pace: github_pace(&args.upstreams, &mut problems),
             instances: instances(&args.upstreams, &mut problems),
@@ -249,6 +255,16 @@ impl Config {
             log: log(&args.log, &mut problems),
         };
         problems.finish(config)
+    }
+
+    /// Reads the file of grants anew.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn grants_anew(&self) -> Result<Grants, ConfigError> {
+        let mut problems = Problems::default();
+        let grants = read_grants(self.grants_file.as_deref(), &mut problems);
+        problems.finish(grants)
     }
 
     /// The key ring; in developer mode one that is made on first use and kept in the data folder.
@@ -630,6 +646,12 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         DRAIN_SECONDS,
         0..=600,
     );
+    let call_timeout = number(
+        "LINKBROKER_CALL_TIMEOUT_SECONDS",
+        &args.call_timeout_seconds,
+        CALL_TIMEOUT_SECONDS,
+        1..=120,
+    );
     if watch_min > watch_max {
         problems.add(
             "LINKBROKER_WATCH_MIN_MS",
@@ -657,6 +679,7 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         first_build: first_build(&args.first_build, problems),
         proof: Duration::from_secs(proof),
         drain: Duration::from_secs(drain),
+        call_timeout: Duration::from_secs(call_timeout),
         retry: retry(args, problems),
     }
 }

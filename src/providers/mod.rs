@@ -151,6 +151,15 @@ impl Look {
     }
 }
 
+/// What came of the wish to have a push replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// It is on its way.
+    Sent,
+    /// Nothing was sent: the provider replays pushes to another branch only.
+    OtherBranch,
+}
+
 /// Where a person does what no API does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
@@ -358,7 +367,7 @@ pub trait Provider: Send + Sync {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError>;
+    ) -> Result<Replay, UpstreamError>;
 
     /// Where a person puts a deploy key, when no API does it.
     fn place_of_keys(&self, _: &Repository) -> Place {

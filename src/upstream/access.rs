@@ -18,6 +18,8 @@ use super::{
 };
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
+/// Longest rest of a credential that a call waits for in place.
+const SHORT_REST: time::Duration = time::Duration::seconds(10);
 /// Most redirects of one call.
 const REDIRECTS: usize = 3;
 /// Most pages of one list.
@@ -188,6 +190,7 @@ impl Access {
 
     /// One request and its answer, noted in the log and counted.
     async fn exchange(&self, call: &Call, url: Url) -> Result<Answer, UpstreamError> {
+        self.sit_out().await;
         self.may_call()?;
         self.may_make(call).await?;
         let started = Instant::now();
@@ -216,6 +219,16 @@ impl Access {
     /// Whether calls are made without a credential.
     pub fn is_anonymous(&self) -> bool {
         matches!(self.credential, Credential::Anonymous)
+    }
+
+    /// Sits out a short rest in place. Who gave up instead would begin a step of several calls anew after each of them, for
+    /// ever, where a vendor asks for patience with every answer, as Azure DevOps does.
+    async fn sit_out(&self) {
+        let now = OffsetDateTime::now_utc();
+        let rest = self.rate.blocked_until(now).map(|until| until - now);
+        if let Some(rest) = rest.filter(|rest| *rest <= SHORT_REST) {
+            tokio::time::sleep(rest.unsigned_abs()).await;
+        }
     }
 
     fn may_call(&self) -> Result<(), UpstreamError> {

@@ -234,6 +234,7 @@ async fn round(
     if let Some(lock) = lock {
         progress.take_webhook_lock(lock);
     }
+    let grants = worker.grants.current();
     let pace = Pace {
         watch_min: worker.settings.watch_min,
         watch_max: worker.settings.watch_max,
@@ -247,7 +248,7 @@ async fn round(
             let cx = StepContext {
                 link: progress.link.id,
                 tenant: &progress.link.tenant,
-                grants: &worker.grants,
+                grants: &grants,
                 spec: &progress.link.spec,
                 facts: &progress.link.facts,
                 environment: &opened.environment,

@@ -39,7 +39,7 @@ pub use sweep::{Sweep, Swept, Then};
 
 use crate::{
     config::Workers,
-    link::grant::Grants,
+    link::grant::GrantBook,
     store::{
         Rows, StoreError, begin,
         bell::Bell,
@@ -65,7 +65,7 @@ pub struct Worker {
     /// For the one session by which the other processes see this one.
     sessions: PgPool,
     doors: Doors,
-    grants: Grants,
+    grants: GrantBook,
     settings: Workers,
     bell: Bell,
     slots: Slots,
@@ -82,7 +82,7 @@ impl Worker {
         pool: PgPool,
         sessions: PgPool,
         doors: Doors,
-        grants: Grants,
+        grants: GrantBook,
         settings: Workers,
         bell: Bell,
         drain: CancellationToken,

@@ -29,6 +29,7 @@ mod foreign_objects;
 mod gitea;
 mod github_app;
 mod gitlab;
+mod guide_thread;
 mod installations;
 mod keys;
 mod kills;
