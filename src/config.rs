@@ -51,6 +51,8 @@ const LEASE_SECONDS: u64 = 15;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
+/// Six hours: 5,000 links take 14 looks a minute (limits.md P11).
+const INSPECT_SECONDS: u64 = 21_600;
 const DRAIN_SECONDS: u64 = 10;
 const RETRY_BASE_MS: u64 = 1_000;
 const RETRY_MAX_SECONDS: u64 = 300;
@@ -148,6 +150,15 @@ pub struct Workers {
     pub drain: Duration,
     /// When a failed step is tried again.
     pub retry: Retry,
+    /// How links at rest are looked at again.
+    pub inspections: Inspections,
+}
+
+/// How links at rest are looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspections {
+    /// About how long after the last look.
+    pub every: Duration,
 }
 
 /// How the first build starts.
@@ -558,6 +569,19 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         proof: Duration::from_secs(proof),
         drain: Duration::from_secs(drain),
         retry: retry(args, problems),
+        inspections: inspections(args, problems),
+    }
+}
+
+fn inspections(args: &WorkerArgs, problems: &mut Problems) -> Inspections {
+    let every = problems.number(
+        "LINKBROKER_INSPECT_SECONDS",
+        &args.inspect_seconds,
+        INSPECT_SECONDS,
+        1..=604_800,
+    );
+    Inspections {
+        every: Duration::from_secs(every),
     }
 }
 

@@ -215,7 +215,7 @@ impl Config {
         settings
     }
 
-    fn worked(&self) -> [(&'static str, String); 10] {
+    fn worked(&self) -> [(&'static str, String); 11] {
         let workers = &self.workers;
         let FirstBuild::Attach = workers.first_build;
         [
@@ -234,6 +234,10 @@ impl Config {
             (
                 "LINKBROKER_RETRY_ATTEMPTS",
                 workers.retry.attempts.to_string(),
+            ),
+            (
+                "LINKBROKER_INSPECT_SECONDS",
+                seconds(workers.inspections.every),
             ),
         ]
     }

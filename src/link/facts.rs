@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{plan::StepName, request::BuildSettings};
+use super::{
+    drift::{Drift, DriftKind, Heal},
+    plan::StepName,
+    request::BuildSettings,
+};
 
 /// The repository as its provider describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -279,6 +283,15 @@ pub struct Facts {
     /// Steps whose part a person was asked to do and linkbroker cannot see done: the next try takes it as done.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<StepName>,
+    /// What the last inspection found to be other than the link left it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+    /// What is being put back; its steps are at work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub healing: Vec<DriftKind>,
+    /// Heals of the last days, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub heals: Vec<Heal>,
 }
 
 /// Who made an object.
@@ -338,6 +351,11 @@ impl Facts {
         let surplus = self.ended_builds.len().saturating_sub(ENDED_BUILDS_MAX);
         self.ended_builds.drain(..surplus);
         self.asked_build = None;
+    }
+
+    /// Whether something is other than it should be.
+    pub fn is_degraded(&self) -> bool {
+        self.drift.iter().any(|drift| drift.kind.degrades())
     }
 
     /// Takes over what a step learned; tells whether it was news.

@@ -305,6 +305,9 @@ catalogue! {
     PushUnverified "push_unverified" Provider NeedsAction
         "A replayed push did not start a build"
         "The evidence says how the provider's delivery ended; check the webhook, then retry the link.";
+    Drifted "drifted" Caller NeedsAction
+        "Something is other than the link left it"
+        "See `drift`: `POST /links/{id}/heal` puts back what can be put back; what cannot is yours to mend. The link is live again when nothing differs any more.";
     RateLimited "rate_limited" Broker Transient
         "The upstream's rate limit is used up"
         "Nothing: the link goes on when the limit is reset.";

@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::{
+    drift::{DriftKind, Heal},
     facts::{AskedBuild, Facts, Proof},
     failure::{Failure, FailureCode},
     plan::StepName,
@@ -119,6 +120,48 @@ pub fn prepare_verify(steps: &mut [StepRun], facts: &mut Facts, now: OffsetDateT
     begin_anew(steps, |run| {
         matches!(run.step, StepName::ReplayPush | StepName::ProvePush)
     });
+}
+
+/// What the wish to put these kinds of drift back makes of a link at rest: the steps that made what is other now look at it
+/// and mend it, and where pushes may have gone by unheard, the proof begins anew.
+pub fn prepare_heal(
+    steps: &mut [StepRun],
+    facts: &mut Facts,
+    kinds: &[DriftKind],
+    now: OffsetDateTime,
+) {
+    let mended = |step| kinds.iter().any(|kind| kind.mended_by().contains(&step));
+    for run in steps.iter_mut() {
+        if mended(run.step) && run.state == StepState::Done {
+            // Pending in plan order, but begun before: it looks first.
+            run.state = StepState::Pending;
+        } else if run.state == StepState::Failed {
+            run.state = StepState::Waiting;
+        }
+        run.attempts = 0;
+        run.next_attempt_at = None;
+    }
+    if kinds.iter().any(|kind| kind.is_mended_by_a_build()) {
+        facts.end_build();
+        begin_anew(steps, |run| {
+            matches!(run.step, StepName::FindBuild | StepName::WatchDeploy)
+        });
+    }
+    let is_replayed = |run: &StepRun| {
+        run.step == StepName::ReplayPush && !matches!(run.state, StepState::Skipped)
+    };
+    if kinds.iter().any(|kind| kind.casts_doubt_on_pushes()) && steps.iter().any(is_replayed) {
+        prepare_verify(steps, facts, now);
+    }
+    facts
+        .heals
+        .retain(|heal| now - heal.at < time::Duration::DAY);
+    let begun = kinds.iter().map(|kind| Heal {
+        kind: *kind,
+        at: now,
+    });
+    facts.heals.extend(begun);
+    facts.healing = kinds.to_vec();
 }
 
 fn begin_anew(steps: &mut [StepRun], which: impl Fn(&StepRun) -> bool) {

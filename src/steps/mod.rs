@@ -3,6 +3,8 @@
 //! - `observe` never changes anything: it answers what the step would make, when that is there.
 //! - `ensure` makes it. The engine has committed the intent before, and calls `observe` first
 //!   when an earlier try may have had its effect.
+//! - `drift`, of the steps whose part of the world people can change, tells field by field where it is other than the link left
+//!   it. It reads what `observe` reads, and changes nothing either.
 //! - `undo` takes it back; absent counts as done; nothing foreign or shared is touched.
 //!
 //! Steps see the link's request and facts and the two upstreams, never the database.
@@ -28,10 +30,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
+    config::Workers,
     link::resource::{Receipt, ResourceKind, Right},
     link::{
         access::AccessMode,
         action::{Action, Deed, GoesOn},
+        drift::Drift,
         environment::Environment,
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
@@ -98,6 +102,15 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// As the operator has set it.
+    pub const fn of(settings: &Workers) -> Self {
+        Self {
+            watch_min: settings.watch_min,
+            watch_max: settings.watch_max,
+            proof: settings.proof,
+        }
+    }
+
     /// The next pause: half of the time that the build has taken so far, so the news is never
     /// older than half the build (limits.md A4), within the limits.
     pub fn pause(self, elapsed: Duration) -> Duration {
@@ -237,6 +250,17 @@ pub async fn ensure(step: StepName, cx: &StepContext<'_>, look_first: bool) -> R
         return Ok(fact);
     }
     dispatch!(ensure, step, cx)
+}
+
+/// Where the step's part of the world is other than the link left it. Steps that leave nothing behind have none.
+pub async fn drift(step: StepName, cx: &StepContext<'_>) -> Result<Vec<Drift>, Halt> {
+    match step {
+        StepName::ResolveRepository => resolve_repository::drift(cx).await,
+        StepName::InstallDeployKey => install_deploy_key::drift(cx).await,
+        StepName::InstallWebhook => install_webhook::drift(cx).await,
+        StepName::AttachRepository => attach_repository::drift(cx).await,
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Takes the step's part of the world back.

@@ -6,6 +6,7 @@ use super::{
     Worker,
     audited::Audit,
     doors::{OpenError, Opened},
+    inspections::first_look,
     lease::Lease,
     ledger,
     progress::{Next, Progress, Task},
@@ -20,7 +21,7 @@ use crate::{
     },
     steps::{self, Halt, Pace, StepContext, Undone},
     store::{
-        Rows, StoreError, begin,
+        Rows, StoreError, begin, inspections,
         links::{self, LeasedLink, Round, Then},
         resources::{self, Entry},
     },
@@ -189,11 +190,7 @@ async fn round(
         true => save_intents(worker, progress, opened, &due, &intents, audit).await?,
         false => Supplies::default(),
     };
-    let pace = Pace {
-        watch_min: worker.settings.watch_min,
-        watch_max: worker.settings.watch_max,
-        proof: worker.settings.proof,
-    };
+    let pace = Pace::of(&worker.settings);
     let running = due
         .iter()
         .zip(&tasks)
@@ -340,6 +337,11 @@ async fn save(
     let unrecorded = audit.unrecorded();
     write(&mut tx, progress, then).await?;
     audit.record(&mut tx, &unrecorded).await?;
+    if let Then::LetGo(None) = then
+        && let Some(after) = first_look(&progress.link, worker.settings.inspections.every)
+    {
+        inspections::enlist(&mut tx, &progress.link, after).await?;
+    }
     tx.commit().await?;
     audit.forget(&unrecorded);
     worker.bell.changed(progress.link.id);

@@ -8,6 +8,7 @@ mod audited;
 mod checks;
 mod doors;
 mod drive;
+mod inspections;
 mod jobs;
 mod lease;
 mod ledger;
@@ -36,6 +37,7 @@ use crate::{
         Rows, StoreError, begin,
         bell::Bell,
         checks::ClaimedCheck,
+        inspections::{self as looks, ClaimedInspection},
         links::{self, LeasedLink, Turns},
         preflights::ClaimedPreflight,
     },
@@ -56,6 +58,7 @@ pub struct Worker {
     slots: Slots,
     check_slots: Arc<Semaphore>,
     preflight_slots: Arc<Semaphore>,
+    inspection_slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -79,6 +82,7 @@ impl Worker {
             slots: Slots::new(settings.in_flight, bell.when_due()),
             check_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             preflight_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
+            inspection_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             settings,
             bell,
             held: Mutex::default(),
@@ -92,6 +96,9 @@ impl Worker {
         let heartbeat = tokio::spawn(self.clone().keep_leases());
         let due = self.bell.when_due();
         let mut turns = Turns::default();
+        if let Err(error) = self.enlist_all().await {
+            tracing::error!(%error, "cannot enlist links for inspections; the next start will");
+        }
         while !self.drain.is_cancelled() {
             // Subscribed before the look, so that a wake-up during it is not lost.
             let woken = due.notified();
@@ -103,7 +110,7 @@ impl Worker {
                 }
             };
             if let Err(error) = self.take_all_jobs().await {
-                tracing::error!(%error, "cannot claim checks and preflights");
+                tracing::error!(%error, "cannot claim checks, preflights and inspections");
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -143,7 +150,17 @@ impl Worker {
     async fn take_all_jobs(self: &Arc<Self>) -> Result<(), StoreError> {
         self.take_jobs::<ClaimedCheck>(&self.check_slots).await?;
         let slots = &self.preflight_slots;
-        self.take_jobs::<ClaimedPreflight>(slots).await
+        self.take_jobs::<ClaimedPreflight>(slots).await?;
+        let slots = &self.inspection_slots;
+        self.take_jobs::<ClaimedInspection>(slots).await
+    }
+
+    /// Links that came to rest under an earlier version are looked at too.
+    async fn enlist_all(&self) -> Result<(), StoreError> {
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        looks::enlist_all(&mut tx, self.settings.inspections.every).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn start(self: &Arc<Self>, link: LeasedLink) {

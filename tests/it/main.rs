@@ -15,6 +15,7 @@ mod conformance;
 mod confused_deputy;
 mod crashes;
 mod description;
+mod drift;
 mod environment;
 mod examples;
 mod existing_sites;

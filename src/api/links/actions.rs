@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use axum::{extract::State, response::Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use utoipa::{
     IntoParams, IntoResponses,
     openapi::{self, RefOr},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use super::{
     accepted, audited, not_found,
@@ -60,7 +61,7 @@ enum Wish {
 }
 
 /// The verb does not fit the link's status.
-struct DoesNotFit;
+pub(super) struct DoesNotFit;
 
 impl IntoResponses for DoesNotFit {
     fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
@@ -158,23 +159,48 @@ async fn verify(
 }
 
 async fn act(api: &Api, caller: &Caller, id: &str, wish: Wish) -> Result<Response, Problem> {
+    let (mut tx, row) = fitting(api, caller, id, wish.verb()).await?;
+    let id = row.id;
+    heed(&mut tx, caller.tenant.as_str(), row, &wish).await?;
+    let asked = NewEvent {
+        kind: wish.event(),
+        detail: wish.detail(&caller.subject),
+    };
+    heeded(api, caller, tx, id, wish.verb(), asked).await
+}
+
+/// Locks a link of which a verb may be asked now.
+pub(super) async fn fitting(
+    api: &Api,
+    caller: &Caller,
+    id: &str,
+    verb: Verb,
+) -> Result<(Transaction<'static, Postgres>, LinkRow), Problem> {
     caller.require(Scope::LinksWrite)?;
     let id = ids::parse(Prefix::Link, id)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let standing = links::lock(&mut tx, tenant, id).await?;
     let standing = standing.ok_or_else(not_found)?;
-    if !standing.allows(wish.verb()) {
+    if !standing.allows(verb) {
         return Err(does_not_fit(standing));
     }
     let row = links::get(&mut tx, tenant, id).await?;
-    heed(&mut tx, tenant, row.ok_or_else(not_found)?, &wish).await?;
-    let asked = NewEvent {
-        kind: wish.event(),
-        detail: wish.detail(&caller.subject),
-    };
+    Ok((tx, row.ok_or_else(not_found)?))
+}
+
+/// Records what was asked of a link, and wakes the workers.
+pub(super) async fn heeded(
+    api: &Api,
+    caller: &Caller,
+    mut tx: Transaction<'static, Postgres>,
+    id: Uuid,
+    verb: Verb,
+    asked: NewEvent,
+) -> Result<Response, Problem> {
+    let tenant = caller.tenant.as_str();
     events::append(&mut tx, id, tenant, &[asked]).await?;
-    audited(&mut tx, caller, wish.verb().as_str(), id).await?;
+    audited(&mut tx, caller, verb.as_str(), id).await?;
     let view = read(&mut tx, tenant, id).await?;
     tx.commit().await?;
     api.bell.due();

@@ -1,7 +1,10 @@
 //! Where a link comes to rest.
 
+use serde_json::json;
+
 use super::Progress;
 use crate::link::{
+    drift,
     failure::{Failure, FailureCode},
     plan::StepName,
     resource::{Receipt, ResourceKind},
@@ -17,9 +20,30 @@ impl Progress {
         }
         match self.first_failure(StepState::Failed) {
             Some((step, failure)) => {
-                self.set_status(LinkStatus::after_failure(step, failure.code));
+                self.set_status(match self.link.facts.healing.is_empty() {
+                    true => LinkStatus::after_failure(step, failure.code),
+                    // It stands as before; the next inspection tries again.
+                    false => LinkStatus::Degraded,
+                });
                 self.stop_with(failure);
                 self.return_unused_key();
+            }
+            None => self.settle_whole(),
+        }
+    }
+
+    /// All steps are through. What was to be put back is in place now; what else differs does so still.
+    fn settle_whole(&mut self) {
+        let healed = std::mem::take(&mut self.link.facts.healing);
+        if !healed.is_empty() {
+            let facts = &mut self.link.facts;
+            facts.drift.retain(|drift| !healed.contains(&drift.kind));
+            self.event("link.healed", json!({ "kinds": healed }));
+        }
+        match drift::failure(&self.link.facts.drift) {
+            Some(failure) => {
+                self.set_status(LinkStatus::Degraded);
+                self.stop_with(failure);
             }
             None => self.set_status(LinkStatus::Live),
         }
