@@ -17,20 +17,6 @@ use super::{
 text_enum! {
     /// What is other than it was; each at most once for a link.
     DriftKind {
-        /// The deploy key is not on the repository any more.
-        KeyMissing "key_missing",
-        /// The deploy key is on the repository, and switched off.
-        KeyDisabled "key_disabled",
-        /// The deploy key stops working soon.
-        KeyExpiring "key_expiring",
-        /// The repository has no webhook to Netlify any more.
-        WebhookMissing "webhook_missing",
-        /// The webhook is switched off.
-        WebhookDisabled "webhook_disabled",
-        /// The webhook does not tell what Netlify needs, or not as Netlify reads it.
-        WebhookChanged "webhook_changed",
-        /// More than one webhook tells Netlify: every push builds as often.
-        WebhookDoubled "webhook_doubled",
         /// The repository has another name or owner.
         RepositoryRenamed "repository_renamed",
         /// Another repository stands where the link's was.
@@ -45,6 +31,20 @@ text_enum! {
         BranchMissing "branch_missing",
         /// The credential may not look at the repository's keys and webhooks any more.
         RightsLost "rights_lost",
+        /// The deploy key is not on the repository any more.
+        KeyMissing "key_missing",
+        /// The deploy key is on the repository, and switched off.
+        KeyDisabled "key_disabled",
+        /// The deploy key stops working soon.
+        KeyExpiring "key_expiring",
+        /// The repository has no webhook to Netlify any more.
+        WebhookMissing "webhook_missing",
+        /// The webhook is switched off.
+        WebhookDisabled "webhook_disabled",
+        /// The webhook does not tell what Netlify needs, or not as Netlify reads it.
+        WebhookChanged "webhook_changed",
+        /// More than one webhook tells Netlify: every push builds as often.
+        WebhookDoubled "webhook_doubled",
         /// The site is gone.
         SiteGone "site_gone",
         /// Netlify keeps the site from building and serving.

@@ -196,7 +196,11 @@ async fn what_linkbroker_placed_is_put_back_by_itself_and_pushes_build_again() {
 
 #[tokio::test]
 async fn what_people_changed_on_purpose_is_told_and_stays_until_somebody_asks() {
-    let world = World::usual().await;
+    let world = World::with(Setup {
+        settings: vec![("LINKBROKER_PROOF_SECONDS", "5".to_owned())],
+        ..Setup::default()
+    })
+    .await;
     let link = world.client.link_settled(docs()).await;
     let id = text(&link["id"]);
     let changed = json!({
