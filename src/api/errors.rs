@@ -37,6 +37,9 @@ pub struct ErrorEntry {
     /// Whether a retry can help once the cause is mended, for failures of a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retryable: Option<bool>,
+    /// Whether linkbroker can mend it by itself, for failures of a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healable: Option<bool>,
 }
 
 /// The routes of `/errors`.
@@ -85,6 +88,7 @@ fn catalogue() -> Vec<ErrorEntry> {
         status: Some(code.status().as_u16()),
         fault: None,
         retryable: None,
+        healable: None,
     });
     let failures = FailureCode::ALL.iter().map(|code| ErrorEntry {
         code: code.as_str().to_owned(),
@@ -93,6 +97,7 @@ fn catalogue() -> Vec<ErrorEntry> {
         status: None,
         fault: Some(code.fault()),
         retryable: Some(code.severity() != Severity::Permanent),
+        healable: Some(code.is_healable()),
     });
     problems.chain(failures).collect()
 }
@@ -122,20 +127,23 @@ pub fn markdown() -> String {
             entry.code, entry.title, entry.remedy
         );
     }
-    text += "\n## Failures: what happens to a link in the background\n\nA link shows its failure as `diagnosis`; reading the link stays 200.\n\n| code | who acts | retry helps | what is wrong | what to do |\n|---|---|---|---|---|\n";
+    text += "\n## Failures: what happens to a link in the background\n\nA link shows its failure as `diagnosis`; reading the link stays 200.\n\n| code | who acts | retry helps | linkbroker mends it | what is wrong | what to do |\n|---|---|---|---|---|---|\n";
     for entry in failures {
         let fault = entry.fault.map_or("", Fault::as_str);
-        let retry = if entry.retryable == Some(true) {
-            "yes"
-        } else {
-            "no"
-        };
+        let (retry, heal) = (said(entry.retryable), said(entry.healable));
         text += &format!(
-            "| `{}` | {fault} | {retry} | {} | {} |\n",
+            "| `{}` | {fault} | {retry} | {heal} | {} | {} |\n",
             entry.code, entry.title, entry.remedy
         );
     }
     text
+}
+
+fn said(yes: Option<bool>) -> &'static str {
+    match yes {
+        Some(true) => "yes",
+        Some(false) | None => "no",
+    }
 }
 
 #[cfg(test)]

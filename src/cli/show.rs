@@ -80,6 +80,7 @@ fn told(diagnosis: &Diagnosis) -> String {
         Fault::Provider => "at the git provider",
         Fault::Netlify => "at Netlify",
         Fault::Broker => "with linkbroker's operator",
+        Fault::Owner => "with the owner of the Netlify team",
     };
     let _ = writeln!(text, "  Whose turn it is: {whose}.");
     let _ = writeln!(text, "  What to do: {}", style(&diagnosis.remedy).bold());

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::action::Action;
+use super::{action::Action, words::text_enum};
 
 /// Who has to act for a failure to go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -20,6 +20,8 @@ pub enum Fault {
     Netlify,
     /// linkbroker itself, or its operator.
     Broker,
+    /// Whoever decides for the Netlify team: its plan, its credits, its members, its approvals.
+    Owner,
 }
 
 impl Fault {
@@ -30,6 +32,7 @@ impl Fault {
             Self::Provider => "provider",
             Self::Netlify => "netlify",
             Self::Broker => "broker",
+            Self::Owner => "owner",
         }
     }
 }
@@ -43,6 +46,25 @@ pub enum Severity {
     NeedsAction,
     /// This request cannot succeed as it stands; the link becomes `failed`.
     Permanent,
+}
+
+text_enum! {
+    /// How sure it is that the named cause is the cause.
+    Certainty {
+        /// The state of the world says so, or words that mean nothing else.
+        Certain "certain",
+        /// Words say so that could mean something else too.
+        Likely "likely",
+        /// Nothing that was seen names a cause.
+        Unknown "unknown",
+    }
+}
+
+impl Certainty {
+    /// Of failures from before it was recorded.
+    const fn unrecorded() -> Self {
+        Self::Likely
+    }
 }
 
 /// One line of proof for a failure: where it was seen and what it said, redacted and shortened.
@@ -73,6 +95,9 @@ pub struct Failure {
     pub code: FailureCode,
     /// What happened in this case, in one sentence.
     pub detail: String,
+    /// How sure that is.
+    #[serde(default = "Certainty::unrecorded")]
+    pub certainty: Certainty,
     /// The upstream call that showed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Box<UpstreamTrace>>,
@@ -85,11 +110,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure that no upstream call stands behind.
+    /// A failure that no upstream call stands behind, met and not deduced.
     pub fn new(code: FailureCode, detail: impl Into<String>) -> Self {
         Self {
             code,
             detail: detail.into(),
+            certainty: Certainty::Certain,
             upstream: None,
             evidence: Vec::new(),
             action: None,
@@ -140,6 +166,9 @@ catalogue! {
     RepositoryReplaced "repository_replaced" Caller NeedsAction
         "Another repository has the name by now"
         "Unlink; if the new repository is the one that you mean, make a new link for it.";
+    RepositoryMoved "repository_moved" Caller NeedsAction
+        "The repository has another name by now, and Netlify knows it by the old one"
+        "Retry the link: linkbroker makes the site know the new name.";
     RepositoryArchived "repository_archived" Caller Permanent
         "The repository is archived and therefore read-only"
         "Unarchive the repository at the provider, then retry the link.";
@@ -174,7 +203,7 @@ catalogue! {
         "The provider refuses access to the repository"
         "Ask the provider's support about the repository; the detail carries its request id.";
     DeployKeysDisabled "deploy_keys_disabled" Provider NeedsAction
-        "Deploy keys are disabled for the repository"
+        "Deploy keys are switched off for the repository"
         "Allow deploy keys in the organisation's or repository's settings, then retry the link.";
     KeyInUseElsewhere "key_in_use_elsewhere" Provider Permanent
         "The provider says that the deploy key is in use elsewhere, also after a fresh one was made"
@@ -182,6 +211,12 @@ catalogue! {
     KeyInProfileNotProject "key_in_profile_not_project" Caller NeedsAction
         "The deploy key is in a person's profile instead of on the repository"
         "Remove the key from the profile's SSH keys, then retry the link: linkbroker puts it on the repository.";
+    KeyMissing "key_missing" Provider NeedsAction
+        "The deploy key is no longer on the repository"
+        "Retry the link: linkbroker puts the key back and builds again. If it vanishes again: GitHub deletes deploy keys together with the token that made them.";
+    KeyExpired "key_expired" Provider NeedsAction
+        "The deploy key has expired at the provider"
+        "Put the key in place again with a later end, then retry the link.";
     KeyRefused "key_refused" Provider Permanent
         "The provider does not accept the deploy key"
         "Check the provider's rules on key types and lengths: Netlify makes RSA keys of 2048 bits.";
@@ -194,6 +229,21 @@ catalogue! {
     WebhookRefused "webhook_refused" Provider Permanent
         "The provider does not accept the webhook"
         "The detail says what the provider objects to.";
+    WebhookMissing "webhook_missing" Provider NeedsAction
+        "The repository has no webhook to Netlify any more"
+        "Retry the link: linkbroker makes the webhook again.";
+    WebhookDisabled "webhook_disabled" Provider NeedsAction
+        "The webhook is switched off at the provider"
+        "Retry the link: linkbroker switches it on again. Providers switch webhooks off after many failed deliveries.";
+    WebhookUrlMismatch "webhook_url_mismatch" Provider NeedsAction
+        "The webhook points to another address than the one where Netlify listens for this site"
+        "Retry the link: linkbroker makes a webhook with the right address.";
+    WebhookMisconfigured "webhook_misconfigured" Provider NeedsAction
+        "The webhook does not tell Netlify of pushes in a way that Netlify understands"
+        "Retry the link: linkbroker sets the webhook right.";
+    WebhookNotDelivered "webhook_not_delivered" Provider NeedsAction
+        "The provider could not deliver the push to Netlify"
+        "See the evidence for how the delivery ended, and the provider's and Netlify's status pages; then retry the link.";
     SiteLinkedElsewhere "site_linked_elsewhere" Caller Permanent
         "Another repository is attached to the site"
         "Name another site; or ask for `site.relink`, which takes it from that repository: Netlify deletes the site's deploy key, build hooks and notifications then.";
@@ -206,9 +256,12 @@ catalogue! {
     TeamNotFound "team_not_found" Caller Permanent
         "The Netlify team does not exist, or the credential is not a member of it"
         "Name a team that the Netlify credential belongs to.";
-    NetlifyForbidden "netlify_forbidden" Netlify NeedsAction
+    NetlifyForbidden "netlify_forbidden" Owner NeedsAction
         "Netlify does not allow this for the team or its plan"
         "The detail carries Netlify's reason: change the plan or the role, then retry the link.";
+    PlanRequired "plan_required" Owner NeedsAction
+        "The Netlify team's plan does not build this repository"
+        "Change the plan or make the repository public, then retry the link. Plans below Pro do not build private repositories of organisations.";
     EnvironmentRefused "environment_refused" Netlify NeedsAction
         "Netlify does not take the environment variables: the team's plan, the member's role or a rule of Netlify's forbids it"
         "The detail carries Netlify's reason: change the plan, the role or the credential, then retry the link; or make a new link with other variables.";
@@ -221,30 +274,51 @@ catalogue! {
     LinkDeaf "link_deaf" Netlify Permanent
         "Netlify accepted the site but did not keep the repository's key or identity"
         "Retry the link; if it stays so, report the request id to Netlify.";
+    SiteDetached "site_detached" Caller NeedsAction
+        "No repository is attached to the site any more"
+        "If that was a mistake, retry the link: linkbroker attaches the repository again. Else unlink.";
+    AccessMixed "access_mixed" Caller NeedsAction
+        "The site reads the repository by Netlify's GitHub App and not by the link's deploy key: Netlify ignores the webhook then"
+        "Take the app's access to the repository away and attach the repository by the link again with a retry; or unlink, and make a new link with `access.installation_id`.";
+    BranchNotAllowed "branch_not_allowed" Caller NeedsAction
+        "The site does not build pushes to the link's branch"
+        "Allow the branch in the site's settings on Netlify (branches and deploy contexts), then retry the link.";
+    BuildsStopped "builds_stopped" Caller NeedsAction
+        "Builds are stopped for the site on Netlify"
+        "Activate builds in the site's settings on Netlify, then retry the link.";
     BuildNotStarted "build_not_started" Netlify NeedsAction
         "Netlify started no build for the linked repository"
         "Check that builds are not stopped and that the team can build, then retry the link.";
-    AccountCannotBuild "account_cannot_build" Netlify NeedsAction
-        "The Netlify team cannot build: credits are used up or the account is disabled"
-        "Add credits or enable the account, then retry the link.";
+    AccountCannotBuild "account_cannot_build" Owner NeedsAction
+        "The Netlify team cannot build: its credits or build minutes are used up, or the account or site is disabled"
+        "Add credits, wait for the next period or have the account enabled, then retry the link.";
     CloneDenied "clone_denied" Provider NeedsAction
-        "Netlify could not clone: the repository does not know the deploy key"
-        "Retry the link: linkbroker puts the key back and builds again.";
+        "Netlify could not clone: the repository did not accept the deploy key"
+        "See in the evidence whether the key, the repository and the branch are there. Retry the link: linkbroker looks at the key, mends what is missing and builds again.";
     HostKeyFailed "host_key_failed" Provider NeedsAction
         "Netlify could not clone: the site has no deploy key"
         "Retry the link: linkbroker sets the key again and builds.";
     RefMissing "ref_missing" Caller NeedsAction
         "The branch that Netlify tried to build does not exist or cannot be read"
-        "Push the branch, then retry the link.";
+        "Push the branch, or link another one; then retry the link.";
     SubmoduleDenied "submodule_denied" Caller NeedsAction
-        "A submodule could not be checked out"
-        "Give the deploy key access to the submodule or vendor it, then push.";
+        "Netlify may not read a submodule of the repository"
+        "Give the site's deploy key access to the submodule's repository and name it by its SSH address in `.gitmodules`, or bring its files into the repository; then push.";
+    SubmoduleBroken "submodule_broken" Caller NeedsAction
+        "A submodule of the repository cannot be checked out: its address or its commit does not exist"
+        "Mend `.gitmodules` or the recorded commit (`git submodule status` shows both), then push.";
+    GitHostUnreachable "git_host_unreachable" Provider NeedsAction
+        "Netlify could not reach the git host"
+        "Retry the link once. If it stays so, see whether the host can be reached from the internet: Netlify clones from outside.";
     DependencyInstallFailed "dependency_install_failed" Caller NeedsAction
         "Installing the dependencies failed"
         "Mend the lock file or the versions, then push.";
     BuildCommandFailed "build_command_failed" Caller NeedsAction
         "The build command failed"
         "Mend the build (the log's end is in the diagnosis), then push.";
+    CommandMissing "command_missing" Caller NeedsAction
+        "The build calls a program that is not there"
+        "Add the program to the dependencies, or mend the build command; then push.";
     BuildPluginFailed "build_plugin_failed" Caller NeedsAction
         "A build plugin or extension failed"
         "Pin, mend or remove the plugin that the log names, then push.";
@@ -266,16 +340,22 @@ catalogue! {
     BuildTimeout "build_timeout" Caller NeedsAction
         "The build ran longer than the team's limit"
         "Make the build faster or raise the limit.";
+    BuildStuck "build_stuck" Netlify NeedsAction
+        "The build waited too long for a free slot"
+        "Wait for the team's other builds, or have the plan's number of concurrent builds raised; then retry the link.";
     BuildCanceled "build_canceled" Caller NeedsAction
         "Somebody canceled the build"
         "Retry the link to build again.";
+    BuildCanceledByPlugin "build_canceled_by_plugin" Caller NeedsAction
+        "A build plugin canceled the build"
+        "Mend or remove the plugin that the log names, then push.";
     BuildSkipped "build_skipped" Caller NeedsAction
         "Netlify skipped the build"
         "The detail says why: push a commit without a skip mark, then retry the link.";
-    BuildBlocked "build_blocked" Netlify NeedsAction
+    BuildBlocked "build_blocked" Owner NeedsAction
         "Netlify blocks builds by contributors that it does not know"
         "Link the pusher's git account to a member of the Netlify team, or change the plan, then retry the link.";
-    BuildInReview "build_in_review" Netlify NeedsAction
+    BuildInReview "build_in_review" Owner NeedsAction
         "The build waits for somebody's approval on Netlify, or was rejected there"
         "Approve the deploy request on Netlify, then retry the link.";
     BuildSystemFailed "build_system_failed" Netlify Transient
@@ -303,8 +383,8 @@ catalogue! {
         "Netlify accepted the installation, and builds nothing by it"
         "Add the repository to the Netlify app in the owner's settings (the evidence has the address) and retry the link; or unlink, and make a new link with `access` left out: a deploy key and a webhook.";
     PushUnverified "push_unverified" Provider NeedsAction
-        "A replayed push did not start a build"
-        "The evidence says how the provider's delivery ended; check the webhook, then retry the link.";
+        "A push did not start a build, and nothing that can be seen explains why"
+        "The evidence says what was looked at. Push a commit; if no build comes of it, retry the link and then ask Netlify with the site and the time of the push.";
     Drifted "drifted" Caller NeedsAction
         "Something is other than the link left it"
         "See `drift`: `POST /links/{id}/heal` puts back what can be put back; what cannot is yours to mend. The link is live again when nothing differs any more.";
@@ -326,6 +406,23 @@ catalogue! {
     Internal "internal" Broker Permanent
         "linkbroker met a state that it does not know how to go on from"
         "Report it with the link's id.";
+}
+
+impl FailureCode {
+    /// Whether linkbroker can mend it by itself, without changing what a person may have wanted so.
+    pub const fn is_healable(self) -> bool {
+        matches!(
+            self,
+            Self::RepositoryMoved
+                | Self::KeyMissing
+                | Self::HostKeyFailed
+                | Self::WebhookMissing
+                | Self::WebhookDisabled
+                | Self::WebhookUrlMismatch
+                | Self::WebhookMisconfigured
+                | Self::LinkDeaf
+        )
+    }
 }
 
 impl std::fmt::Display for FailureCode {

@@ -12,6 +12,7 @@
 mod align_webhook;
 mod attach_repository;
 mod create_site;
+mod diagnose;
 mod find_build;
 mod install_deploy_key;
 mod install_webhook;
