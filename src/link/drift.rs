@@ -222,6 +222,7 @@ impl DriftKind {
             | Self::CloneKeyMissing
             | Self::RepositoryRenamed => Healable::ByPolicy,
             Self::SiteUnlinked
+            | Self::SiteRelinked
             | Self::CloneKeyChanged
             | Self::BranchChanged
             | Self::BuildsStopped
@@ -279,7 +280,15 @@ impl DriftKind {
 
     /// Whether putting it back lets Netlify build, which the link then follows.
     pub const fn is_mended_by_a_build(self) -> bool {
-        matches!(self, Self::SiteUnlinked | Self::RepositoryRenamed)
+        matches!(
+            self,
+            Self::SiteUnlinked | Self::SiteRelinked | Self::RepositoryRenamed
+        )
+    }
+
+    /// Whether Netlify has deleted the site's key with it.
+    pub const fn takes_the_key_along(self) -> bool {
+        matches!(self, Self::SiteUnlinked | Self::SiteRelinked)
     }
 
     /// Whether pushes may have gone by unheard, so that the link has to be proven again.
@@ -291,6 +300,7 @@ impl DriftKind {
                 | Self::WebhookDisabled
                 | Self::WebhookChanged
                 | Self::SiteUnlinked
+                | Self::SiteRelinked
                 | Self::CloneKeyMissing
                 | Self::CloneKeyChanged
                 | Self::BuildsStopped

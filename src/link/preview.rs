@@ -109,7 +109,8 @@ impl StepName {
             | Self::FindBuild
             | Self::WatchDeploy
             | Self::ReplayPush
-            | Self::ProvePush => None,
+            | Self::ProvePush
+            | Self::RetireKey => None,
         }
     }
 }

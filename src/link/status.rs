@@ -93,7 +93,7 @@ impl LinkStatus {
         match (step, code.severity()) {
             _ if matches!(code, FailureCode::PushAwaited) => Self::ActionRequired,
             (StepName::WatchDeploy, _) => Self::BuildFailed,
-            (StepName::ReplayPush | StepName::ProvePush, _) => Self::Degraded,
+            (StepName::ReplayPush | StepName::ProvePush | StepName::RetireKey, _) => Self::Degraded,
             (_, Severity::NeedsAction) => Self::ActionRequired,
             (_, Severity::Transient | Severity::Permanent) => Self::Failed,
         }
@@ -115,6 +115,8 @@ text_enum! {
         Check "check",
         /// Put back what is not.
         Heal "heal",
+        /// Exchange its deploy key for a new one.
+        RotateKey "rotate-key",
         /// Take it back.
         Unlink "unlink",
     }
@@ -143,7 +145,7 @@ impl Standing {
                     matches!(self.status, Queued | Linking | Building | ActionRequired);
                 is_under_way && is_wanted && !self.was_live
             }
-            Verb::Rebuild | Verb::Check | Verb::Heal => {
+            Verb::Rebuild | Verb::Check | Verb::Heal | Verb::RotateKey => {
                 is_wanted && matches!(self.status, Live | Degraded | BuildFailed)
             }
             Verb::Verify => is_wanted && matches!(self.status, Live | Degraded),
@@ -228,6 +230,7 @@ mod tests {
                 Verb::Verify,
                 Verb::Check,
                 Verb::Heal,
+                Verb::RotateKey,
             ];
             assert!(!verbs.iter().any(|verb| others.contains(verb)), "{status}");
         }

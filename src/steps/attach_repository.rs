@@ -102,7 +102,13 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
             if let Some(mended) = mend(cx, &site).await? {
                 return Ok(Fact::Attachment(mended.attachment()));
             }
-            Settings::left(cx, &site)?
+            match cx.facts.healing.contains(&SiteRelinked) {
+                true => {
+                    sites::unlink_repo(cx.netlify, &site.id).await?;
+                    Settings::asked(cx)?
+                }
+                false => Settings::left(cx, &site)?,
+            }
         }
     };
     let attach = Attach {

@@ -156,11 +156,13 @@ fn is_taken(code: FailureCode) -> bool {
     )
 }
 
-/// Takes our key off the repository.
+/// Takes our key off the repository, and the one that it was to take the place of.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
-    let Some(key) = &cx.facts.installed_key else {
-        return Ok(Vec::new());
-    };
-    let delete = cx.provider.remove_key(cx.repository()?, &key.id);
-    remove(cx, ResourceKind::InstalledKey, &key.id, delete).await
+    let former = cx.facts.rotation.iter().flat_map(|it| &it.installed);
+    let mut receipts = Vec::new();
+    for key in cx.facts.installed_key.iter().chain(former) {
+        let delete = cx.provider.remove_key(cx.repository()?, &key.id);
+        receipts.extend(remove(cx, ResourceKind::InstalledKey, &key.id, delete).await?);
+    }
+    Ok(receipts)
 }

@@ -22,6 +22,7 @@ mod prove_push;
 mod replay_push;
 mod reserve_deploy_key;
 mod resolve_repository;
+mod retire_key;
 mod set_environment;
 mod watch_deploy;
 
@@ -236,6 +237,7 @@ macro_rules! dispatch {
             StepName::WatchDeploy => watch_deploy::$function($cx).await,
             StepName::ReplayPush => replay_push::$function($cx).await,
             StepName::ProvePush => prove_push::$function($cx).await,
+            StepName::RetireKey => retire_key::$function($cx).await,
         }
     };
 }
@@ -283,6 +285,7 @@ impl StepContext<'_> {
         Way {
             spec: self.spec,
             provider: self.provider.capabilities(),
+            exchanges_key: self.facts.rotation.is_some(),
         }
     }
 

@@ -138,6 +138,7 @@ async fn go_on(
                 nap(worker, &progress, lease, pause).await?;
             }
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
+            Next::Rest if progress.keeps_old_key() => {}
             Next::Rest => {
                 progress.settle();
                 let after = progress.looks_again_in();
@@ -336,8 +337,9 @@ async fn save_intents(
     let tenant = progress.link.tenant.clone();
     // Also while undoing: what an interrupted try made is looked for then.
     let takes_site = due.contains(&StepName::CreateSite);
+    let removes = undoing || due.contains(&StepName::RetireKey);
     // What may be removed and taken is asked across tenants: they may share a repository, and a team at Netlify.
-    let rows = match undoing || takes_site {
+    let rows = match removes || takes_site {
         true => Rows::OfAll,
         false => Rows::Of(&tenant),
     };
@@ -352,7 +354,7 @@ async fn save_intents(
     }
     audit.record(&mut tx, &unrecorded).await?;
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);
-    if undoing {
+    if removes {
         supplies.rights = resources::rights(&mut tx, id).await?;
     }
     if takes_site {
@@ -361,8 +363,11 @@ async fn save_intents(
         supplies.sites_of_others = resources::sites_of_others(&mut tx, id, host, wanted).await?;
     }
     if due.contains(&StepName::ReserveDeployKey) {
-        let refused = &progress.link.facts.refused_keys;
-        supplies.key_at_hand = match resources::held_key(&mut tx, id, refused).await? {
+        let facts = &progress.link.facts;
+        let former = facts.rotation.iter().flat_map(|rotation| &rotation.key);
+        let mut refused = facts.refused_keys.clone();
+        refused.extend(former.map(|key| key.id.clone()));
+        supplies.key_at_hand = match resources::held_key(&mut tx, id, &refused).await? {
             None if !undoing => resources::take_stock(&mut tx, id, &tenant, connection).await?,
             held => held,
         };

@@ -4,7 +4,7 @@ use linkbroker_sandbox::{NETLIFY_TOKEN, NewRepository, admin};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, Setup, World, docs, text, until};
+use crate::world::{Answer, Setup, Way, World, docs, text, until};
 
 /// Says no to healing by itself.
 fn reporting() -> Value {
@@ -362,4 +362,60 @@ async fn a_refused_credential_is_told_and_a_new_one_ends_it() {
     assert_eq!(kinds(&told), ["provider_credential_refused"]);
     world.sandbox.world().faults.clear();
     assert_eq!(checked(&world, &id).await["status"], "live");
+}
+
+#[tokio::test]
+async fn a_site_that_was_detached_by_hand_stays_so_until_somebody_asks() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    let id = text(&link["id"]);
+    let site = format!("/sites/{}", text(&link["site"]["id"]));
+    netlify(
+        &world,
+        Method::PUT,
+        &format!("{site}/unlink_repo"),
+        json!({}),
+    )
+    .await;
+    let told = checked(&world, &id).await;
+    assert_eq!(told["status"], "degraded", "{told:#}");
+    assert_eq!(kinds(&told), ["site_unlinked"]);
+    let healed = heal(&world, &id, json!(["site_unlinked"])).await;
+    builds_pushes(&world, &healed, "words after the detour").await;
+    // Netlify had deleted the key with the attachment: there is a new one, and nothing is left of the old.
+    assert_eq!(world.count("installed_keys"), (2, 1));
+    assert_eq!(world.count("deploy_keys").1, 1);
+    let other = json!({"repo": {"provider": "github", "repo": "acme/other", "repo_path": "acme/other",
+                                "id": 1, "branch": "main", "repo_branch": "main"}});
+    netlify(&world, Method::PATCH, &site, other).await;
+    let told = checked(&world, &id).await;
+    assert_eq!(kinds(&told), ["site_relinked"]);
+    let healed = heal(&world, &id, json!("all")).await;
+    builds_pushes(&world, &healed, "words after another repository").await;
+    let unlinked = world.client.unlink(&id, "").await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    assert_eq!(
+        world.count("deploy_keys").1 + world.count("installed_keys").1,
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_repository_with_another_name_is_attached_under_it() {
+    for way in [Way::GITHUB, Way::GITLAB, Way::BITBUCKET, Way::AZURE_BY_API] {
+        let world = way.world().await;
+        let link = way.link(&world).await;
+        assert_eq!(link["status"], "live", "{}: {link:#}", way.name);
+        let id = text(&link["id"]);
+        way.rename(&world, way.moved);
+        let healed = checked(&world, &id).await;
+        assert_eq!(healed["status"], "live", "{}: {healed:#}", way.name);
+        let told = events(&world, &id, "link.healed").await;
+        assert_eq!(told.len(), 1, "{}: {healed:#}", way.name);
+        assert_eq!(told[0]["detail"]["kinds"], json!(["repository_renamed"]));
+        way.push(&world, &format!("words under the new name at {}", way.name))
+            .await;
+        let again = checked(&world, &id).await;
+        assert_eq!(kinds(&again), [""; 0], "{}: {again:#}", way.name);
+    }
 }

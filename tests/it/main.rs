@@ -27,6 +27,7 @@ mod gitea;
 mod github_app;
 mod gitlab;
 mod installations;
+mod key_rotation;
 mod keys;
 mod linking;
 mod listing;

@@ -69,6 +69,9 @@ pub struct LinkSummary {
     /// What the last look found to be other than the link left it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftView>,
+    /// How the deploy key was last exchanged; absent when it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_rotation: Option<KeyRotation>,
     /// When it was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -189,6 +192,17 @@ pub struct DriftView {
     pub since: OffsetDateTime,
     /// Whether linkbroker can put it back.
     pub healable: Healable,
+}
+
+/// How an exchange of the deploy key ended.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct KeyRotation {
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Why the link kept the key that it had; absent when it has a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Diagnosis>,
 }
 
 /// How far it is proven that a push to the repository builds the site.
@@ -327,6 +341,10 @@ pub fn summary(row: LinkRow) -> LinkSummary {
             build: proof.build,
         },
         drift: row.facts.drift.into_iter().map(drift_view).collect(),
+        key_rotation: row.facts.rotated.map(|rotated| KeyRotation {
+            at: rotated.at,
+            failure: rotated.failure.map(diagnosis),
+        }),
         created_at: row.created_at,
         updated_at: row.updated_at,
         live_at: row.live_at,

@@ -9,10 +9,42 @@ use crate::link::{
     plan::StepName,
     resource::{Receipt, ResourceKind},
     status::{LinkStatus, StepState},
-    step_run::StepRun,
+    step_run::{StepRun, prepare_old_key},
 };
 
 impl Progress {
+    /// Puts the former key back when the one that was to take its place has failed; whether there is something to do now. A build
+    /// that failed after it had cloned is no failure of the key.
+    pub fn keeps_old_key(&mut self) -> bool {
+        let facts = &self.link.facts;
+        let is_undecided = facts
+            .rotation
+            .as_ref()
+            .is_some_and(|it| it.useless.is_none());
+        let Some((step, failure)) = self.first_failure(StepState::Failed) else {
+            return false;
+        };
+        let has_cloned = facts
+            .deploy
+            .as_ref()
+            .is_some_and(|it| it.commit_ref.is_some());
+        let is_the_builds = step == StepName::WatchDeploy && has_cloned;
+        if self.is_undoing() || !is_undecided || is_the_builds {
+            return false;
+        }
+        self.event(
+            "link.key_rotation_failed",
+            json!({ "step": step, "code": failure.code }),
+        );
+        self.link.facts.keep_old_key(failure);
+        for run in &mut self.link.steps {
+            if prepare_old_key(run) {
+                self.changed.insert(run.step);
+            }
+        }
+        true
+    }
+
     /// Gives the link the status in which it comes to rest.
     pub fn settle(&mut self) {
         if self.is_undoing() {
