@@ -53,6 +53,7 @@ const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
 /// Six hours: 5,000 links take 14 looks a minute (limits.md P11).
 const INSPECT_SECONDS: u64 = 21_600;
+const EXPIRY_WARNING_DAYS: &str = "14,3,1";
 const DRAIN_SECONDS: u64 = 10;
 const RETRY_BASE_MS: u64 = 1_000;
 const RETRY_MAX_SECONDS: u64 = 300;
@@ -159,6 +160,8 @@ pub struct Workers {
 pub struct Inspections {
     /// About how long after the last look.
     pub every: Duration,
+    /// Days before the end of a key or credential on which it is told.
+    pub warn_days: Vec<u16>,
 }
 
 /// How the first build starts.
@@ -582,7 +585,22 @@ fn inspections(args: &WorkerArgs, problems: &mut Problems) -> Inspections {
     );
     Inspections {
         every: Duration::from_secs(every),
+        warn_days: warn_days(&args.expiry_warning_days, problems),
     }
+}
+
+fn warn_days(text: &str, problems: &mut Problems) -> Vec<u16> {
+    let days = text.split(',').map(str::trim).filter(|day| !day.is_empty());
+    let days = days.map(|day| {
+        day.parse::<u16>().map_err(|_| {
+            Complaint::new(
+                format!("`{day}` is not a number of days"),
+                "Write the days before the end with commas between them, e.g. 14,3,1; nothing for no warnings.",
+            )
+        })
+    });
+    days.filter_map(|day| problems.keep("LINKBROKER_EXPIRY_WARNING_DAYS", day))
+        .collect()
 }
 
 fn first_build(text: &str, problems: &mut Problems) -> FirstBuild {

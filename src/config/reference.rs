@@ -215,7 +215,7 @@ impl Config {
         settings
     }
 
-    fn worked(&self) -> [(&'static str, String); 11] {
+    fn worked(&self) -> [(&'static str, String); 12] {
         let workers = &self.workers;
         let FirstBuild::Attach = workers.first_build;
         [
@@ -239,6 +239,10 @@ impl Config {
                 "LINKBROKER_INSPECT_SECONDS",
                 seconds(workers.inspections.every),
             ),
+            ("LINKBROKER_EXPIRY_WARNING_DAYS", {
+                let days = workers.inspections.warn_days.iter();
+                days.map(u16::to_string).collect::<Vec<_>>().join(",")
+            }),
         ]
     }
 }

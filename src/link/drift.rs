@@ -5,7 +5,7 @@
 //! until somebody asks for it to be put back.
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 
 use super::{
@@ -316,6 +316,20 @@ pub fn failure(drift: &[Drift]) -> Option<Failure> {
     (!told.is_empty()).then(|| Failure::new(FailureCode::Drifted, told.join("; ")))
 }
 
+/// Something that stops working by itself at `end`, when it is near: within the least number of `days` that it is within.
+pub fn expiring(
+    kind: DriftKind,
+    end: OffsetDateTime,
+    days: &[u16],
+    now: OffsetDateTime,
+) -> Option<Drift> {
+    let is_within = |days: &&u16| end - now < time::Duration::days(i64::from(**days));
+    let within = days.iter().filter(is_within).min()?;
+    let end = end.format(&Rfc3339).unwrap_or_default();
+    let found = format!("{end}, in less than {within} days");
+    Some(Drift::new(kind, None, Some(found)))
+}
+
 /// What was found now, with the time of what was found like this before.
 pub fn since_when(found: Vec<Drift>, before: &[Drift]) -> Vec<Drift> {
     let since = |drift: Drift| {
@@ -363,6 +377,26 @@ mod tests {
         assert_eq!(of(&[heal(1), heal(2), heal(3)]), 0);
         assert_eq!(of(&[heal(1), heal(2), heal(25)]), 1);
         assert!(to_heal(&drift, DriftPolicy::Report, &[], now).is_empty());
+    }
+
+    #[test]
+    fn an_end_is_announced_once_for_each_number_of_days() {
+        let now = OffsetDateTime::now_utc();
+        let found = |hours| {
+            let end = now + time::Duration::hours(hours);
+            let drift = expiring(DriftKind::KeyExpiring, end, &[14, 3, 1], now)?;
+            drift
+                .found?
+                .split_once(", ")
+                .map(|(_, within)| within.to_owned())
+        };
+        let said = |days| Some(format!("in less than {days} days"));
+        assert_eq!(found(15 * 24), None);
+        assert_eq!(found(13 * 24), said(14));
+        assert_eq!(found(4 * 24), said(14));
+        assert_eq!(found(2 * 24), said(3));
+        assert_eq!(found(23), said(1));
+        assert_eq!(found(-5), said(1));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
     },
     steps::{self, Halt, Pace, StepContext},
     store::{
-        Rows, StoreError, begin,
+        Rows, StoreError, begin, checks,
         events::{self, NewEvent},
         inspections::{self, ClaimedInspection},
         links::LeasedLink,
@@ -84,16 +84,15 @@ impl Job for ClaimedInspection {
     async fn look(&self, worker: &Worker) -> Result<Looked, StoreError> {
         let mut tx = begin(&worker.pool, Rows::Of(&self.tenant)).await?;
         let subject = inspections::subject(&mut tx, &self.tenant, self.link_id).await?;
-        let is_over = match subject {
-            Some(_) => false,
-            None => inspections::is_over(&mut tx, self.link_id).await?,
+        let Some(link) = subject else {
+            return Ok(match inspections::is_over(&mut tx, self.link_id).await? {
+                true => Looked::Over,
+                false => Looked::Busy,
+            });
         };
-        drop(tx);
-        match subject {
-            None if is_over => Ok(Looked::Over),
-            None => Ok(Looked::Busy),
-            Some(link) => look_at(self, worker, link).await,
-        }
+        let ends_at = checks::ends_at(&mut tx, &self.tenant, link.provider_connection).await?;
+        tx.commit().await?;
+        look_at(self, worker, link, ends_at).await
     }
 
     async fn finish(&self, db: &mut PgConnection, outcome: &Looked) -> Result<(), StoreError> {
@@ -131,6 +130,7 @@ async fn look_at(
     claimed: &ClaimedInspection,
     worker: &Worker,
     link: LeasedLink,
+    ends_at: Option<OffsetDateTime>,
 ) -> Result<Looked, StoreError> {
     if claimed.claims > CLAIMS_MAX {
         let detail = format!("{CLAIMS_MAX} workers in a row died over this inspection");
@@ -147,28 +147,33 @@ async fn look_at(
             return Ok(Looked::Unread { failure, after });
         }
     };
-    Ok(match read(worker, &link, &opened).await {
-        Ok(found) => Looked::Seen {
-            drift: drift::since_when(found, &link.facts.drift),
-            link: Box::new(link),
-            // The links of a moment do not stay together.
-            next: every.mul_f64(0.9 + 0.2 * fastrand::f64()),
+    let read = read(worker, &link, &opened).await;
+    Ok(
+        match read.map(|found| with_ends(worker, &link, &opened, ends_at, found)) {
+            Ok(found) => Looked::Seen {
+                drift: drift::since_when(found, &link.facts.drift),
+                link: Box::new(link),
+                // The links of a moment do not stay together.
+                next: every.mul_f64(0.9 + 0.2 * fastrand::f64()),
+            },
+            Err(Halt::Wait { after, note, .. }) => Looked::Unread {
+                failure: Failure::new(FailureCode::RateLimited, note),
+                after: after.max(Duration::from_secs(1)),
+            },
+            Err(
+                Halt::Retry { failure, .. }
+                | Halt::Stop { failure, .. }
+                | Halt::Ask { failure, .. },
+            ) => {
+                let after = UNREAD_PAUSE.min(every);
+                Looked::Unread { failure, after }
+            }
+            Err(Halt::Reopen { why, .. }) => Looked::Unread {
+                failure: Failure::new(why, "a look asked for an earlier step"),
+                after: every,
+            },
         },
-        Err(Halt::Wait { after, note, .. }) => Looked::Unread {
-            failure: Failure::new(FailureCode::RateLimited, note),
-            after: after.max(Duration::from_secs(1)),
-        },
-        Err(
-            Halt::Retry { failure, .. } | Halt::Stop { failure, .. } | Halt::Ask { failure, .. },
-        ) => {
-            let after = UNREAD_PAUSE.min(every);
-            Looked::Unread { failure, after }
-        }
-        Err(Halt::Reopen { why, .. }) => Looked::Unread {
-            failure: Failure::new(why, "a look asked for an earlier step"),
-            after: every,
-        },
-    })
+    )
 }
 
 /// Every step that made something which lasts looks at it, all at the same time.
@@ -192,6 +197,32 @@ async fn read(worker: &Worker, link: &LeasedLink, opened: &Opened) -> Result<Vec
         Some(halt) if !hides_more => Err(halt),
         _ => Ok(tidy(drift)),
     }
+}
+
+/// What was read, and what stops working soon: the provider's credential as it was last checked, a key of a person's account.
+fn with_ends(
+    worker: &Worker,
+    link: &LeasedLink,
+    opened: &Opened,
+    credential: Option<OffsetDateTime>,
+    mut drift: Vec<Drift>,
+) -> Vec<Drift> {
+    let facts = &link.facts;
+    let installed = facts.installed_key.as_ref().and_then(|key| key.expires_at);
+    let stands = facts.deploy_key.as_ref().is_some_and(|key| key.standing);
+    let standing = opened.standing_key.as_ref().filter(|_| stands);
+    let key = standing.map_or(installed, |standing| standing.expires_at);
+    let days = &worker.settings.inspections.warn_days;
+    let ends = [
+        (DriftKind::KeyExpiring, key),
+        (DriftKind::ProviderCredentialExpiring, credential),
+    ];
+    let now = OffsetDateTime::now_utc();
+    drift.extend(
+        ends.into_iter()
+            .filter_map(|(kind, end)| drift::expiring(kind, end?, days, now)),
+    );
+    drift
 }
 
 fn refused(failure: Failure) -> Drift {

@@ -419,3 +419,32 @@ async fn a_repository_with_another_name_is_attached_under_it() {
         assert_eq!(kinds(&again), [""; 0], "{}: {again:#}", way.name);
     }
 }
+
+#[tokio::test]
+async fn the_end_of_a_credential_is_announced_while_the_link_is_live() {
+    let world = World::empty(Setup::default()).await;
+    world.repository("docs").await;
+    let ends = time::OffsetDateTime::now_utc() + time::Duration::days(2);
+    let ends = ends.format(&time::format_description::well_known::Rfc3339);
+    let token = json!({"token": "ends-soon", "login": "acme", "expires_at": ends.expect("a time"),
+                       "permissions": {"everywhere": "admin"}});
+    let token = serde_json::from_value(token).expect("a token's description");
+    linkbroker_sandbox::github::add_token(world.sandbox.world(), token).expect("a token");
+    world
+        .connect_with(&world.client, NETLIFY_TOKEN, "ends-soon")
+        .await;
+    let link = world.client.link_settled(docs()).await;
+    let id = text(&link["id"]);
+    // The first look has the connection checked, the second one knows the end.
+    let told = until("the end to be told", async || {
+        let told = checked(&world, &id).await;
+        (!kinds(&told).is_empty()).then_some(told)
+    })
+    .await;
+    assert_eq!(told["status"], "live", "{told:#}");
+    assert_eq!(kinds(&told), ["provider_credential_expiring"]);
+    let found = text(&told["drift"][0]["found"]);
+    assert!(found.ends_with("in less than 3 days"), "{found}");
+    checked(&world, &id).await;
+    assert_eq!(events(&world, &id, "link.drifted").await.len(), 1);
+}
