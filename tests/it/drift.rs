@@ -352,7 +352,6 @@ async fn a_site_that_is_gone_is_told() {
 #[tokio::test]
 async fn a_refused_credential_is_told_and_a_new_one_ends_it() {
     let world = World::usual().await;
-    world.github_token("gone-tomorrow", json!({"acme": "admin"}));
     let link = world.client.link_settled(docs()).await;
     let id = text(&link["id"]);
     world
@@ -425,9 +424,8 @@ async fn the_end_of_a_credential_is_announced_while_the_link_is_live() {
     let world = World::empty(Setup::default()).await;
     world.repository("docs").await;
     let ends = time::OffsetDateTime::now_utc() + time::Duration::days(2);
-    let ends = ends.format(&time::format_description::well_known::Rfc3339);
-    let token = json!({"token": "ends-soon", "login": "acme", "expires_at": ends.expect("a time"),
-                       "permissions": {"everywhere": "admin"}});
+    let token = json!({"token": "ends-soon", "login": "acme", "expires_at": ends.unix_timestamp(),
+                       "everywhere": "admin"});
     let token = serde_json::from_value(token).expect("a token's description");
     linkbroker_sandbox::github::add_token(world.sandbox.world(), token).expect("a token");
     world
