@@ -9,7 +9,7 @@ create table inspections (
     lease      uuid,
     claims     smallint not null default 0,
     checked_at timestamptz,
-    remembered jsonb not null default '{}'
+    remembered jsonb not null default 'null'
 );
 create index inspections_due on inspections (due_at);
 create index inspections_asked on inspections (due_at) where asked_at is not null;
@@ -24,7 +24,7 @@ comment on column inspections.asked_at is 'When a caller asked for a look that i
 comment on column inspections.lease is 'Names the claim that works on it; the outcome names it too.';
 comment on column inspections.claims is 'Claims without an outcome; too many mean that it kills its workers.';
 comment on column inspections.checked_at is 'When a look was last done.';
-comment on column inspections.remembered is 'What the provider''s answers said last, by address, each with the ETag under which it need not say it again.';
+comment on column inspections.remembered is 'ETags by address of a look that found everything as it was, with the link''s fence then; JSON null when something differed.';
 alter table inspections enable row level security;
 alter table inspections force row level security;
 create policy by_tenant on inspections using (visible(tenant));

@@ -124,7 +124,12 @@ pub fn prepare_verify(steps: &mut [StepRun], facts: &mut Facts, now: OffsetDateT
 
 /// What the wish for another key makes of a link at rest: a new pair is placed beside the old one, the site is told of it, and
 /// a build that clones with it is the proof.
-pub fn prepare_rotation(steps: &mut [StepRun], facts: &mut Facts, proof: AskedBuild) {
+pub fn prepare_rotation(
+    steps: &mut [StepRun],
+    facts: &mut Facts,
+    proof: AskedBuild,
+    now: OffsetDateTime,
+) {
     facts.retire_key(None);
     facts.end_build();
     facts.asked_build = Some(proof);
@@ -132,6 +137,14 @@ pub fn prepare_rotation(steps: &mut [StepRun], facts: &mut Facts, proof: AskedBu
         exchanges_key(run.step) || matches!(run.step, StepName::FindBuild | StepName::WatchDeploy)
     });
     look_again(steps, StepName::AttachRepository);
+    // A proof that had failed would keep everything from going on.
+    let is_failed_proof = |run: &StepRun| {
+        run.state == StepState::Failed
+            && matches!(run.step, StepName::ReplayPush | StepName::ProvePush)
+    };
+    if steps.iter().any(is_failed_proof) {
+        prepare_verify(steps, facts, now);
+    }
 }
 
 const fn exchanges_key(step: StepName) -> bool {

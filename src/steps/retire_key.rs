@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Halt, StepContext, Undone, known, remove};
 use crate::{
     link::{
-        facts::{Build, Fact, Rotation},
+        facts::{Build, DeployKey, Fact, Rotation},
         failure::FailureCode,
         resource::ResourceKind,
     },
@@ -70,10 +70,14 @@ async fn see_none_begun_before(cx: &StepContext<'_>, proof: &Build) -> Result<()
 
 async fn take_away(cx: &StepContext<'_>, rotation: &Rotation) -> Result<Undone, Halt> {
     let mut receipts = Vec::new();
-    if let Some(installed) = &rotation.installed {
-        let delete = cx.provider.remove_key(cx.repository()?, &installed.id);
-        let kind = ResourceKind::InstalledKey;
-        receipts.extend(remove(cx, kind, &installed.id, delete).await?);
+    match (&rotation.installed, &rotation.key) {
+        (Some(installed), _) => {
+            let delete = cx.provider.remove_key(cx.repository()?, &installed.id);
+            let kind = ResourceKind::InstalledKey;
+            receipts.extend(remove(cx, kind, &installed.id, delete).await?);
+        }
+        (None, Some(key)) => remove_unrecorded(cx, key).await?,
+        (None, None) => {}
     }
     if let Some(key) = &rotation.key {
         let delete = deploy_keys::delete(cx.netlify, &key.id);
@@ -81,6 +85,19 @@ async fn take_away(cx: &StepContext<'_>, rotation: &Rotation) -> Result<Undone, 
         receipts.extend(remove(cx, kind, &key.id, delete).await?);
     }
     Ok(receipts)
+}
+
+/// A call whose answer was lost may have placed the key that failed.
+async fn remove_unrecorded(cx: &StepContext<'_>, key: &DeployKey) -> Result<(), Halt> {
+    if !cx.provider.capabilities().finds_keys {
+        return Ok(());
+    }
+    let repository = cx.repository()?;
+    let found = cx.provider.find_key(repository, &key.public_key).await?;
+    if let Some(found) = found {
+        cx.provider.remove_key(repository, &found.id).await?;
+    }
+    Ok(())
 }
 
 /// What is left of the former key goes with the link's own.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -14,6 +15,7 @@ use crate::link::{
     status::{LinkStatus, Wanted},
     step_run::StepRun,
 };
+use crate::upstream::Tags;
 
 /// A look in the hands of a worker.
 #[derive(Debug, Clone)]
@@ -28,6 +30,17 @@ pub struct ClaimedInspection {
     pub claims: i16,
     /// Whether a caller waits for it.
     pub is_asked: bool,
+    /// What the last look has left.
+    pub remembered: Json<Option<Remembered>>,
+}
+
+/// What a look that found everything as it was leaves to the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// The link's fence then: what was seen says nothing of a link that has changed since.
+    pub fence: i64,
+    /// ETags of what was read.
+    pub tags: Tags,
 }
 
 /// What links come to rest with: their next look. An earlier one stays.
@@ -120,7 +133,8 @@ pub async fn claim(
            update inspections i
            set lease = gen_random_uuid(), claims = claims + 1, due_at = now() + make_interval(secs => $1)
            from due where i.link_id = due.link_id
-           returning i.link_id, i.tenant, i.lease as "lease!", i.claims, i.asked_at is not null as "is_asked!""#,
+           returning i.link_id, i.tenant, i.lease as "lease!", i.claims, i.asked_at is not null as "is_asked!",
+                     i.remembered as "remembered: Json<Option<Remembered>>""#,
         lease.as_secs_f64(),
         limit,
         pace
@@ -187,14 +201,17 @@ pub async fn done(
     db: &mut PgConnection,
     claimed: &ClaimedInspection,
     next: Duration,
+    remembered: Option<&Remembered>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "update inspections
-         set lease = null, claims = 0, asked_at = null, checked_at = now(), due_at = now() + make_interval(secs => $3)
+         set lease = null, claims = 0, asked_at = null, checked_at = now(), due_at = now() + make_interval(secs => $3),
+             remembered = $4
          where link_id = $1 and lease = $2",
         claimed.link_id,
         claimed.lease,
-        next.as_secs_f64()
+        next.as_secs_f64(),
+        Json(remembered) as _
     )
     .execute(db)
     .await?;

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH,
+        LOCATION,
     },
 };
 use serde::de::DeserializeOwned;
@@ -13,7 +14,8 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::{
-    Answer, Call, Class, Credential, Http, Instance, UpstreamError, journal, rate::RateState,
+    Answer, Call, Class, Credential, Http, Instance, UpstreamError, journal, memory,
+    rate::RateState,
 };
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
@@ -172,7 +174,10 @@ impl Access {
         self.may_call()?;
         let started = Instant::now();
         let path = url.path().to_owned();
-        let request = self.request(call, url.clone())?;
+        let mut request = self.request(call, url.clone())?;
+        if let Some(tag) = memory::known(self.instance.kind, &call.method, &url) {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
         let write = journal::about_to_send(self.instance.kind, &call.method, &url);
         let result = match request.send().await {
             Ok(response) => self.read(call, response).await,
@@ -180,7 +185,13 @@ impl Access {
         };
         write.ended(&result);
         self.note(&call.method, &path, &result, started);
-        result
+        match result {
+            Ok(answer) if memory::note(&url, &answer) => {
+                let what = "nothing has changed since the last look";
+                Err(self.lost(&call.method, what.to_owned(), Some(answer.status)))
+            }
+            result => result,
+        }
     }
 
     /// Whether calls are made without a credential.

@@ -19,6 +19,7 @@ use crate::{
     link::{
         drift::{self, Drift, DriftKind, Healable},
         failure::{Failure, FailureCode},
+        plan::StepName,
         status::{LinkStatus, StepState},
         step_run::prepare_heal,
     },
@@ -26,9 +27,10 @@ use crate::{
     store::{
         Rows, StoreError, begin, checks,
         events::{self, NewEvent},
-        inspections::{self, ClaimedInspection},
+        inspections::{self, ClaimedInspection, Remembered},
         links::LeasedLink,
     },
+    upstream::{Looked, Memory},
 };
 
 /// Looks of idle links at one connection in a minute: what its rate limit is worth to them (limits.md P11).
@@ -41,7 +43,7 @@ const UNREAD_PAUSE: Duration = Duration::from_secs(300);
 const CONFIRM: Duration = Duration::from_secs(10);
 
 /// What came of a look.
-pub enum Looked {
+pub enum Outcome {
     /// Everything could be read.
     Seen {
         /// The link as it was then.
@@ -50,6 +52,8 @@ pub enum Looked {
         drift: Vec<Drift>,
         /// When to look again.
         next: Duration,
+        /// What the next look need not be told again.
+        remembered: Option<Remembered>,
     },
     /// Something could not be read, in passing.
     Unread {
@@ -65,7 +69,7 @@ pub enum Looked {
 }
 
 impl Job for ClaimedInspection {
-    type Outcome = Looked;
+    type Outcome = Outcome;
 
     const KIND: &'static str = "inspection";
 
@@ -81,13 +85,13 @@ impl Job for ClaimedInspection {
         &self.tenant
     }
 
-    async fn look(&self, worker: &Worker) -> Result<Looked, StoreError> {
+    async fn look(&self, worker: &Worker) -> Result<Outcome, StoreError> {
         let mut tx = begin(&worker.pool, Rows::Of(&self.tenant)).await?;
         let subject = inspections::subject(&mut tx, &self.tenant, self.link_id).await?;
         let Some(link) = subject else {
             return Ok(match inspections::is_over(&mut tx, self.link_id).await? {
-                true => Looked::Over,
-                false => Looked::Busy,
+                true => Outcome::Over,
+                false => Outcome::Busy,
             });
         };
         let ends_at = checks::ends_at(&mut tx, &self.tenant, link.provider_connection).await?;
@@ -95,12 +99,23 @@ impl Job for ClaimedInspection {
         look_at(self, worker, link, ends_at).await
     }
 
-    async fn finish(&self, db: &mut PgConnection, outcome: &Looked) -> Result<(), StoreError> {
+    async fn finish(&self, db: &mut PgConnection, outcome: &Outcome) -> Result<(), StoreError> {
         match outcome {
-            Looked::Seen { link, drift, next } => seen(self, db, link, drift, *next).await,
-            Looked::Unread { failure, after } => unread(self, db, failure, *after).await,
-            Looked::Busy => inspections::put_off(db, self, BUSY_PAUSE.min(pause(self)), true).await,
-            Looked::Over => inspections::forget(db, self.link_id).await,
+            Outcome::Seen {
+                link,
+                drift,
+                next,
+                remembered,
+            } => match inspections::done(db, self, *next, remembered.as_ref()).await? {
+                true => seen(self, db, link, drift).await,
+                // Somebody has asked for another look meanwhile.
+                false => Ok(()),
+            },
+            Outcome::Unread { failure, after } => unread(self, db, failure, *after).await,
+            Outcome::Busy => {
+                inspections::put_off(db, self, BUSY_PAUSE.min(pause(self)), true).await
+            }
+            Outcome::Over => inspections::forget(db, self.link_id).await,
         }
     }
 
@@ -108,8 +123,8 @@ impl Job for ClaimedInspection {
         inspections::let_go(db, self).await
     }
 
-    fn tell(&self, worker: &Worker, outcome: &Looked) {
-        if let Looked::Seen { link, drift, .. } = outcome
+    fn tell(&self, worker: &Worker, outcome: &Outcome) {
+        if let Outcome::Seen { link, drift, .. } = outcome
             && (self.is_asked || *drift != link.facts.drift)
         {
             worker.bell.changed(self.link_id);
@@ -131,12 +146,12 @@ async fn look_at(
     worker: &Worker,
     link: LeasedLink,
     ends_at: Option<OffsetDateTime>,
-) -> Result<Looked, StoreError> {
+) -> Result<Outcome, StoreError> {
     if claimed.claims > CLAIMS_MAX {
         let detail = format!("{CLAIMS_MAX} workers in a row died over this inspection");
         let failure = Failure::new(FailureCode::WorkerDied, detail);
         let after = worker.settings.inspections.every;
-        return Ok(Looked::Unread { failure, after });
+        return Ok(Outcome::Unread { failure, after });
     }
     let every = worker.settings.inspections.every;
     let opened = match worker.doors.open(&worker.pool, &(&link).into()).await {
@@ -144,19 +159,29 @@ async fn look_at(
         Err(OpenError::Store(error)) => return Err(error),
         Err(OpenError::Failure(failure)) => {
             let after = every;
-            return Ok(Looked::Unread { failure, after });
+            return Ok(Outcome::Unread { failure, after });
         }
     };
-    let read = read(worker, &link, &opened).await;
+    // Of a link that has changed since, what was seen then says nothing.
+    let known = claimed.remembered.0.clone();
+    let known = known.filter(|known| known.fence == link.fence);
+    let memory = Memory::of(known.map(|known| known.tags).unwrap_or_default());
+    let read = read(worker, &link, &opened, &memory).await;
+    let is_clean = read.as_ref().is_ok_and(Vec::is_empty);
+    let remembered = is_clean.then(|| Remembered {
+        fence: link.fence,
+        tags: memory.seen(),
+    });
     Ok(
         match read.map(|found| with_ends(worker, &link, &opened, ends_at, found)) {
-            Ok(found) => Looked::Seen {
+            Ok(found) => Outcome::Seen {
+                remembered,
                 drift: drift::since_when(found, &link.facts.drift),
                 link: Box::new(link),
                 // The links of a moment do not stay together.
                 next: every.mul_f64(0.9 + 0.2 * fastrand::f64()),
             },
-            Err(Halt::Wait { after, note, .. }) => Looked::Unread {
+            Err(Halt::Wait { after, note, .. }) => Outcome::Unread {
                 failure: Failure::new(FailureCode::RateLimited, note),
                 after: after.max(Duration::from_secs(1)),
             },
@@ -166,9 +191,9 @@ async fn look_at(
                 | Halt::Ask { failure, .. },
             ) => {
                 let after = UNREAD_PAUSE.min(every);
-                Looked::Unread { failure, after }
+                Outcome::Unread { failure, after }
             }
-            Err(Halt::Reopen { why, .. }) => Looked::Unread {
+            Err(Halt::Reopen { why, .. }) => Outcome::Unread {
                 failure: Failure::new(why, "a look asked for an earlier step"),
                 after: every,
             },
@@ -176,16 +201,37 @@ async fn look_at(
     )
 }
 
+/// Whether one answer tells all that the step looks at. A branch that the caller has named is another read.
+fn may_be_unchanged(link: &LeasedLink, step: StepName) -> bool {
+    step != StepName::ResolveRepository || link.spec.branch.is_none()
+}
+
 /// Every step that made something which lasts looks at it, all at the same time.
-async fn read(worker: &Worker, link: &LeasedLink, opened: &Opened) -> Result<Vec<Drift>, Halt> {
+async fn read(
+    worker: &Worker,
+    link: &LeasedLink,
+    opened: &Opened,
+    memory: &Memory,
+) -> Result<Vec<Drift>, Halt> {
     let cx = context(worker, link, opened);
     let made = link.steps.iter().filter(|run| run.state == StepState::Done);
-    let looks = made.map(|run| steps::drift(run.step, &cx));
+    let looks = made.map(|run| async {
+        let look = steps::drift(run.step, &cx);
+        match may_be_unchanged(link, run.step) {
+            true => memory.during(look).await,
+            false => Looked {
+                result: look.await,
+                unchanged: false,
+            },
+        }
+    });
     let mut drift = Vec::new();
     let mut unread = None;
     for look in join_all(looks).await {
-        match look {
+        match look.result {
             Ok(found) => drift.extend(found),
+            // What was seen then was as the link had left it: else nothing would be remembered.
+            Err(_) if look.unchanged => {}
             Err(Halt::Stop { failure, .. }) if failure.code == FailureCode::CredentialRefused => {
                 drift.push(refused(failure));
             }
@@ -279,11 +325,7 @@ async fn seen(
     db: &mut PgConnection,
     link: &LeasedLink,
     drift: &[Drift],
-    next: Duration,
 ) -> Result<(), StoreError> {
-    if !inspections::done(db, claimed, next).await? {
-        return Ok(());
-    }
     let now = OffsetDateTime::now_utc();
     let kinds = drift::to_heal(drift, link.spec.drift, &link.facts.heals, now);
     let is_news = drift != link.facts.drift || !kinds.is_empty();

@@ -148,6 +148,35 @@ async fn a_look_that_finds_nothing_new_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_look_is_one_read_at_netlify_and_what_has_not_changed_is_free_at_github() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    let id = text(&link["id"]);
+    let look = async || {
+        let before = world.sandbox.calls().len();
+        checked(&world, &id).await;
+        let calls = world.sandbox.calls().split_off(before);
+        let about = calls
+            .into_iter()
+            .filter(|call| !call.path.ends_with("/user"));
+        let about = about.map(|call| (call.upstream, call.status));
+        let mut about: Vec<_> = about.collect();
+        about.sort();
+        about
+    };
+    use linkbroker_sandbox::Upstream::{Github, Netlify};
+    let ok = |upstream| (upstream, Some(200));
+    let first = look().await;
+    assert_eq!(first, [ok(Netlify), ok(Github), ok(Github), ok(Github)]);
+    let unchanged = (Github, Some(304));
+    assert_eq!(look().await, [ok(Netlify), unchanged, unchanged, unchanged]);
+    // What is told apart from nothing: a change is seen.
+    remove_key(&world).await;
+    assert_eq!(checked(&world, &id).await["status"], "live");
+    assert_eq!(events(&world, &id, "link.healed").await.len(), 1);
+}
+
+#[tokio::test]
 async fn what_linkbroker_placed_is_put_back_by_itself_and_pushes_build_again() {
     let world = World::usual().await;
     let link = world.client.link_settled(docs()).await;

@@ -40,11 +40,22 @@ async fn all_built(world: &World) {
 
 #[tokio::test]
 async fn keys_are_exchanged_while_people_push_and_no_build_fails() {
+    exchange(3).await;
+}
+
+/// `./dev test a_hundred_keys --run-ignored all`
+#[tokio::test]
+#[ignore = "takes minutes"]
+async fn a_hundred_keys_are_exchanged_while_people_push_and_no_build_fails() {
+    exchange(100).await;
+}
+
+async fn exchange(rounds: usize) {
     let world = World::usual().await;
     let link = world.client.link_settled(docs()).await;
     let id = text(&link["id"]);
     let mut before = key_of(&link);
-    for round in 0..3 {
+    for round in 0..rounds {
         let words = format!("words of round {round}");
         // One before, whose build is in the queue with the old key, and one meanwhile.
         world.push("docs", &format!("before the {words}")).await;

@@ -291,7 +291,7 @@ async fn heed(
                 clear_cache: false,
                 id: None,
             };
-            prepare_rotation(&mut steps, &mut facts, proof);
+            prepare_rotation(&mut steps, &mut facts, proof, OffsetDateTime::now_utc());
             LinkStatus::Linking
         }
         Wish::Retry => {

@@ -16,20 +16,22 @@ impl Progress {
     /// Puts the former key back when the one that was to take its place has failed; whether there is something to do now. A build
     /// that failed after it had cloned is no failure of the key.
     pub fn keeps_old_key(&mut self) -> bool {
-        let facts = &self.link.facts;
-        let is_undecided = facts
-            .rotation
-            .as_ref()
-            .is_some_and(|it| it.useless.is_none());
+        let rotation = self.link.facts.rotation.as_ref();
+        let is_undecided = rotation.is_some_and(|rotation| rotation.useless.is_none());
         let Some((step, failure)) = self.first_failure(StepState::Failed) else {
             return false;
         };
-        let has_cloned = facts
-            .deploy
-            .as_ref()
-            .is_some_and(|it| it.commit_ref.is_some());
-        let is_the_builds = step == StepName::WatchDeploy && has_cloned;
-        if self.is_undoing() || !is_undecided || is_the_builds {
+        let deploy = self.link.facts.deploy.as_ref();
+        let has_cloned = deploy.is_some_and(|deploy| deploy.commit_ref.is_some());
+        let is_of_key = match step {
+            StepName::ReserveDeployKey
+            | StepName::InstallDeployKey
+            | StepName::AttachRepository
+            | StepName::FindBuild => true,
+            StepName::WatchDeploy | StepName::RetireKey => !has_cloned,
+            _ => false,
+        };
+        if self.is_undoing() || !is_undecided || !is_of_key {
             return false;
         }
         self.event(
