@@ -175,7 +175,10 @@ impl Access {
         let started = Instant::now();
         let path = url.path().to_owned();
         let mut request = self.request(call, url.clone())?;
-        if let Some(tag) = memory::known(self.instance.kind, &call.method, &url) {
+        // What an app asks as itself is how to get in, and no part of a look.
+        let is_look = !matches!(self.credential, Credential::GithubApp(_));
+        let known = memory::known(self.instance.kind, &call.method, &url);
+        if let Some(tag) = known.filter(|_| is_look) {
             request = request.header(IF_NONE_MATCH, tag);
         }
         let write = journal::about_to_send(self.instance.kind, &call.method, &url);
