@@ -12,7 +12,7 @@ use crate::api::links::view::{Diagnosis, DriftView, Link, LinkSummary, ResourceV
 use crate::link::action::{Action, Deed};
 use crate::link::drift::Healable;
 use crate::link::facts::Origin;
-use crate::link::failure::{Evidence, Fault, UpstreamTrace};
+use crate::link::failure::{Certainty, Evidence, Fault, UpstreamTrace};
 use crate::link::resource::{Receipt, ResourceKind};
 use crate::link::status::LinkStatus;
 
@@ -79,6 +79,12 @@ fn told(diagnosis: &Diagnosis) -> String {
     if let Some(call) = &diagnosis.upstream {
         let _ = writeln!(text, "  {}", upstream(call));
     }
+    let sure = match diagnosis.certainty {
+        Certainty::Certain => "certain",
+        Certainty::Likely => "likely, not certain",
+        Certainty::Unknown => "unknown; the evidence is all there is",
+    };
+    let _ = writeln!(text, "  Is that the cause: {sure}.");
     let whose = match diagnosis.fault {
         Fault::Caller => "yours, or the repository owner's",
         Fault::Provider => "at the git provider",

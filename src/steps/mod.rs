@@ -17,6 +17,7 @@ mod find_build;
 mod install_deploy_key;
 mod install_webhook;
 mod installation;
+mod live;
 pub mod preflight;
 mod prove_push;
 mod replay_push;

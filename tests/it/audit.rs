@@ -254,8 +254,9 @@ async fn write_a_link_by_ref(world: &World) -> String {
     stop_builds(world);
     act(client, &format!("/links/{id}/check"), 202).await;
     assert_eq!(client.settled(&id).await["status"], "degraded");
-    let heal = client.post(&format!("/links/{id}/heal"), json!({"drift": "all"}));
-    heal.await.expect(202);
+    let path = format!("/links/{id}/heal");
+    let heal = client.post(&path, json!({"drift": "all"})).await;
+    heal.expect(202);
     assert_eq!(client.settled(&id).await["status"], "live");
     client.unlink(&id, "").await;
     id

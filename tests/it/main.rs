@@ -16,6 +16,7 @@ mod conformance;
 mod confused_deputy;
 mod crashes;
 mod description;
+mod diagnosing;
 mod drift;
 mod environment;
 mod examples;
