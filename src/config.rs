@@ -59,6 +59,9 @@ const SETTLE_SECONDS: u64 = 6;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
+/// Six hours: 5,000 links take 14 looks a minute (limits.md P11).
+const INSPECT_SECONDS: u64 = 21_600;
+const EXPIRY_WARNING_DAYS: &str = "14,3,1";
 const DRAIN_SECONDS: u64 = 10;
 const CALL_TIMEOUT_SECONDS: u64 = 20;
 const RETRY_BASE_MS: u64 = 1_000;
@@ -180,6 +183,17 @@ pub struct Workers {
     pub call_timeout: Duration,
     /// When a failed step is tried again.
     pub retry: Retry,
+    /// How links at rest are looked at again.
+    pub inspections: Inspections,
+}
+
+/// How links at rest are looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspections {
+    /// About how long after the last look.
+    pub every: Duration,
+    /// Days before the end of a key or credential on which it is told.
+    pub warn_days: Vec<u16>,
 }
 
 /// How the first build starts.
@@ -681,7 +695,35 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         drain: Duration::from_secs(drain),
         call_timeout: Duration::from_secs(call_timeout),
         retry: retry(args, problems),
+        inspections: inspections(args, problems),
     }
+}
+
+fn inspections(args: &WorkerArgs, problems: &mut Problems) -> Inspections {
+    let every = problems.number(
+        "LINKBROKER_INSPECT_SECONDS",
+        &args.inspect_seconds,
+        INSPECT_SECONDS,
+        1..=604_800,
+    );
+    Inspections {
+        every: Duration::from_secs(every),
+        warn_days: warn_days(&args.expiry_warning_days, problems),
+    }
+}
+
+fn warn_days(text: &str, problems: &mut Problems) -> Vec<u16> {
+    let days = text.split(',').map(str::trim).filter(|day| !day.is_empty());
+    let days = days.map(|day| {
+        day.parse::<u16>().map_err(|_| {
+            Complaint::new(
+                format!("`{day}` is not a number of days"),
+                "Write the days before the end with commas between them, e.g. 14,3,1; nothing for no warnings.",
+            )
+        })
+    });
+    days.filter_map(|day| problems.keep("LINKBROKER_EXPIRY_WARNING_DAYS", day))
+        .collect()
 }
 
 fn first_build(text: &str, problems: &mut Problems) -> FirstBuild {
