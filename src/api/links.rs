@@ -3,6 +3,7 @@
 mod actions;
 mod builds;
 pub(super) mod create;
+mod drift;
 mod filter;
 mod parts;
 mod plan;
@@ -74,6 +75,7 @@ pub fn router() -> OpenApiRouter<Api> {
         .merge(create::router())
         .routes(routes!(get, unlink))
         .merge(actions::router())
+        .merge(drift::router())
         .merge(parts::router())
         .merge(builds::router())
 }

@@ -38,7 +38,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    link::{grant::Grants, plan::Setup},
+    link::{grant::GrantBook, plan::Setup},
     store::StoreError,
     store::bell::Bell,
     upstream::{Instance, UpstreamKind},
@@ -65,7 +65,7 @@ pub struct Api {
     /// The upstreams that the operator configured.
     pub instances: Vec<Arc<Instance>>,
     /// What tenants may do with credentials that are not their own.
-    pub grants: Arc<Grants>,
+    pub grants: GrantBook,
     /// How much each tenant may do.
     pub quotas: Arc<Quotas>,
     /// Knows the callers.

@@ -271,6 +271,14 @@ impl Config {
                 "LINKBROKER_RETRY_ATTEMPTS",
                 workers.retry.attempts.to_string(),
             ),
+            (
+                "LINKBROKER_INSPECT_SECONDS",
+                seconds(workers.inspections.every),
+            ),
+            ("LINKBROKER_EXPIRY_WARNING_DAYS", {
+                let days = workers.inspections.warn_days.iter();
+                days.map(u16::to_string).collect::<Vec<_>>().join(",")
+            }),
         ]
     }
 }

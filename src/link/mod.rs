@@ -6,6 +6,7 @@ pub mod builds;
 pub mod capabilities;
 pub mod conditions;
 pub mod difference;
+pub mod drift;
 pub mod environment;
 pub mod facts;
 pub mod failure;

@@ -37,13 +37,15 @@ text_enum! {
         ReplayPush "replay_push",
         /// Sees a build start from the replayed push.
         ProvePush "prove_push",
+        /// Removes the key that another has taken the place of.
+        RetireKey "retire_key",
     }
 }
 
 use StepName::{
     AlignWebhook, AttachRepository, CreateSite, FindBuild, InstallDeployKey, InstallWebhook,
-    OpenGate, ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, SetEnvironment,
-    SubscribeNotifications, WatchDeploy,
+    OpenGate, ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, RetireKey,
+    SetEnvironment, SubscribeNotifications, WatchDeploy,
 };
 
 /// What a step does to the world, which says what the engine owes it.
@@ -75,6 +77,8 @@ pub struct Way<'a> {
     pub spec: &'a LinkSpec,
     /// What can be done at the provider.
     pub provider: Capabilities,
+    /// Whether the link exchanges its key.
+    pub exchanges_key: bool,
     /// What the operator has set.
     pub setup: Setup,
 }
@@ -226,6 +230,7 @@ pub const PLAN: &[PlannedStep] = &[
     step(WatchDeploy,       Looks, |_| &[FindBuild]),
     step(ReplayPush,        Acts,  needs_of_replay).unless(push_is_not_replayed),
     step(ProvePush,         Looks, needs_of_proof).unless(builds_prove_enough),
+    step(RetireKey,         Acts,  |_| &[FindBuild]).unless(|way| !way.exchanges_key),
 ];
 
 impl StepName {

@@ -110,7 +110,8 @@ impl StepName {
             | Self::FindBuild
             | Self::WatchDeploy
             | Self::ReplayPush
-            | Self::ProvePush => None,
+            | Self::ProvePush
+            | Self::RetireKey => None,
         }
     }
 }
@@ -197,7 +198,8 @@ fn netlify_calls(step: StepName, way: &Way<'_>) -> Vec<PreviewCall> {
         StepName::ResolveRepository
         | StepName::InstallDeployKey
         | StepName::InstallWebhook
-        | StepName::AlignWebhook => Vec::new(),
+        | StepName::AlignWebhook
+        | StepName::RetireKey => Vec::new(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Drives one leased link: rounds of steps, one save between two rounds, until it rests.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     Worker,
     audited::Audit,
     doors::{OpenError, Opened},
+    inspections::first_look,
     lease::Lease,
     ledger, left_behind,
     progress::{Next, Progress, Task},
@@ -24,7 +25,7 @@ use crate::{
     },
     steps::{self, Halt, Pace, StepContext, Subscription, Undone},
     store::{
-        Rows, StoreError, begin, builds,
+        Rows, StoreError, begin, builds, inspections,
         links::{self, LeasedLink, Round, Then},
         orphans, patrols,
         resources::{self, Entry},
@@ -158,6 +159,7 @@ async fn go_on(
                 nap(worker, &progress, lease, pause).await?;
             }
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
+            Next::Rest if progress.keeps_old_key() => {}
             Next::Rest => {
                 progress.settle();
                 if progress.heed_builds(&seen.builds) {
@@ -264,12 +266,8 @@ async fn round(
     if let Some(lock) = lock {
         progress.take_webhook_lock(lock);
     }
-    let pace = Pace {
-        watch_min: worker.settings.watch_min,
-        watch_max: worker.settings.watch_max,
-        proof: worker.settings.proof,
-        queue: worker.settings.queue,
-    };
+    let grants = worker.grants.current();
+    let pace = Pace::of(&worker.settings);
     let running = due
         .iter()
         .zip(&tasks)
@@ -278,7 +276,7 @@ async fn round(
             let cx = StepContext {
                 link: progress.link.id,
                 tenant: &progress.link.tenant,
-                grants: &worker.grants,
+                grants: &grants,
                 spec: &progress.link.spec,
                 facts: &progress.link.facts,
                 builds: &seen.builds,
@@ -290,6 +288,7 @@ async fn round(
                 intent_at: *intent_at,
                 settles_in: intent_at
                     .and_then(|_| progress.settles_in(*step, worker.settings.settle)),
+                now: (progress.now(), Instant::now()),
                 elapsed: progress.elapsed(*step),
                 standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),
@@ -410,8 +409,9 @@ async fn save_intents(
     let tenant = progress.link.tenant.clone();
     // Also while undoing: what an interrupted try made is looked for then.
     let takes_site = due.contains(&StepName::CreateSite);
+    let removes = undoing || due.contains(&StepName::RetireKey);
     // What may be removed and taken is asked across tenants: they may share a repository, and a team at Netlify.
-    let rows = match undoing || takes_site {
+    let rows = match removes || takes_site {
         true => Rows::OfAll,
         false => Rows::Of(&tenant),
     };
@@ -431,7 +431,7 @@ async fn save_intents(
         supplies.subscription =
             subscription::of_link(worker, &mut tx, opened, link, !undoing).await?;
     }
-    if undoing {
+    if removes {
         supplies.rights = resources::rights(&mut tx, id).await?;
     }
     if takes_site {
@@ -440,8 +440,11 @@ async fn save_intents(
         supplies.sites_of_others = resources::sites_of_others(&mut tx, id, host, wanted).await?;
     }
     if due.contains(&StepName::ReserveDeployKey) {
-        let refused = &progress.link.facts.refused_keys;
-        supplies.key_at_hand = match resources::held_key(&mut tx, id, refused).await? {
+        let facts = &progress.link.facts;
+        let former = facts.rotation.iter().flat_map(|rotation| &rotation.key);
+        let mut refused = facts.refused_keys.clone();
+        refused.extend(former.map(|key| key.id.clone()));
+        supplies.key_at_hand = match resources::held_key(&mut tx, id, &refused).await? {
             None if !undoing => resources::take_stock(&mut tx, id, &tenant, connection).await?,
             held => held,
         };
@@ -471,6 +474,11 @@ async fn save(
     let unrecorded = audit.unrecorded();
     write(&mut tx, worker, progress, then).await?;
     audit.record(&mut tx, &unrecorded).await?;
+    if let Then::LetGo(None) = then
+        && let Some(after) = first_look(&progress.link, worker.settings.inspections.every)
+    {
+        inspections::enlist(&mut tx, &progress.link, after).await?;
+    }
     tx.commit().await?;
     audit.forget(&unrecorded);
     worker.bell.changed(progress.link.id);

@@ -64,6 +64,7 @@ pub async fn plan(
         spec: &row.spec,
         provider: providers::capabilities(&instance, &row.provider_credential),
         setup,
+        exchanges_key: false,
     };
     let standing_key = instance.account_keys.standing_for(tenant, &row.spec.path);
     let rounds = preview(&way, &row.provider, standing_key.is_some());
