@@ -241,7 +241,7 @@ impl Config {
         ]
     }
 
-    fn worked(&self) -> [(&'static str, String); 14] {
+    fn worked(&self) -> [(&'static str, String); 16] {
         let workers = &self.workers;
         let first_build = match workers.first_build {
             FirstBuild::Attach => "attach",

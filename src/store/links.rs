@@ -25,7 +25,7 @@ use crate::link::{
     builds::SeenBuild,
     conditions::ConditionStatus,
     drift::DriftPolicy,
-    facts::Facts,
+    facts::{Deploy, Facts},
     failure::Failure,
     plan::StepName,
     repository_ref::RepositoryRef,
