@@ -171,7 +171,7 @@ catalogue! {
         "Unlink; if the new repository is the one that you mean, make a new link for it.";
     RepositoryMoved "repository_moved" Caller NeedsAction
         "The repository has another name by now, and Netlify knows it by the old one"
-        "Retry the link: linkbroker makes the site know the new name.";
+        "Rename it back; or unlink, and make a new link under the new name.";
     RepositoryArchived "repository_archived" Caller Permanent
         "The repository is archived and therefore read-only"
         "Unarchive the repository at the provider, then retry the link.";
@@ -275,11 +275,11 @@ catalogue! {
         "The site no longer exists on Netlify"
         "Unlink, then make a new link.";
     LinkDeaf "link_deaf" Netlify Permanent
-        "Netlify accepted the site but did not keep the repository's key or identity"
-        "Retry the link; if it stays so, report the request id to Netlify.";
+        "The site does not clone by the link's key, or not from its repository"
+        "Retry the link; if it stays so, unlink and make a new link, and report the request id to Netlify.";
     SiteDetached "site_detached" Caller NeedsAction
         "No repository is attached to the site any more"
-        "If that was a mistake, retry the link: linkbroker attaches the repository again. Else unlink.";
+        "If that was a mistake, unlink and make a new link: it attaches the repository again.";
     AccessMixed "access_mixed" Caller NeedsAction
         "The site reads the repository by Netlify's GitHub App instead of the link's deploy key, and Netlify ignores the webhook then"
         "Unlink, and make a new link: with `access.installation_id` to keep the app, or without `access` to use a deploy key and a webhook.";
@@ -428,14 +428,12 @@ impl FailureCode {
     pub const fn is_healable(self) -> bool {
         matches!(
             self,
-            Self::RepositoryMoved
-                | Self::KeyMissing
+            Self::KeyMissing
                 | Self::HostKeyFailed
                 | Self::WebhookMissing
                 | Self::WebhookDisabled
                 | Self::WebhookUrlMismatch
                 | Self::WebhookMisconfigured
-                | Self::LinkDeaf
         )
     }
 }
