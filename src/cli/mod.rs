@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod connect;
 mod database;
+mod drift;
 mod duration;
 mod error_text;
 mod errors;
@@ -24,6 +25,7 @@ mod serve;
 mod show;
 mod status;
 mod step_line;
+mod sweep;
 mod terminal;
 mod token;
 mod unlink;
@@ -81,6 +83,9 @@ pub enum Command {
     Status(status::StatusArgs),
     List(list::ListArgs),
     Retry(status::RetryArgs),
+    Drift(drift::DriftArgs),
+    Heal(drift::HealArgs),
+    RotateKey(drift::RotateKeyArgs),
     Unlink(unlink::UnlinkArgs),
     /// Runs the service: the API, the workers, or both.
     Serve(Box<crate::config::ServeArgs>),
@@ -93,6 +98,7 @@ pub enum Command {
     /// Makes, lists and revokes the keys of callers without an issuer.
     #[command(subcommand)]
     ApiKeys(api_keys::ApiKeysCommand),
+    Sweep(Box<sweep::SweepArgs>),
     /// Makes an access token for a server in developer mode.
     Token(token::TokenArgs),
     /// Runs linkbroker's own Postgres until it is told to stop, and prints its address: for tests and for a look at the data.
@@ -116,10 +122,14 @@ pub async fn run() -> ExitCode {
         Command::Status(args) => status::run(args, output).await,
         Command::List(args) => list::run(args, output).await,
         Command::Retry(args) => status::retry(args, output).await,
+        Command::Drift(args) => drift::drift(args, output).await,
+        Command::Heal(args) => drift::heal(args, output).await,
+        Command::RotateKey(args) => drift::rotate_key(args, output).await,
         Command::Unlink(args) => unlink::run(args, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Keys(command) => keys::run(command, output).await,
         Command::ApiKeys(command) => api_keys::run(command, output).await,
+        Command::Sweep(args) => sweep::run(*args, output).await,
         Command::Token(args) => token::run(&args, output),
         Command::Postgres(args) => postgres::run(&args, output).await,
         Command::Serve(args) => serve::run(*args).await,

@@ -192,7 +192,7 @@ catalogue! {
         "Authorise the credential for the organisation, then retry the link.";
     CredentialRefused "credential_refused" Caller NeedsAction
         "The upstream refused the connection's credential"
-        "Replace the credential of the connection named in the detail, then retry the link.";
+        "Replace the credential of the connection (`PUT /connections/{id}/credential`): its links go on by themselves. Until then none of them calls with it.";
     AppNotInstalled "app_not_installed" Caller NeedsAction
         "The connection's GitHub App is not installed where the repository is"
         "Install the app on the repository's owner, with this repository among those that it may see, then retry the link.";
@@ -388,6 +388,9 @@ catalogue! {
     PushUnverified "push_unverified" Provider NeedsAction
         "A push did not start a build, and nothing that can be seen explains why"
         "The evidence says what was looked at. Push a commit; if no build comes of it, retry the link and then ask Netlify with the site and the time of the push.";
+    Drifted "drifted" Caller NeedsAction
+        "Something is other than the link left it"
+        "See `drift`: `POST /links/{id}/heal` puts back what can be put back; what cannot is yours to mend. The link is live again when nothing differs any more.";
     RateLimited "rate_limited" Broker Transient
         "The upstream's rate limit is used up"
         "Nothing: the link goes on when the limit is reset.";

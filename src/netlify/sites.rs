@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
-pub use repo::{Attach, CloneKey, attach, put_back, repository_path};
+pub use repo::{Attach, Change, CloneKey, attach, change, put_back, repository_path};
 
 use super::{present, was_there};
 use crate::{
@@ -234,6 +234,14 @@ pub async fn find_by_name(access: &Access, name: &str) -> Result<Option<Site>, U
 pub async fn get(access: &Access, id: &str) -> Result<Site, UpstreamError> {
     let answer = access.send(Call::get(["sites", id])).await;
     answer.map_err(|error| gone(error, id))?.json()
+}
+
+/// All sites that the credential may see.
+///
+/// # Errors
+/// As [`Access::send`].
+pub async fn list(access: &Access) -> Result<Vec<Site>, UpstreamError> {
+    access.pages(Call::get(["sites"])).await
 }
 
 /// Detaches the repository. Netlify also deletes the site's deploy keys and build hooks; the provider's half stays.
