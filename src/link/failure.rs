@@ -171,7 +171,7 @@ catalogue! {
         "Unlink; if the new repository is the one that you mean, make a new link for it.";
     RepositoryMoved "repository_moved" Caller NeedsAction
         "The repository has another name by now, and Netlify knows it by the old one"
-        "Rename it back; or unlink, and make a new link under the new name.";
+        "Check the link: linkbroker finds the new name and makes the site know it, unless its policy is to report.";
     RepositoryArchived "repository_archived" Caller Permanent
         "The repository is archived and therefore read-only"
         "Unarchive the repository at the provider, then retry the link.";
@@ -276,19 +276,19 @@ catalogue! {
         "Unlink, then make a new link.";
     LinkDeaf "link_deaf" Netlify Permanent
         "The site does not clone by the link's key, or not from its repository"
-        "Retry the link; if it stays so, unlink and make a new link, and report the request id to Netlify.";
+        "Retry the link; one that was live, check: linkbroker sets the key again, unless its policy is to report. If it stays so, report the request id to Netlify.";
     SiteDetached "site_detached" Caller NeedsAction
         "No repository is attached to the site any more"
-        "If that was a mistake, unlink and make a new link: it attaches the repository again.";
+        "If that was a mistake, check the link, then heal it: linkbroker attaches the repository again. Else unlink.";
     AccessMixed "access_mixed" Caller NeedsAction
         "The site reads the repository by Netlify's GitHub App instead of the link's deploy key, and Netlify ignores the webhook then"
         "Unlink, and make a new link: with `access.installation_id` to keep the app, or without `access` to use a deploy key and a webhook.";
     BranchNotAllowed "branch_not_allowed" Caller NeedsAction
         "The site does not build pushes to the link's branch"
-        "Allow the branch in the site's settings on Netlify (branches and deploy contexts), then retry the link.";
+        "Allow the branch in the site's settings on Netlify (branches and deploy contexts), or check the link and heal it; then retry the link.";
     BuildsStopped "builds_stopped" Caller NeedsAction
         "Builds are stopped for the site on Netlify"
-        "Activate builds in the site's settings on Netlify, then retry the link.";
+        "Activate builds in the site's settings on Netlify, or check the link and heal it; then retry the link.";
     BuildNotStarted "build_not_started" Netlify NeedsAction
         "Netlify started no build for the linked repository"
         "Check that builds are not stopped and that the team can build, then retry the link.";
@@ -431,8 +431,10 @@ impl FailureCode {
     pub const fn is_healable(self) -> bool {
         matches!(
             self,
-            Self::KeyMissing
+            Self::RepositoryMoved
+                | Self::KeyMissing
                 | Self::HostKeyFailed
+                | Self::LinkDeaf
                 | Self::WebhookMissing
                 | Self::WebhookDisabled
                 | Self::WebhookUrlMismatch
