@@ -12,15 +12,16 @@ use crate::{
     api::{self, Api, caller::Authenticator, feed::Feed, quotas::Quotas},
     config::{Config, Role},
     issuer::DevIssuer,
+    link::grant::GrantBook,
     store::{self, bell::Bell, opened::OpenDatabase},
     upstream::{Http, Instance},
-    worker::{Doors, Worker},
+    worker::{Doors, StoredBudgets, Worker},
 };
 
-/// Connections for requests; the workers have as many of their own, so that neither starves the other.
-const POOL_SIZE: u32 = 10;
 /// One connection listens for wake-ups, one sends them.
 const BELL_POOL_SIZE: u32 = 2;
+/// A worker has one session; a lost one may take a while to go.
+const SESSION_POOL_SIZE: u32 = 3;
 
 /// Serves until told to stop, then lets go of everything in order: no new requests and links,
 /// what is under way ends or is let go of, connections close, our own Postgres stops.
@@ -48,17 +49,32 @@ async fn with_database(
         .await
         .context("migrating the database")?;
     let drain = stop_signal()?;
+    let grants = GrantBook::new(config.grants.clone());
+    read_grants_when_told(config, grants.clone())?;
     let bell = Bell::default();
     let mut parts = JoinSet::new();
     let wires = store::connect(url, "linkbroker-bell", BELL_POOL_SIZE).await?;
     let carried = tokio::spawn(bell.clone().connect(wires, CancellationToken::new()));
     if config.role != Role::Api {
-        let pool = store::connect(url, "linkbroker-worker", POOL_SIZE).await?;
-        start_workers(config, pool, &bell, &drain, &mut parts)?;
+        let pool = store::connect(url, "linkbroker-worker", config.connections).await?;
+        let sessions = store::connect(url, "linkbroker-session", SESSION_POOL_SIZE).await?;
+        start_workers(
+            config,
+            [pool, sessions],
+            grants.clone(),
+            &bell,
+            &drain,
+            &mut parts,
+        )?;
     }
     if config.role != Role::Worker {
-        let pool = store::connect(url, "linkbroker-api", POOL_SIZE).await?;
-        start_api(config, pool, &bell, metrics, &drain, &mut parts).await?;
+        let api = Started {
+            pool: store::connect(url, "linkbroker-api", config.connections).await?,
+            reads: store::connect(url, "linkbroker-reads", config.connections).await?,
+            grants,
+            metrics,
+        };
+        start_api(config, api, &bell, &drain, &mut parts).await?;
     }
     let watched = watch(parts, &drain, config.workers.drain).await;
     carried.abort();
@@ -67,16 +83,22 @@ async fn with_database(
 
 fn start_workers(
     config: &Config,
-    pool: PgPool,
+    [pool, sessions]: [PgPool; 2],
+    grants: GrantBook,
     bell: &Bell,
     drain: &CancellationToken,
     parts: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let doors = Doors::new(Http::new()?, instances(config), config.key_ring()?);
+    let budgets = StoredBudgets::new(pool.clone(), config.key_ring()?);
+    let call_timeout = config.workers.call_timeout;
+    let http = Http::sharing(call_timeout, budgets.clone(), config.github_pace)?;
+    tokio::spawn(budgets.exchange(http.clone(), drain.clone()));
+    let doors = Doors::new(http, instances(config), config.key_ring()?);
     let worker = Worker::new(
         pool,
+        sessions,
         doors,
-        config.grants.clone(),
+        grants,
         config.workers.clone(),
         bell.clone(),
         drain.clone(),
@@ -88,11 +110,23 @@ fn start_workers(
     Ok(())
 }
 
+/// What was started before the API, and is its own from then on.
+struct Started {
+    pool: PgPool,
+    reads: PgPool,
+    grants: GrantBook,
+    metrics: PrometheusHandle,
+}
+
 async fn start_api(
     config: &Config,
-    pool: PgPool,
+    Started {
+        pool,
+        reads,
+        grants,
+        metrics,
+    }: Started,
     bell: &Bell,
-    metrics: PrometheusHandle,
     drain: &CancellationToken,
     parts: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
@@ -106,15 +140,16 @@ async fn start_api(
     if config.api_keys {
         authenticator = authenticator.with_api_keys(pool.clone());
     }
-    let feed = Feed::new(pool.clone(), drain.clone(), quotas.clone());
+    let feed = Feed::new(reads.clone(), drain.clone(), quotas.clone());
     let api = Api {
         feed: feed.clone(),
         quotas,
         pool,
+        reads,
         bell: bell.clone(),
         key_ring: config.key_ring()?,
         instances: instances(config),
-        grants: Arc::new(config.grants.clone()),
+        grants,
         authenticator: Arc::new(authenticator),
         cors_origins: config
             .cors_origins
@@ -128,7 +163,8 @@ async fn start_api(
         .await
         .with_context(|| format!("listening on {}", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    tokio::spawn(api::outdated::forget(api.pool.clone(), drain.clone()));
+    let forget = api::outdated::forget(api.pool.clone(), config.retention, drain.clone());
+    tokio::spawn(forget);
     let stop = drain.clone();
     parts.spawn(async move {
         axum::serve(listener, api::router(api))
@@ -167,6 +203,25 @@ async fn watch(
         ended??;
     }
     rest.context("work under way did not end in time; the next process goes on with it")?
+}
+
+/// SIGHUP has the file of grants read anew. One that is wrong changes nothing.
+fn read_grants_when_told(config: &Config, book: GrantBook) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut told = signal(SignalKind::hangup())?;
+    let config = config.clone();
+    tokio::spawn(async move {
+        while told.recv().await.is_some() {
+            match config.grants_anew() {
+                Ok(grants) => {
+                    tracing::info!(grants = grants.0.len(), "the grants are read anew");
+                    book.replace(grants);
+                }
+                Err(error) => tracing::error!(%error, "the grants stay as they were"),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Cancelled by SIGTERM, and by Ctrl-C.

@@ -37,7 +37,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    link::grant::Grants,
+    link::grant::GrantBook,
     store::StoreError,
     store::bell::Bell,
     upstream::{Instance, UpstreamKind},
@@ -51,8 +51,10 @@ use quotas::Quotas;
 /// What every handler may use.
 #[derive(Clone)]
 pub struct Api {
-    /// Connections for requests, apart from the workers'.
+    /// Connections for requests that write.
     pub pool: PgPool,
+    /// Connections for requests that only read: however many they are, they hold up nobody else.
+    pub reads: PgPool,
     /// Links that readers wait for.
     pub feed: Arc<Feed>,
     /// Wakes workers and readers.
@@ -62,7 +64,7 @@ pub struct Api {
     /// The upstreams that the operator configured.
     pub instances: Vec<Arc<Instance>>,
     /// What tenants may do with credentials that are not their own.
-    pub grants: Arc<Grants>,
+    pub grants: GrantBook,
     /// How much each tenant may do.
     pub quotas: Arc<Quotas>,
     /// Knows the callers.

@@ -260,6 +260,7 @@ const fn fate(receipt: Option<Receipt>, origin: Origin) -> &'static str {
         (Some(Receipt::KeptForeign), _) => "kept: it was there before",
         (Some(Receipt::Kept), _) => "kept, as asked for",
         (Some(Receipt::Stock), _) => "never used: kept for the next link",
+        (Some(Receipt::Failed), _) => "could not be removed",
     }
 }
 

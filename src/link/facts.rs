@@ -196,6 +196,10 @@ pub struct Proof {
     pub deploy: Option<Deploy>,
     /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
     pub level: u8,
+    /// Whether no push was replayed, because the provider replays only those to another branch: the next one of people is
+    /// the proof.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_people: bool,
     /// Builds of pushes from before this time prove nothing; set when a link is to be proven once more.
     #[serde(
         default,

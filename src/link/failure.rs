@@ -192,7 +192,7 @@ catalogue! {
         "Authorise the credential for the organisation, then retry the link.";
     CredentialRefused "credential_refused" Caller NeedsAction
         "The upstream refused the connection's credential"
-        "Replace the credential of the connection named in the detail, then retry the link.";
+        "Replace the credential of the connection (`PUT /connections/{id}/credential`): its links go on by themselves. Until then none of them calls with it.";
     AppNotInstalled "app_not_installed" Caller NeedsAction
         "The connection's GitHub App is not installed where the repository is"
         "Install the app on the repository's owner, with this repository among those that it may see, then retry the link.";

@@ -236,6 +236,14 @@ pub async fn get(access: &Access, id: &str) -> Result<Site, UpstreamError> {
     answer.map_err(|error| gone(error, id))?.json()
 }
 
+/// All sites that the credential may see.
+///
+/// # Errors
+/// As [`Access::send`].
+pub async fn list(access: &Access) -> Result<Vec<Site>, UpstreamError> {
+    access.pages(Call::get(["sites"])).await
+}
+
 /// Detaches the repository. Netlify also deletes the site's deploy keys and build hooks; the provider's half stays.
 /// Whether it was there.
 ///

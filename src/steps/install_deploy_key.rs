@@ -28,7 +28,7 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
         return Ok(None);
     }
     Ok(find(cx, key).await?.map(|found| {
-        let origin = cx.origin(found.created_at);
+        let origin = cx.origin_at_provider(found.created_at);
         Fact::InstalledKey(installed(key, found), origin)
     }))
 }

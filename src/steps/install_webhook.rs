@@ -29,7 +29,7 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     }
     let found = find(cx).await?;
     let fit = found.filter(|found| found.faults.is_empty());
-    Ok(fit.map(|found| Fact::Webhook(found.webhook, cx.origin(found.created_at))))
+    Ok(fit.map(|found| Fact::Webhook(found.webhook, cx.origin_at_provider(found.created_at))))
 }
 
 async fn find(cx: &StepContext<'_>) -> Result<Option<FoundWebhook>, Halt> {
@@ -106,14 +106,14 @@ async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let installed = cx.provider.install_webhook(repository, &address).await?;
     let origin = match installed.made {
         true => Origin::Made,
-        false => cx.origin(None),
+        false => cx.origin_at_provider(None),
     };
     Ok(Fact::Webhook(installed.webhook, origin))
 }
 
 /// Takes over a webhook that is there. Mending may give it another id, so it is looked at again.
 async fn adopt(cx: &StepContext<'_>, found: FoundWebhook) -> Result<Fact, Halt> {
-    let origin = cx.origin(found.created_at);
+    let origin = cx.origin_at_provider(found.created_at);
     if found.faults.is_empty() {
         return Ok(Fact::Webhook(found.webhook, origin));
     }

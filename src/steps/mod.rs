@@ -27,7 +27,7 @@ mod retire_key;
 mod set_environment;
 mod watch_deploy;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -73,6 +73,10 @@ pub struct StepContext<'a> {
     pub provider_kind: UpstreamKind,
     /// When the interrupted try was about to have its effect, in database time.
     pub intent_at: Option<OffsetDateTime>,
+    /// How long until the interrupted try's effect can surely be seen; absent when it can be already.
+    pub settles_in: Option<Duration>,
+    /// Database time, and when it was that.
+    pub now: (OffsetDateTime, Instant),
     /// How long the step has been under way.
     pub elapsed: Duration,
     /// The operator's key that the link may use in place of one of its own.
@@ -139,6 +143,11 @@ pub enum Halt {
         failure: Failure,
         /// Whether the effect may have taken place.
         uncertain: bool,
+    },
+    /// The effect of an interrupted try is not there, and may still come.
+    Unsettled {
+        /// Look again after this long.
+        after: Duration,
     },
     /// An earlier step has to be done again first.
     Reopen {
@@ -250,8 +259,13 @@ pub async fn observe(step: StepName, cx: &StepContext<'_>) -> Result<Option<Fact
 
 /// Brings the step's part of the world about; looks for it first when an earlier try may have.
 pub async fn ensure(step: StepName, cx: &StepContext<'_>, look_first: bool) -> Result<Fact, Halt> {
-    if look_first && let Some(fact) = observe(step, cx).await? {
-        return Ok(fact);
+    if look_first {
+        if let Some(fact) = observe(step, cx).await? {
+            return Ok(fact);
+        }
+        if let Some(after) = cx.settles_in {
+            return Err(Halt::Unsettled { after });
+        }
     }
     dispatch!(ensure, step, cx)
 }
@@ -307,11 +321,25 @@ impl StepContext<'_> {
         self.keep_site || self.right(ResourceKind::Site, &site.id) != Right::Ours
     }
 
-    /// Whether an object that was found was made by the interrupted try: not before its intent.
-    /// Upstream clocks differ from the database's by less than a minute.
-    fn origin(&self, created_at: Option<OffsetDateTime>) -> Origin {
+    /// Whether an object at Netlify was made by the interrupted try.
+    fn origin_at_netlify(&self, created_at: Option<OffsetDateTime>) -> Origin {
+        self.origin(self.netlify.upstream_now(), created_at)
+    }
+
+    /// Whether an object at the provider was made by the interrupted try.
+    fn origin_at_provider(&self, created_at: Option<OffsetDateTime>) -> Origin {
+        self.origin(self.provider.now(), created_at)
+    }
+
+    /// Not before its intent, by the clock of whoever says when it was made: that clock says `theirs` now. The intent is as old
+    /// by it as by the database's.
+    fn origin(&self, theirs: OffsetDateTime, created_at: Option<OffsetDateTime>) -> Origin {
         const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
-        match (self.intent_at, created_at) {
+        let (now, read_at) = self.now;
+        let intent = self
+            .intent_at
+            .map(|at| theirs - (now + read_at.elapsed() - at));
+        match (intent, created_at) {
             (Some(intent), Some(created)) if created + CLOCKS_DIFFER >= intent => Origin::Made,
             _ => Origin::Found,
         }

@@ -23,7 +23,8 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     }
     let keys = deploy_keys::list(cx.netlify).await?;
     let mut candidates = keys.into_iter().filter(|key| {
-        cx.origin(key.made_at()) == Origin::Made && !cx.known_deploy_keys.contains(&key.id)
+        cx.origin_at_netlify(key.made_at()) == Origin::Made
+            && !cx.known_deploy_keys.contains(&key.id)
     });
     match (candidates.next(), candidates.next()) {
         (Some(key), None) => Ok(Some(Fact::DeployKey(key.fact()))),

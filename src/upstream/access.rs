@@ -14,11 +14,13 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::{
-    Answer, Call, Class, Credential, Http, Instance, UpstreamError, journal, memory,
-    rate::RateState,
+    Answer, Budgets, Call, CallClass, Class, Credential, Http, Instance, NoBudget, UpstreamError,
+    WritePace, journal, memory, rate::RateState,
 };
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
+/// Longest rest of a credential that a call waits for in place.
+const SHORT_REST: time::Duration = time::Duration::seconds(10);
 /// Most redirects of one call.
 const REDIRECTS: usize = 3;
 /// Most pages of one list.
@@ -50,6 +52,10 @@ pub struct Access {
     credential: Credential,
     dialect: &'static Dialect,
     rate: Arc<RateState>,
+    /// What all processes share of rate limits.
+    budgets: Option<Arc<dyn Budgets>>,
+    /// How fast things may be made, where the vendor limits that.
+    pace: Option<WritePace>,
 }
 
 impl Access {
@@ -68,6 +74,8 @@ impl Access {
             .map_err(|error| unsent(&instance, FailureCode::Internal, error.to_string()))?;
         Ok(Self {
             client,
+            budgets: http.budgets(),
+            pace: http.pace(&instance),
             rate: http.rates().state(&instance, &credential),
             instance,
             credential,
@@ -91,6 +99,11 @@ impl Access {
     /// What the vendor's [`Dialect`] makes of any answer but 2xx; `rate_limited` at once, without a call, while the
     /// credential has to rest; `upstream_unavailable` when there is no answer.
     pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
+        if let Some(budgets) = &self.budgets {
+            let asked = self.rate.ask_others(budgets.as_ref()).await;
+            asked.map_err(|error| self.without_budget(&error))?;
+        }
+        let _admitted = self.rate.admit().await?;
         let mut url = call.url(&self.instance.api);
         let mut redirected = false;
         for _ in 0..=REDIRECTS {
@@ -158,6 +171,7 @@ impl Access {
     fn judge(&self, call: &Call, mut answer: Answer) -> Result<Answer, UpstreamError> {
         if answer.status.is_success() && answer.status != StatusCode::NON_AUTHORITATIVE_INFORMATION
         {
+            self.rate.accept();
             return Ok(answer);
         }
         let body = self.credential.hide(&String::from_utf8_lossy(&answer.body));
@@ -166,12 +180,20 @@ impl Access {
         if let Class::RateLimited { until } = error.class {
             self.rate.park(until);
         }
+        let is_refusal = error.code == FailureCode::CredentialRefused;
+        if is_refusal && !self.is_anonymous() {
+            self.rate.refuse(&error);
+        } else if !is_refusal && matches!(error.class, Class::NotFound | Class::Refused) {
+            self.rate.accept();
+        }
         Err(error)
     }
 
     /// One request and its answer, noted in the log and counted.
     async fn exchange(&self, call: &Call, url: Url) -> Result<Answer, UpstreamError> {
+        self.sit_out().await;
         self.may_call()?;
+        self.may_make(call).await?;
         let started = Instant::now();
         let path = url.path().to_owned();
         let mut request = self.request(call, url.clone())?;
@@ -181,7 +203,8 @@ impl Access {
         if let Some(tag) = known.filter(|_| is_look) {
             request = request.header(IF_NONE_MATCH, tag);
         }
-        let write = journal::about_to_send(self.instance.kind, &call.method, &url);
+        let write = journal::about_to_send(self.instance.kind, &call.method, &url)
+            .map_err(|journal::NoLeave| self.without_leave())?;
         let result = match request.send().await {
             Ok(response) => self.read(call, response).await,
             Err(error) => Err(self.no_answer(&call.method, &error)),
@@ -197,23 +220,70 @@ impl Access {
         }
     }
 
+    /// Nothing was sent, and whoever may write by now goes on.
+    fn without_leave(&self) -> UpstreamError {
+        let detail = "the right to write ran out before the call was sent";
+        UpstreamError {
+            class: Class::Transient,
+            ..self.unsent(FailureCode::UpstreamUnavailable, detail)
+        }
+    }
+
     /// Whether calls are made without a credential.
     pub fn is_anonymous(&self) -> bool {
         matches!(self.credential, Credential::Anonymous)
     }
 
+    /// Sits out a short rest in place. Who gave up instead would begin a step of several calls anew after each of them, for
+    /// ever, where a vendor asks for patience with every answer, as Azure DevOps does.
+    async fn sit_out(&self) {
+        let now = OffsetDateTime::now_utc();
+        let rest = self.rate.blocked_until(now).map(|until| until - now);
+        if let Some(rest) = rest.filter(|rest| *rest <= SHORT_REST) {
+            tokio::time::sleep(rest.unsigned_abs()).await;
+        }
+    }
+
     fn may_call(&self) -> Result<(), UpstreamError> {
-        let Some(until) = self.rate.blocked_until(OffsetDateTime::now_utc()) else {
+        let now = OffsetDateTime::now_utc();
+        let rests = self.rate.blocked_until(now);
+        let Some(until) = rests.or_else(|| self.rate.reserved_until(CallClass::current(), now))
+        else {
             return Ok(());
         };
+        Err(self.held_back(until))
+    }
+
+    /// Takes the right to make something from the budget that all processes share.
+    async fn may_make(&self, call: &Call) -> Result<(), UpstreamError> {
+        let (Some(budgets), Some(pace), &Method::POST) = (&self.budgets, self.pace, &call.method)
+        else {
+            return Ok(());
+        };
+        let pause = self.rate.take_write(budgets.as_ref(), pace).await;
+        match pause.map_err(|error| self.without_budget(&error))? {
+            None => Ok(()),
+            Some(pause) => Err(self.held_back(OffsetDateTime::now_utc() + pause)),
+        }
+    }
+
+    /// Nothing was sent.
+    fn without_budget(&self, error: &NoBudget) -> UpstreamError {
+        UpstreamError {
+            class: Class::Transient,
+            ..self.unsent(FailureCode::UpstreamUnavailable, error.to_string())
+        }
+    }
+
+    fn held_back(&self, until: OffsetDateTime) -> UpstreamError {
         let detail = format!(
             "The rate limit of {} is used up for this credential.",
             self.instance.kind
         );
-        Err(UpstreamError {
+        UpstreamError {
             class: Class::RateLimited { until },
             ..unsent(&self.instance, FailureCode::RateLimited, detail)
-        })
+        }
     }
 
     fn request(&self, call: &Call, url: Url) -> Result<RequestBuilder, UpstreamError> {

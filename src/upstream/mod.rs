@@ -6,6 +6,7 @@
 
 mod access;
 mod answer;
+mod budget;
 mod call;
 mod credential;
 mod error;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use access::{Access, Dialect, Page};
 pub use answer::Answer;
+pub use budget::{Budgets, CallClass, Grant, NoBudget, WritePace};
 pub use call::Call;
 pub use credential::Credential;
 pub use error::{Class, UpstreamError};
@@ -33,3 +35,4 @@ pub use instance::{AccountKeys, Instance, StandingKey, UpstreamKind, instance_of
 pub use journal::{Journal, SentWrite};
 pub use memory::{Looked, Memory, Tags};
 pub use minted::{Minted, Slot};
+pub use rate::RateState;

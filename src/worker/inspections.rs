@@ -19,6 +19,7 @@ use crate::{
     link::{
         drift::{self, Drift, DriftKind, Healable},
         failure::{Failure, FailureCode},
+        grant::Grants,
         plan::StepName,
         status::{LinkStatus, StepState},
         step_run::prepare_heal,
@@ -30,7 +31,7 @@ use crate::{
         inspections::{self, ClaimedInspection, Remembered},
         links::LeasedLink,
     },
-    upstream::{Looked, Memory},
+    upstream::{CallClass, Looked, Memory},
 };
 
 /// Looks of idle links at one connection in a minute: what its rate limit is worth to them (limits.md P11).
@@ -166,7 +167,12 @@ async fn look_at(
     let known = claimed.remembered.0.clone();
     let known = known.filter(|known| known.fence == link.fence);
     let memory = Memory::of(known.map(|known| known.tags).unwrap_or_default());
-    let read = read(worker, &link, &opened, &memory).await;
+    // Nobody waits for the look at an idle link.
+    let class = match claimed.is_asked {
+        true => CallClass::Making,
+        false => CallClass::Sweeping,
+    };
+    let read = class.during(read(worker, &link, &opened, &memory)).await;
     let is_clean = read.as_ref().is_ok_and(Vec::is_empty);
     let remembered = is_clean.then(|| Remembered {
         fence: link.fence,
@@ -213,7 +219,8 @@ async fn read(
     opened: &Opened,
     memory: &Memory,
 ) -> Result<Vec<Drift>, Halt> {
-    let cx = context(worker, link, opened);
+    let grants = worker.grants.current();
+    let cx = context(worker, &grants, link, opened);
     let made = link.steps.iter().filter(|run| run.state == StepState::Done);
     let looks = made.map(|run| async {
         let look = steps::drift(run.step, &cx);
@@ -295,11 +302,16 @@ fn tidy(mut drift: Vec<Drift>) -> Vec<Drift> {
     drift
 }
 
-fn context<'a>(worker: &'a Worker, link: &'a LeasedLink, opened: &'a Opened) -> StepContext<'a> {
+fn context<'a>(
+    worker: &Worker,
+    grants: &'a Grants,
+    link: &'a LeasedLink,
+    opened: &'a Opened,
+) -> StepContext<'a> {
     StepContext {
         link: link.id,
         tenant: &link.tenant,
-        grants: &worker.grants,
+        grants,
         spec: &link.spec,
         facts: &link.facts,
         environment: &opened.environment,

@@ -438,7 +438,7 @@ fn check_installation(
         path: &spec.path,
         team: spec.site.team.as_deref().unwrap_or_default(),
     };
-    match api.grants.allow(&wish) {
+    match api.grants.current().allow(&wish) {
         true => Ok(()),
         false => Err(Problem::new(ProblemCode::InstallationNotGranted)),
     }

@@ -9,6 +9,7 @@ use crate::{
         preflight::{Finding, FindingStatus, Topic},
     },
     providers::{FoundWebhook, Identity, WebhookFault, Webhooks},
+    steps::installation,
     upstream::UpstreamKind,
 };
 
@@ -21,7 +22,10 @@ const NOBODY: &str = "Nobody can be asked: no API of this git host is known.";
 pub(super) fn findings(link: &Intended<'_>, seen: &Seen) -> Vec<Finding> {
     let mut findings = vec![credential(link, seen)];
     findings.extend(repository(link, seen));
-    findings.extend([keys(link, seen), webhook(link, seen)]);
+    match link.spec.access.installation_id() {
+        Some(id) => findings.push(installation(id, link, seen)),
+        None => findings.extend([keys(link, seen), webhook(link, seen)]),
+    }
     findings
 }
 
@@ -144,6 +148,37 @@ fn webhook(link: &Intended<'_>, seen: &Seen) -> Finding {
             topic.fail(FailureCode::WebhookLimitReached, detail)
         }
         Some(Ok(Webhooks { .. })) => topic.pass("There is none to Netlify yet; one will be made."),
+    }
+}
+
+/// Neither key nor webhook is made: Netlify's app has to see the repository.
+fn installation(id: u64, link: &Intended<'_>, seen: &Seen) -> Finding {
+    let topic = Topic::Installation;
+    let Ok(repository) = &seen.repository else {
+        return topic.unknown(UNREAD);
+    };
+    if !link.provider.capabilities().installs_keys {
+        let detail = "A connection without a credential shows no rights on the repository.";
+        return topic.fail(FailureCode::AdminRequired, detail);
+    }
+    let known = match &seen.installations {
+        None => return topic.unknown(UNREAD),
+        Some(Err(failure)) => return topic.unread(failure),
+        Some(Ok(None)) => {
+            let detail = "Where Netlify's app is installed is told to owners alone; that no build comes would show it.";
+            return topic.unknown(detail);
+        }
+        Some(Ok(Some(known))) => known,
+    };
+    match installation::judge(id, known, repository) {
+        Err(failure) => topic.fail(failure.code, failure.detail),
+        Ok(it) if it.all_repositories => {
+            topic.pass(format!("Netlify's app sees all repositories of {}.", it.account))
+        }
+        Ok(_) => topic.unknown(format!(
+            "Netlify's app sees selected repositories; whether `{}` is among them shows when it is built.",
+            repository.path
+        )),
     }
 }
 

@@ -93,10 +93,30 @@ impl Server {
         self.child.wait().expect("a child");
     }
 
+    /// Stops it from doing anything, as it is.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on where it was.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid().try_into().expect("a process id"));
+        kill(pid, signal).expect("a process that can be told");
+    }
+
     /// Tells it to stop and waits until it has; how it ended.
     pub async fn stop(&mut self) -> ExitStatus {
-        let pid = Pid::from_raw(self.pid().try_into().expect("a process id"));
-        kill(pid, Signal::SIGTERM).expect("a process that can be told");
+        self.signal(Signal::SIGTERM);
+        self.ended().await
+    }
+
+    /// Waits until it has ended; how it did.
+    pub async fn ended(&mut self) -> ExitStatus {
         until("the server to stop", async || {
             self.child.try_wait().expect("a child")
         })
