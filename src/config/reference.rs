@@ -241,7 +241,7 @@ impl Config {
         ]
     }
 
-    fn worked(&self) -> [(&'static str, String); 12] {
+    fn worked(&self) -> [(&'static str, String); 14] {
         let workers = &self.workers;
         let FirstBuild::Attach = workers.first_build;
         [

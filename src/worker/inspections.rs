@@ -3,7 +3,7 @@
 //!
 //! The look only reads and holds no lease of the link: what it found is written if nobody has taken up the link meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -199,6 +199,10 @@ async fn look_at(
                 let after = UNREAD_PAUSE.min(every);
                 Outcome::Unread { failure, after }
             }
+            Err(Halt::Unsettled { after }) => Outcome::Unread {
+                failure: Failure::new(FailureCode::Internal, "a look waits for an earlier effect"),
+                after,
+            },
             Err(Halt::Reopen { why, .. }) => Outcome::Unread {
                 failure: Failure::new(why, "a look asked for an earlier step"),
                 after: every,
@@ -319,6 +323,8 @@ fn context<'a>(
         provider: opened.provider.as_ref(),
         provider_kind: opened.provider_kind,
         intent_at: None,
+        settles_in: None,
+        now: (link.claimed_at, Instant::now()),
         elapsed: Duration::ZERO,
         standing_key: opened.standing_key.as_ref(),
         key_at_hand: None,
