@@ -199,9 +199,10 @@ async fn look_at(
                 let after = UNREAD_PAUSE.min(every);
                 Outcome::Unread { failure, after }
             }
+            // A look follows no interrupted try.
             Err(Halt::Unsettled { after }) => Outcome::Unread {
-                failure: Failure::new(FailureCode::Internal, "a look waits for an earlier effect"),
-                after,
+                failure: Failure::new(FailureCode::Internal, "a look met an interrupted try"),
+                after: after.max(Duration::from_secs(1)),
             },
             Err(Halt::Reopen { why, .. }) => Outcome::Unread {
                 failure: Failure::new(why, "a look asked for an earlier step"),
@@ -224,7 +225,7 @@ async fn read(
     memory: &Memory,
 ) -> Result<Vec<Drift>, Halt> {
     let grants = worker.grants.current();
-    let cx = context(worker, &grants, link, opened);
+    let cx = context(worker, link, opened, &grants);
     let made = link.steps.iter().filter(|run| run.state == StepState::Done);
     let looks = made.map(|run| async {
         let look = steps::drift(run.step, &cx);
@@ -308,9 +309,9 @@ fn tidy(mut drift: Vec<Drift>) -> Vec<Drift> {
 
 fn context<'a>(
     worker: &Worker,
-    grants: &'a Grants,
     link: &'a LeasedLink,
     opened: &'a Opened,
+    grants: &'a Grants,
 ) -> StepContext<'a> {
     StepContext {
         link: link.id,

@@ -137,11 +137,11 @@ impl Worker {
     async fn claim_until_drained(self: &Arc<Self>, presence: &Arc<Presence>) {
         let due = self.bell.when_due();
         let mut turns = Turns::default();
+        let mut strays = interval_at(Instant::now() + STRAYS_EVERY, STRAYS_EVERY);
+        let mut net = interval_at(Instant::now() + NET_EVERY, NET_EVERY);
         if let Err(error) = self.enlist_all().await {
             tracing::error!(%error, "cannot enlist links for inspections; the next start will");
         }
-        let mut strays = interval_at(Instant::now() + STRAYS_EVERY, STRAYS_EVERY);
-        let mut net = interval_at(Instant::now() + NET_EVERY, NET_EVERY);
         while !self.drain.is_cancelled() {
             // Subscribed before the look, so that a wake-up during it is not lost.
             let woken = due.notified();
