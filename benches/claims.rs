@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use linkbroker::store::{self, Rows, begin, links::Turns};
+use linkbroker::store::{self, Rows, begin, links::Turns, workers};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -17,6 +17,8 @@ const BATCH: usize = 64;
 /// Claims before the clock starts: each leaves dead index entries behind, for as long as the old snapshot is held.
 const BEFORE: usize = 40_000;
 const MEASURED: usize = 10_000;
+/// Longer than the benchmark takes.
+const LEASE: Duration = Duration::from_secs(3600);
 
 pub async fn run() -> anyhow::Result<Vec<Line>> {
     let settings = vec![("LINKBROKER_ROLE", "api".to_owned())];
@@ -27,6 +29,8 @@ pub async fn run() -> anyhow::Result<Vec<Line>> {
     .await;
     world.client.link(docs()).await;
     let pool = store::connect(&world.database.url, "bench", 2).await?;
+    let mut worker = world.database.connection().await;
+    workers::appear(&mut worker, Uuid::nil(), LEASE).await?;
     let alone = rate(&world, &pool).await?;
 
     let mut old = world.database.connection().await;
@@ -82,10 +86,7 @@ async fn claim(pool: &PgPool, turns: &mut Turns, wanted: usize) -> anyhow::Resul
     let mut done = 0;
     while done < wanted {
         let mut tx = begin(pool, Rows::OfAll).await?;
-        let lease = Duration::from_secs(600);
-        let links = turns
-            .claim(&mut tx, Uuid::nil(), lease, BATCH, |_| BATCH)
-            .await?;
+        let links = turns.claim(&mut tx, Uuid::nil(), BATCH, |_| BATCH).await?;
         tx.commit().await?;
         ensure!(
             !links.is_empty(),

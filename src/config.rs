@@ -12,6 +12,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -24,9 +25,9 @@ pub use issuer::{Issuer, KeySource};
 pub use problems::{ConfigError, ConfigProblem};
 pub use reference::{SettingDoc, env_file, reference};
 pub use settings::{
-    AzureDevopsTokenArgs, BitbucketTokenArgs, ClientArgs, DataArgs, DatabaseArgs, GiteaTokenArgs,
-    GithubTokenArgs, GitlabTokenArgs, KeyRingArgs, LogArgs, NetlifyTokenArgs, QuotaArgs, ServeArgs,
-    ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
+    AzureDevopsTokenArgs, BitbucketTokenArgs, ClientArgs, DataArgs, DatabaseArgs, DatabaseUseArgs,
+    GiteaTokenArgs, GithubTokenArgs, GitlabTokenArgs, KeyRingArgs, LogArgs, NetlifyTokenArgs,
+    QuotaArgs, ServeArgs, ServerArgs, StoreArgs, TrustArgs, UpstreamArgs, WorkerArgs, path,
 };
 
 use grants::read_grants;
@@ -35,7 +36,7 @@ use issuer::{ISSUERS, read_issuers};
 use problems::{Complaint, Problems};
 
 use crate::link::grant::Grants;
-use crate::upstream::{Instance, UpstreamKind};
+use crate::upstream::{Instance, UpstreamKind, WritePace};
 use crate::vault::KeyRing;
 
 /// Where the commands for people look for the service: where it listens by default.
@@ -46,8 +47,15 @@ const QUOTA_REQUESTS_PER_MINUTE: u32 = 12_000;
 const QUOTA_LINKS_PER_MINUTE: u32 = 1_000;
 const QUOTA_LINKS_IN_FLIGHT: u32 = 5_000;
 const QUOTA_WAITING_READERS: u32 = 10_000;
+const GITHUB_WRITES_PER_MINUTE: u32 = 80;
+const GITHUB_WRITES_PER_HOUR: u32 = 500;
+const CONNECTIONS: u32 = 10;
+const KEEP_LINKS_DAYS: u32 = 90;
+const KEEP_EVENTS_DAYS: u32 = 90;
 const WORKERS_IN_FLIGHT: usize = 64;
 const LEASE_SECONDS: u64 = 15;
+const STOCK_DAYS: u32 = 7;
+const SETTLE_SECONDS: u64 = 6;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
@@ -71,6 +79,10 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Which Postgres is used.
     pub database: Database,
+    /// Connections for requests that read, for those that write, and for the workers: so many each.
+    pub connections: u32,
+    /// How long finished things are kept.
+    pub retention: Retention,
     /// Folder for the server's own Postgres and the developer mode's keys; may not exist yet.
     pub data_dir: PathBuf,
     /// Whose tokens are accepted; empty in developer mode, in a process without the API, and when API keys are enough.
@@ -87,6 +99,8 @@ pub struct Config {
     pub quotas: QuotaLimits,
     /// Netlify first, then the git providers. Hosts are unique.
     pub instances: Vec<Instance>,
+    /// How fast things are made at GitHub with one credential; `None`: as they come.
+    pub github_pace: Option<WritePace>,
     /// How the workers work.
     pub workers: Workers,
     /// How the log looks.
@@ -116,6 +130,15 @@ pub enum Database {
     },
 }
 
+/// How long finished things are kept; `None`: for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// A link that is over.
+    pub links: Option<Duration>,
+    /// An event of a link.
+    pub events: Option<Duration>,
+}
+
 /// How much one tenant may do; `None`: as much as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaLimits {
@@ -134,8 +157,12 @@ pub struct QuotaLimits {
 pub struct Workers {
     /// Links worked on at once by this process.
     pub in_flight: usize,
-    /// How long a claimed link stays claimed without a sign of life.
+    /// How long claimed links stay claimed without a sign of life of their process.
     pub lease: Duration,
+    /// How long an upstream may take until what a write has made can be seen.
+    pub settle: Duration,
+    /// How long an unused deploy key is kept for the next link; `None`: nothing is swept.
+    pub stock: Option<Duration>,
     /// First pause between two looks at a running build.
     pub watch_min: Duration,
     /// Longest pause between two looks at a running build.
@@ -202,6 +229,13 @@ impl Config {
             public_url: public_url(&args.server, &mut problems),
             cors_origins: cors_origins(&args.server, &mut problems),
             database: database(args.database, &mut problems),
+            connections: problems.number(
+                "LINKBROKER_DATABASE_CONNECTIONS",
+                &args.database_use.database_connections,
+                CONNECTIONS,
+                1..=1000,
+            ),
+            retention: retention(&args.database_use, &mut problems),
             data_dir: data_dir(&args.data),
             issuers: issuers(&args.trust, dev, role, &mut problems),
             api_keys: switch("LINKBROKER_API_KEYS", &args.trust.api_keys, &mut problems),
@@ -209,6 +243,7 @@ impl Config {
             key_ring_file: non_empty(args.trust.keys.keyring_file.as_deref()).map(Path::to_owned),
             grants: read_grants(non_empty(args.trust.grants.as_deref()), &mut problems),
             quotas: quotas(&args.quotas, &mut problems),
+            github_pace: github_pace(&args.upstreams, &mut problems),
             instances: instances(&args.upstreams, &mut problems),
             workers: workers(&args.workers, &mut problems),
             log: log(&args.log, &mut problems),
@@ -241,6 +276,16 @@ pub fn store(args: StoreArgs) -> Result<(Database, PathBuf), ConfigError> {
     let mut problems = Problems::default();
     let database = database(args.database, &mut problems);
     problems.finish((database, data_dir(&args.data)))
+}
+
+/// The upstreams that a command is to work with.
+///
+/// # Errors
+/// All problems at once.
+pub fn instances_of(args: &UpstreamArgs) -> Result<Vec<Arc<Instance>>, ConfigError> {
+    let mut problems = Problems::default();
+    let instances = instances(args, &mut problems);
+    problems.finish(instances.into_iter().map(Arc::new).collect())
 }
 
 /// The key ring that a command is to work with, and the file that it is in, if it is in one: the settings', else the
@@ -351,6 +396,48 @@ fn origin(text: &str) -> Option<String> {
     let is_web = matches!(url.scheme(), "http" | "https");
     let origin = url.origin().ascii_serialization();
     (is_web && origin == text).then_some(origin)
+}
+
+fn days(setting: &str, text: &str, default: u32, problems: &mut Problems) -> Option<Duration> {
+    let days = problems.number(setting, text, default, 0..=36_500);
+    (days > 0).then(|| Duration::from_secs(u64::from(days) * 86_400))
+}
+
+fn github_pace(args: &UpstreamArgs, problems: &mut Problems) -> Option<WritePace> {
+    let mut count = |setting, text: &str, default| {
+        let count = problems.number(setting, text, default, 0..=100_000);
+        (count > 0).then_some(count)
+    };
+    let per_minute = count(
+        "LINKBROKER_GITHUB_WRITES_PER_MINUTE",
+        &args.github_writes_per_minute,
+        GITHUB_WRITES_PER_MINUTE,
+    );
+    let per_hour = count(
+        "LINKBROKER_GITHUB_WRITES_PER_HOUR",
+        &args.github_writes_per_hour,
+        GITHUB_WRITES_PER_HOUR,
+    );
+    (per_minute.is_some() || per_hour.is_some()).then(|| WritePace {
+        per_minute: per_minute.unwrap_or(u32::MAX),
+        per_hour: per_hour.unwrap_or(u32::MAX),
+    })
+}
+
+fn retention(args: &DatabaseUseArgs, problems: &mut Problems) -> Retention {
+    let mut days = |setting, text: &str, default| days(setting, text, default, problems);
+    Retention {
+        links: days(
+            "LINKBROKER_KEEP_LINKS_DAYS",
+            &args.keep_links_days,
+            KEEP_LINKS_DAYS,
+        ),
+        events: days(
+            "LINKBROKER_KEEP_EVENTS_DAYS",
+            &args.keep_events_days,
+            KEEP_EVENTS_DAYS,
+        ),
+    }
 }
 
 fn database(args: DatabaseArgs, problems: &mut Problems) -> Database {
@@ -513,6 +600,12 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         LEASE_SECONDS,
         3..=600,
     );
+    let settle = number(
+        "LINKBROKER_SETTLE_SECONDS",
+        &args.settle_seconds,
+        SETTLE_SECONDS,
+        0..=120,
+    );
     let watch_min = number(
         "LINKBROKER_WATCH_MIN_MS",
         &args.watch_min_ms,
@@ -552,6 +645,13 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
             1..=10_000,
         ),
         lease: Duration::from_secs(lease),
+        settle: Duration::from_secs(settle),
+        stock: days(
+            "LINKBROKER_STOCK_DAYS",
+            &args.stock_days,
+            STOCK_DAYS,
+            problems,
+        ),
         watch_min: Duration::from_millis(watch_min),
         watch_max: Duration::from_millis(watch_max),
         first_build: first_build(&args.first_build, problems),

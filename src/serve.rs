@@ -14,13 +14,13 @@ use crate::{
     issuer::DevIssuer,
     store::{self, bell::Bell, opened::OpenDatabase},
     upstream::{Http, Instance},
-    worker::{Doors, Worker},
+    worker::{Doors, StoredBudgets, Worker},
 };
 
-/// Connections for requests; the workers have as many of their own, so that neither starves the other.
-const POOL_SIZE: u32 = 10;
 /// One connection listens for wake-ups, one sends them.
 const BELL_POOL_SIZE: u32 = 2;
+/// A worker has one session; a lost one may take a while to go.
+const SESSION_POOL_SIZE: u32 = 3;
 
 /// Serves until told to stop, then lets go of everything in order: no new requests and links,
 /// what is under way ends or is let go of, connections close, our own Postgres stops.
@@ -53,12 +53,14 @@ async fn with_database(
     let wires = store::connect(url, "linkbroker-bell", BELL_POOL_SIZE).await?;
     let carried = tokio::spawn(bell.clone().connect(wires, CancellationToken::new()));
     if config.role != Role::Api {
-        let pool = store::connect(url, "linkbroker-worker", POOL_SIZE).await?;
-        start_workers(config, pool, &bell, &drain, &mut parts)?;
+        let pool = store::connect(url, "linkbroker-worker", config.connections).await?;
+        let sessions = store::connect(url, "linkbroker-session", SESSION_POOL_SIZE).await?;
+        start_workers(config, [pool, sessions], &bell, &drain, &mut parts)?;
     }
     if config.role != Role::Worker {
-        let pool = store::connect(url, "linkbroker-api", POOL_SIZE).await?;
-        start_api(config, pool, &bell, metrics, &drain, &mut parts).await?;
+        let pool = store::connect(url, "linkbroker-api", config.connections).await?;
+        let reads = store::connect(url, "linkbroker-reads", config.connections).await?;
+        start_api(config, [pool, reads], &bell, metrics, &drain, &mut parts).await?;
     }
     let watched = watch(parts, &drain, config.workers.drain).await;
     carried.abort();
@@ -67,14 +69,18 @@ async fn with_database(
 
 fn start_workers(
     config: &Config,
-    pool: PgPool,
+    [pool, sessions]: [PgPool; 2],
     bell: &Bell,
     drain: &CancellationToken,
     parts: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let doors = Doors::new(Http::new()?, instances(config), config.key_ring()?);
+    let budgets = StoredBudgets::new(pool.clone(), config.key_ring()?);
+    let http = Http::sharing(budgets.clone(), config.github_pace)?;
+    tokio::spawn(budgets.exchange(http.clone(), drain.clone()));
+    let doors = Doors::new(http, instances(config), config.key_ring()?);
     let worker = Worker::new(
         pool,
+        sessions,
         doors,
         config.grants.clone(),
         config.workers.clone(),
@@ -90,7 +96,7 @@ fn start_workers(
 
 async fn start_api(
     config: &Config,
-    pool: PgPool,
+    [pool, reads]: [PgPool; 2],
     bell: &Bell,
     metrics: PrometheusHandle,
     drain: &CancellationToken,
@@ -106,11 +112,12 @@ async fn start_api(
     if config.api_keys {
         authenticator = authenticator.with_api_keys(pool.clone());
     }
-    let feed = Feed::new(pool.clone(), drain.clone(), quotas.clone());
+    let feed = Feed::new(reads.clone(), drain.clone(), quotas.clone());
     let api = Api {
         feed: feed.clone(),
         quotas,
         pool,
+        reads,
         bell: bell.clone(),
         key_ring: config.key_ring()?,
         instances: instances(config),
@@ -128,7 +135,8 @@ async fn start_api(
         .await
         .with_context(|| format!("listening on {}", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    tokio::spawn(api::outdated::forget(api.pool.clone(), drain.clone()));
+    let forget = api::outdated::forget(api.pool.clone(), config.retention, drain.clone());
+    tokio::spawn(forget);
     let stop = drain.clone();
     parts.spawn(async move {
         axum::serve(listener, api::router(api))

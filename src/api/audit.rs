@@ -103,7 +103,7 @@ async fn list(
         since: query.since,
     };
     let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     let rows = audit::list(&mut tx, tenant, &filter, page.limit_and_one()).await?;
     let (rows, next_cursor) = page.cut(rows, |row| Cursor::of(row.id));
     Ok(Json(AuditPage {

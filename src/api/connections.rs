@@ -42,6 +42,7 @@ use crate::{
         checks::{self, CheckRow},
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
+        links,
     },
     upstream::{Credential, Instance, UpstreamKind},
     vault::{DataKey, Purpose, WrappedDataKey, connection_row},
@@ -199,7 +200,7 @@ async fn list(
     let page = PageQuery::new(query.limit, query.cursor.as_deref())?;
     let after = page.cursor::<String>()?;
     let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     let rows = connections::list(&mut tx, tenant, after.as_deref(), page.limit_and_one()).await?;
     let (rows, next_cursor) = page.cut(rows, |row| Cursor::of(&row.name));
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
@@ -232,7 +233,7 @@ async fn get(
     caller.require(Scope::ConnectionsRead)?;
     let id = ids::parse(Prefix::Connection, &id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     let connection = read(&mut tx, tenant, id).await?;
     Ok((check::retry_after(&connection), Json(connection)).into_response())
 }
@@ -245,8 +246,8 @@ async fn read(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<Connectio
 
 /// Replace the secret of a connection
 ///
-/// Links that wait because the old one was refused go on with `POST /links/{id}/retry`. The outcome of the last
-/// check is forgotten with the old secret.
+/// Links that wait because the old one was refused go on by themselves. The outcome of the last check is forgotten
+/// with the old secret.
 #[utoipa::path(put, path = "/connections/{id}/credential", tag = "connections", operation_id = "replaceCredential",
     params(("id" = String, Path, description = "Id of the connection")), request_body = NewCredential,
     responses((status = 204, description = "Replaced"), CallerProblems, ObjectProblems, BodyProblems))]
@@ -272,7 +273,9 @@ async fn replace_credential(
     }
     audited(&mut tx, &caller, "replace_credential", id).await?;
     checks::forget(&mut tx, tenant, id).await?;
+    links::go_on_with(&mut tx, tenant, id).await?;
     tx.commit().await?;
+    api.bell.due();
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -16,7 +16,7 @@ use super::{
     extract::{Json, Path},
     problem::{ObjectProblems, Problem, ProblemCode},
 };
-use crate::link::failure::{FailureCode, Fault, Severity};
+use crate::link::failure::{FailureCode, Fault};
 
 /// What a code means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -96,7 +96,7 @@ fn catalogue() -> Vec<ErrorEntry> {
         remedy: code.remedy().to_owned(),
         status: None,
         fault: Some(code.fault()),
-        retryable: Some(code.severity() != Severity::Permanent),
+        retryable: Some(code.is_retryable()),
         healable: Some(code.is_healable()),
     });
     problems.chain(failures).collect()
@@ -104,10 +104,13 @@ fn catalogue() -> Vec<ErrorEntry> {
 
 /// Texts come from our own catalogue: nothing in them needs escaping, which a unit test holds.
 fn page(entry: &ErrorEntry) -> String {
+    let who = entry.fault.map(Fault::as_str);
+    let who = who.map(|who| format!("<p>Who acts: {who}.</p>"));
     format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>{code}</title><h1>{title}</h1><p><code>{code}</code></p><p>{remedy}</p></html>",
+        "<!doctype html><html lang=en><meta charset=utf-8><title>{code}</title><h1>{title}</h1><p><code>{code}</code></p>{who}<p>{remedy}</p></html>",
         code = entry.code,
         title = entry.title,
+        who = who.unwrap_or_default(),
         remedy = entry.remedy,
     )
 }

@@ -126,7 +126,7 @@ async fn read_page(
     page: &PageQuery<'_>,
     after: i64,
 ) -> Result<Json<EventPage>, Problem> {
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     if links::get(&mut tx, tenant, id).await?.is_none() {
         return Err(Problem::new(ProblemCode::NotFound));
     }
@@ -155,7 +155,7 @@ async fn read_before(
     oldest_held: i64,
 ) -> Result<Vec<(i64, Event)>, Problem> {
     let mut missed = Vec::new();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     loop {
         let rows = events::list(&mut tx, tenant, id, after, BATCH).await?;
         let older = rows.into_iter().take_while(|row| row.id < oldest_held);

@@ -90,7 +90,7 @@ async fn list(
     let page = query.page()?;
     let filter = query.filter(&api, &page)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     let rows = links::list(&mut tx, tenant, &filter, page.limit_and_one()).await?;
     let (rows, next_cursor) = page.cut(rows, |row| Cursor::of(row.id));
     Ok(Json(LinkPage {
@@ -124,7 +124,7 @@ async fn get(
     let (tenant, id) = (reader.tenant.as_str(), reader.link);
     let known = Known::from(&headers);
     let Some(wait) = Wait::asked(query.wait, &headers)? else {
-        let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+        let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
         let link = read(&mut tx, tenant, id).await?;
         return Ok(polling::answer(&link.summary, json_of(&link)?, &known));
     };

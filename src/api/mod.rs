@@ -51,8 +51,10 @@ use quotas::Quotas;
 /// What every handler may use.
 #[derive(Clone)]
 pub struct Api {
-    /// Connections for requests, apart from the workers'.
+    /// Connections for requests that write.
     pub pool: PgPool,
+    /// Connections for requests that only read: however many they are, they hold up nobody else.
+    pub reads: PgPool,
     /// Links that readers wait for.
     pub feed: Arc<Feed>,
     /// Wakes workers and readers.

@@ -210,7 +210,7 @@ async fn get(
 }
 
 async fn read(api: &Api, tenant: &str, id: Uuid) -> Result<Preflight, Problem> {
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     row(&mut tx, tenant, id).await
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::link::failure::UpstreamTrace;
+use crate::{link::failure::UpstreamTrace, store::is_away};
 
 pub use documented::{
     BodyProblems, CallerProblems, ObjectProblems, RepeatableProblems, documented,
@@ -184,13 +184,14 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A database that cannot be reached is [`ProblemCode::Unavailable`], everything else internal.
+/// A database that cannot work right now is [`ProblemCode::Unavailable`], everything else internal.
 impl From<sqlx::Error> for Problem {
     fn from(cause: sqlx::Error) -> Self {
-        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, WorkerCrashed};
-        if matches!(cause, Io(_) | PoolClosed | PoolTimedOut | WorkerCrashed) {
-            tracing::warn!(%cause, "the database cannot be reached");
-            return Self::new(ProblemCode::Unavailable).retry_after(2);
+        if is_away(&cause) {
+            tracing::warn!(%cause, "the database cannot work right now");
+            return Self::new(ProblemCode::Unavailable)
+                .detail("The database does not answer.")
+                .retry_after(2);
         }
         Self::internal(cause)
     }

@@ -24,6 +24,7 @@ mod serve;
 mod show;
 mod status;
 mod step_line;
+mod sweep;
 mod terminal;
 mod token;
 mod unlink;
@@ -93,6 +94,7 @@ pub enum Command {
     /// Makes, lists and revokes the keys of callers without an issuer.
     #[command(subcommand)]
     ApiKeys(api_keys::ApiKeysCommand),
+    Sweep(Box<sweep::SweepArgs>),
     /// Makes an access token for a server in developer mode.
     Token(token::TokenArgs),
     /// Runs linkbroker's own Postgres until it is told to stop, and prints its address: for tests and for a look at the data.
@@ -120,6 +122,7 @@ pub async fn run() -> ExitCode {
         Command::Config(command) => config::run(command, output),
         Command::Keys(command) => keys::run(command, output).await,
         Command::ApiKeys(command) => api_keys::run(command, output).await,
+        Command::Sweep(args) => sweep::run(*args, output).await,
         Command::Token(args) => token::run(&args, output),
         Command::Postgres(args) => postgres::run(&args, output).await,
         Command::Serve(args) => serve::run(*args).await,

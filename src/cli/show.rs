@@ -11,7 +11,7 @@ use super::terminal::plain;
 use crate::api::links::view::{Diagnosis, Link, LinkSummary, ResourceView};
 use crate::link::action::{Action, Deed};
 use crate::link::facts::Origin;
-use crate::link::failure::{Evidence, Fault, UpstreamTrace};
+use crate::link::failure::{Certainty, Evidence, Fault, UpstreamTrace};
 use crate::link::resource::{Receipt, ResourceKind};
 use crate::link::status::LinkStatus;
 
@@ -75,6 +75,12 @@ fn told(diagnosis: &Diagnosis) -> String {
     if let Some(call) = &diagnosis.upstream {
         let _ = writeln!(text, "  {}", upstream(call));
     }
+    let sure = match diagnosis.certainty {
+        Certainty::Certain => "certain",
+        Certainty::Likely => "likely, not certain",
+        Certainty::Unknown => "unknown; the evidence is all there is",
+    };
+    let _ = writeln!(text, "  Is that the cause: {sure}.");
     let whose = match diagnosis.fault {
         Fault::Caller => "yours, or the repository owner's",
         Fault::Provider => "at the git provider",
@@ -227,6 +233,7 @@ const fn fate(receipt: Option<Receipt>, origin: Origin) -> &'static str {
         (Some(Receipt::KeptForeign), _) => "kept: it was there before",
         (Some(Receipt::Kept), _) => "kept, as asked for",
         (Some(Receipt::Stock), _) => "never used: kept for the next link",
+        (Some(Receipt::Failed), _) => "could not be removed",
     }
 }
 

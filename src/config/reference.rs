@@ -12,7 +12,7 @@ use super::{
     AzureDevopsTokenArgs, BitbucketTokenArgs, ClientArgs, Config, Database, FirstBuild,
     GiteaTokenArgs, GithubTokenArgs, GitlabTokenArgs, LogFormat, NetlifyTokenArgs, Role, ServeArgs,
 };
-use crate::upstream::Instance;
+use crate::upstream::{Instance, WritePace};
 
 /// A setting, as `--help` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -126,7 +126,7 @@ impl Config {
         settings
     }
 
-    fn kept(&self) -> [(&'static str, String); 3] {
+    fn kept(&self) -> [(&'static str, String); 6] {
         let (url, pg_bin) = match &self.database {
             Database::Url(_) => ("set", NOT_SET.to_owned()),
             Database::Embedded { pg_bin } => {
@@ -137,6 +137,12 @@ impl Config {
         [
             ("DATABASE_URL", url.to_owned()),
             ("LINKBROKER_PG_BIN", pg_bin),
+            (
+                "LINKBROKER_DATABASE_CONNECTIONS",
+                self.connections.to_string(),
+            ),
+            ("LINKBROKER_KEEP_LINKS_DAYS", days(self.retention.links)),
+            ("LINKBROKER_KEEP_EVENTS_DAYS", days(self.retention.events)),
             ("LINKBROKER_DATA_DIR", self.data_dir.display().to_string()),
         ]
     }
@@ -200,6 +206,8 @@ impl Config {
             .zip(built_in)
             .map(|(known, instance)| (known.setting, instance.api.to_string()))
             .collect();
+        // Beside GitHub's address.
+        settings.splice(2..2, self.paced());
         let places_keys = built_in
             .iter()
             .any(|instance| instance.account_keys.by_internal_api);
@@ -215,7 +223,25 @@ impl Config {
         settings
     }
 
-    fn worked(&self) -> [(&'static str, String); 10] {
+    fn paced(&self) -> [(&'static str, String); 2] {
+        let shown = |limit: fn(&WritePace) -> u32| {
+            let limit = self.github_pace.as_ref().map_or(0, limit);
+            // No limit of its own beside the other one.
+            if limit == u32::MAX { 0 } else { limit }.to_string()
+        };
+        [
+            (
+                "LINKBROKER_GITHUB_WRITES_PER_MINUTE",
+                shown(|pace| pace.per_minute),
+            ),
+            (
+                "LINKBROKER_GITHUB_WRITES_PER_HOUR",
+                shown(|pace| pace.per_hour),
+            ),
+        ]
+    }
+
+    fn worked(&self) -> [(&'static str, String); 12] {
         let workers = &self.workers;
         let FirstBuild::Attach = workers.first_build;
         [
@@ -224,8 +250,10 @@ impl Config {
                 workers.in_flight.to_string(),
             ),
             ("LINKBROKER_LEASE_SECONDS", seconds(workers.lease)),
+            ("LINKBROKER_SETTLE_SECONDS", seconds(workers.settle)),
             ("LINKBROKER_WATCH_MIN_MS", milliseconds(workers.watch_min)),
             ("LINKBROKER_WATCH_MAX_MS", milliseconds(workers.watch_max)),
+            ("LINKBROKER_STOCK_DAYS", days(workers.stock)),
             ("LINKBROKER_FIRST_BUILD", "attach".to_owned()),
             ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),
             ("LINKBROKER_DRAIN_SECONDS", seconds(workers.drain)),
@@ -237,6 +265,10 @@ impl Config {
             ),
         ]
     }
+}
+
+fn days(kept: Option<Duration>) -> String {
+    (kept.unwrap_or_default().as_secs() / 86_400).to_string()
 }
 
 const NOT_SET: &str = "not set";

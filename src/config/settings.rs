@@ -23,6 +23,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub database: DatabaseArgs,
     #[command(flatten)]
+    pub database_use: DatabaseUseArgs,
+    #[command(flatten)]
     pub data: DataArgs,
     #[command(flatten)]
     pub trust: TrustArgs,
@@ -72,6 +74,23 @@ pub struct DatabaseArgs {
     /// Folder with the programs `initdb` and `postgres`, for the server's own Postgres; looked for when not set.
     #[arg(long, env = "LINKBROKER_PG_BIN", value_name = "DIR", value_parser = path())]
     pub pg_bin: Option<PathBuf>,
+}
+
+/// How the server uses the database.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseUseArgs {
+    /// Connections for requests that read, as many for those that write, and as many for the workers (1 to 1000).
+    #[arg(long, env = "LINKBROKER_DATABASE_CONNECTIONS", value_name = "COUNT", default_value_t = super::CONNECTIONS.to_string())]
+    pub database_connections: String,
+
+    /// Days after which a link that is over is deleted with all that is known of it (0 to 36500); 0: never. The audit stays.
+    #[arg(long, env = "LINKBROKER_KEEP_LINKS_DAYS", value_name = "DAYS", default_value_t = super::KEEP_LINKS_DAYS.to_string())]
+    pub keep_links_days: String,
+
+    /// Days after which events of links are deleted (0 to 36500); 0: never.
+    #[arg(long, env = "LINKBROKER_KEEP_EVENTS_DAYS", value_name = "DAYS", default_value_t = super::KEEP_EVENTS_DAYS.to_string())]
+    pub keep_events_days: String,
 }
 
 /// The database, for commands that work on it beside the server.
@@ -168,6 +187,14 @@ pub struct UpstreamArgs {
     #[arg(long, env = "LINKBROKER_GITHUB_URL", value_name = "URL", default_value = super::instance::BUILT_IN[1].api)]
     pub github_url: String,
 
+    /// Things (keys, webhooks, replayed pushes) that are made in a minute with one credential at GitHub, by all processes together (0 to 100000); GitHub's secondary limit is 80 for a user. 0: as many as come.
+    #[arg(long, env = "LINKBROKER_GITHUB_WRITES_PER_MINUTE", value_name = "COUNT", default_value_t = super::GITHUB_WRITES_PER_MINUTE.to_string())]
+    pub github_writes_per_minute: String,
+
+    /// The same in an hour; GitHub's secondary limit is 500.
+    #[arg(long, env = "LINKBROKER_GITHUB_WRITES_PER_HOUR", value_name = "COUNT", default_value_t = super::GITHUB_WRITES_PER_HOUR.to_string())]
+    pub github_writes_per_hour: String,
+
     /// API of gitlab.com.
     #[arg(long, env = "LINKBROKER_GITLAB_URL", value_name = "URL", default_value = super::instance::BUILT_IN[2].api)]
     pub gitlab_url: String,
@@ -202,9 +229,13 @@ pub struct WorkerArgs {
     #[arg(long, env = "LINKBROKER_WORKERS_IN_FLIGHT", value_name = "COUNT", default_value_t = super::WORKERS_IN_FLIGHT.to_string())]
     pub workers_in_flight: String,
 
-    /// Seconds after which the links of a worker that died are taken over (3 to 600).
+    /// Seconds without a sign of life after which the links of a worker that is frozen, or whose host has vanished, are taken over (3 to 600). One whose process has died is noticed at once.
     #[arg(long, env = "LINKBROKER_LEASE_SECONDS", value_name = "SECONDS", default_value_t = super::LEASE_SECONDS.to_string())]
     pub lease_seconds: String,
+
+    /// Seconds that an upstream may take until what a write has made can be seen in its lists (0 to 120): so long a try whose answer was lost is looked for before it is done again.
+    #[arg(long, env = "LINKBROKER_SETTLE_SECONDS", value_name = "SECONDS", default_value_t = super::SETTLE_SECONDS.to_string())]
+    pub settle_seconds: String,
 
     /// First pause between two looks at a running build, in milliseconds (10 to 600000).
     #[arg(long, env = "LINKBROKER_WATCH_MIN_MS", value_name = "MS", default_value_t = super::WATCH_MIN_MS.to_string())]
@@ -213,6 +244,10 @@ pub struct WorkerArgs {
     /// Longest pause between two looks at a running build, in milliseconds (10 to 600000).
     #[arg(long, env = "LINKBROKER_WATCH_MAX_MS", value_name = "MS", default_value_t = super::WATCH_MAX_MS.to_string())]
     pub watch_max_ms: String,
+
+    /// Days after which an unused deploy key is removed from Netlify by the hourly sweep (0 to 36500); 0: there is no sweep, and `linkbroker sweep` does it.
+    #[arg(long, env = "LINKBROKER_STOCK_DAYS", value_name = "DAYS", default_value_t = super::STOCK_DAYS.to_string())]
+    pub stock_days: String,
 
     /// How the first build starts: `attach` (Netlify starts it when the repository is attached).
     #[arg(

@@ -115,7 +115,10 @@ impl Failure {
         Self {
             code,
             detail: detail.into(),
-            certainty: Certainty::Certain,
+            certainty: match code {
+                FailureCode::BuildFailedUnknown | FailureCode::PushUnverified => Certainty::Unknown,
+                _ => Certainty::Certain,
+            },
             upstream: None,
             evidence: Vec::new(),
             action: None,
@@ -177,7 +180,7 @@ catalogue! {
         "Push a first commit, then retry the link.";
     BranchMissing "branch_missing" Caller Permanent
         "The branch does not exist in the repository"
-        "Create the branch or make a new link that names an existing one.";
+        "Create the branch, then retry the link; or make a new link that names another one.";
     AdminRequired "admin_required" Caller NeedsAction
         "The credential may not manage deploy keys and webhooks of the repository"
         "Use a credential with admin rights on the repository (GitHub: Administration and Webhooks write; GitLab: role Maintainer), then retry the link.";
@@ -189,7 +192,7 @@ catalogue! {
         "Authorise the credential for the organisation, then retry the link.";
     CredentialRefused "credential_refused" Caller NeedsAction
         "The upstream refused the connection's credential"
-        "Replace the credential of the connection named in the detail, then retry the link.";
+        "Replace the credential of the connection (`PUT /connections/{id}/credential`): its links go on by themselves. Until then none of them calls with it.";
     AppNotInstalled "app_not_installed" Caller NeedsAction
         "The connection's GitHub App is not installed where the repository is"
         "Install the app on the repository's owner, with this repository among those that it may see, then retry the link.";
@@ -219,7 +222,7 @@ catalogue! {
         "Put the key in place again with a later end, then retry the link.";
     KeyRefused "key_refused" Provider Permanent
         "The provider does not accept the deploy key"
-        "Check the provider's rules on key types and lengths: Netlify makes RSA keys of 2048 bits.";
+        "Have the provider's rules allow RSA keys of 2048 bits, which is what Netlify makes; then retry the link.";
     StandingKeyUnusable "standing_key_unusable" Broker NeedsAction
         "The standing key that the operator configured cannot be used"
         "Ask the operator: the key must exist at Netlify and belong to the user of the link's Netlify connection.";
@@ -228,7 +231,7 @@ catalogue! {
         "Remove a webhook that is no longer needed, then retry the link.";
     WebhookRefused "webhook_refused" Provider Permanent
         "The provider does not accept the webhook"
-        "The detail says what the provider objects to.";
+        "The detail says what the provider objects to: mend that, then retry the link.";
     WebhookMissing "webhook_missing" Provider NeedsAction
         "The repository has no webhook to Netlify any more"
         "Retry the link: linkbroker makes the webhook again.";
@@ -243,10 +246,10 @@ catalogue! {
         "Retry the link: linkbroker sets the webhook right.";
     WebhookNotDelivered "webhook_not_delivered" Provider NeedsAction
         "The provider could not deliver the push to Netlify"
-        "See the evidence for how the delivery ended, and the provider's and Netlify's status pages; then retry the link.";
+        "The evidence says how the delivery ended. When the provider's and Netlify's status pages say that all is well, retry the link.";
     SiteLinkedElsewhere "site_linked_elsewhere" Caller Permanent
         "Another repository is attached to the site"
-        "Name another site; or ask for `site.relink`, which takes it from that repository: Netlify deletes the site's deploy key, build hooks and notifications then.";
+        "Make a new link to another site; or one with `site.relink`, which takes the site from that repository: Netlify deletes its deploy key, build hooks and notifications then.";
     SiteInUse "site_in_use" Caller NeedsAction
         "Another link leans on the site"
         "Unlink that one with `keep_site`, then retry this link; or make a link to another site.";
@@ -255,7 +258,7 @@ catalogue! {
         "Make a new link with another site name.";
     TeamNotFound "team_not_found" Caller Permanent
         "The Netlify team does not exist, or the credential is not a member of it"
-        "Name a team that the Netlify credential belongs to.";
+        "Add the credential's person to the team, then retry the link; or make a new link that names another team.";
     NetlifyForbidden "netlify_forbidden" Owner NeedsAction
         "Netlify does not allow this for the team or its plan"
         "The detail carries Netlify's reason: change the plan or the role, then retry the link.";
@@ -278,8 +281,8 @@ catalogue! {
         "No repository is attached to the site any more"
         "If that was a mistake, retry the link: linkbroker attaches the repository again. Else unlink.";
     AccessMixed "access_mixed" Caller NeedsAction
-        "The site reads the repository by Netlify's GitHub App and not by the link's deploy key: Netlify ignores the webhook then"
-        "Take the app's access to the repository away and attach the repository by the link again with a retry; or unlink, and make a new link with `access.installation_id`.";
+        "The site reads the repository by Netlify's GitHub App instead of the link's deploy key, and Netlify ignores the webhook then"
+        "Unlink, and make a new link: with `access.installation_id` to keep the app, or without `access` to use a deploy key and a webhook.";
     BranchNotAllowed "branch_not_allowed" Caller NeedsAction
         "The site does not build pushes to the link's branch"
         "Allow the branch in the site's settings on Netlify (branches and deploy contexts), then retry the link.";
@@ -294,13 +297,13 @@ catalogue! {
         "Add credits, wait for the next period or have the account enabled, then retry the link.";
     CloneDenied "clone_denied" Provider NeedsAction
         "Netlify could not clone: the repository did not accept the deploy key"
-        "See in the evidence whether the key, the repository and the branch are there. Retry the link: linkbroker looks at the key, mends what is missing and builds again.";
+        "The evidence says what was seen of the key, the repository and the branch. Retry the link: linkbroker looks at the key, puts it back where it is missing and builds again.";
     HostKeyFailed "host_key_failed" Provider NeedsAction
         "Netlify could not clone: the site has no deploy key"
         "Retry the link: linkbroker sets the key again and builds.";
     RefMissing "ref_missing" Caller NeedsAction
         "The branch that Netlify tried to build does not exist or cannot be read"
-        "Push the branch, or link another one; then retry the link.";
+        "Push the branch, then retry the link; or make a new link that names another one.";
     SubmoduleDenied "submodule_denied" Caller NeedsAction
         "Netlify may not read a submodule of the repository"
         "Give the site's deploy key access to the submodule's repository and name it by its SSH address in `.gitmodules`, or bring its files into the repository; then push.";
@@ -324,13 +327,13 @@ catalogue! {
         "Pin, mend or remove the plugin that the log names, then push.";
     FunctionsInvalid "functions_invalid" Caller NeedsAction
         "The site's functions cannot be bundled"
-        "Mend the functions or `build.functions`, then push.";
+        "Mend the functions, or their folder in `netlify.toml`, then push.";
     PublishDirMissing "publish_dir_missing" Caller NeedsAction
         "The publish directory does not exist after the build"
-        "Set `build.publish` to the folder that the build writes, or mend `netlify.toml`.";
+        "Have the build write there, or set `publish` in `netlify.toml`, which wins over the link; then push. Or make a new link with another `build.publish`.";
     BaseDirMissing "base_dir_missing" Caller NeedsAction
         "The base directory does not exist in the repository"
-        "Set `build.base` to a folder of the repository.";
+        "Add the folder, or mend `base` in `netlify.toml`, then push. Or make a new link with another `build.base`.";
     BuildConfigInvalid "build_config_invalid" Caller NeedsAction
         "Netlify cannot read the build configuration"
         "Mend `netlify.toml`, then push.";
@@ -339,8 +342,8 @@ catalogue! {
         "Remove and rotate the secret, then push.";
     BuildTimeout "build_timeout" Caller NeedsAction
         "The build ran longer than the team's limit"
-        "Make the build faster or raise the limit.";
-    BuildStuck "build_stuck" Netlify NeedsAction
+        "Make the build faster, or have the limit raised at Netlify; then push.";
+    BuildStuck "build_stuck" Owner NeedsAction
         "The build waited too long for a free slot"
         "Wait for the team's other builds, or have the plan's number of concurrent builds raised; then retry the link.";
     BuildCanceled "build_canceled" Caller NeedsAction
@@ -406,6 +409,21 @@ catalogue! {
 }
 
 impl FailureCode {
+    /// Whether a retry can help once the cause is mended. Otherwise another link, or another linkbroker, is what is needed.
+    pub const fn is_retryable(self) -> bool {
+        !matches!(
+            self,
+            Self::RepositoryReplaced
+                | Self::SiteNameTaken
+                | Self::SiteLinkedElsewhere
+                | Self::SiteGone
+                | Self::AccessMixed
+                | Self::UpstreamContractChanged
+                | Self::RequestRefused
+                | Self::Internal
+        )
+    }
+
     /// Whether linkbroker can mend it by itself, without changing what a person may have wanted so.
     pub const fn is_healable(self) -> bool {
         matches!(

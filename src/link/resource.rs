@@ -33,6 +33,8 @@ text_enum! {
         Kept "kept",
         /// An unused deploy key, free for the next link.
         Stock "stock",
+        /// It could not be removed; the diagnosis says why and where it is.
+        Failed "failed",
     }
 }
 

@@ -90,7 +90,13 @@ impl LinkStatus {
     /// The status of a link whose step ended in this failure.
     pub const fn after_failure(step: StepName, code: FailureCode) -> Self {
         match (step, code.severity()) {
-            _ if matches!(code, FailureCode::PushAwaited) => Self::ActionRequired,
+            _ if matches!(
+                code,
+                FailureCode::PushAwaited | FailureCode::CredentialRefused
+            ) =>
+            {
+                Self::ActionRequired
+            }
             (StepName::WatchDeploy, _) => Self::BuildFailed,
             (StepName::ReplayPush | StepName::ProvePush, _) => Self::Degraded,
             (_, Severity::NeedsAction) => Self::ActionRequired,

@@ -149,6 +149,11 @@ impl Site {
             .or(settings.branch.as_deref())
     }
 
+    /// Branches that are built; empty: every branch.
+    pub fn allowed_branches(&self) -> &[String] {
+        &self.build_settings.allowed_branches
+    }
+
     /// The key pair that the site clones with.
     pub fn deploy_key_id(&self) -> Option<&str> {
         self.build_settings
@@ -229,6 +234,14 @@ pub async fn find_by_name(access: &Access, name: &str) -> Result<Option<Site>, U
 pub async fn get(access: &Access, id: &str) -> Result<Site, UpstreamError> {
     let answer = access.send(Call::get(["sites", id])).await;
     answer.map_err(|error| gone(error, id))?.json()
+}
+
+/// All sites that the credential may see.
+///
+/// # Errors
+/// As [`Access::send`].
+pub async fn list(access: &Access) -> Result<Vec<Site>, UpstreamError> {
+    access.pages(Call::get(["sites"])).await
 }
 
 /// Detaches the repository. Netlify also deletes the site's deploy keys and build hooks; the provider's half stays.

@@ -1,43 +1,53 @@
 //! Why a build failed or a push went unbuilt: collects the evidence, by reads alone, and has it judged.
+//!
+//! A failed build costs the read of its log, and where its words leave the cause open up to seven more; an unbuilt push
+//! costs up to eleven. They go out at the same time. One that fails is told as such and spoils nothing.
 
-use secrecy::ExposeSecret;
-
-use super::{Halt, StepContext, installation, known};
+use super::{Halt, StepContext, installation, live};
 use crate::{
-    diagnosis::{self, LiveState},
+    diagnosis::{self, Question, UnbuiltPush},
     link::{
         facts::Deploy,
-        failure::{Failure, FailureCode},
+        failure::{Evidence, Failure, FailureCode},
     },
     netlify::deploys,
-    providers::{Delivery, DeliveryEvent},
     redact,
+    upstream::{Class, UpstreamError, UpstreamKind},
 };
+use secrecy::ExposeSecret;
 
 /// Lines of the log's end that a diagnosis reads.
 const LOG_LINES: usize = 200;
 
-/// Why a deploy ended without a new version of the site. Rests on the log and on how things really are now, not on the
-/// error text alone.
+/// Why a deploy ended without a new version of the site.
+///
+/// # Errors
+/// Waits for Netlify's rate limit: nothing is lost, and the log is what most verdicts rest on.
 pub async fn failed_build(cx: &StepContext<'_>, deploy: &Deploy) -> Result<Failure, Halt> {
-    let log = deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await?;
-    let log: Vec<_> = log.iter().map(|line| without_values(cx, line)).collect();
-    let live = LiveState {
-        key_installed: key_installed(cx).await?,
-        branch_exists: None,
+    let log = match deploys::log_tail(cx.netlify, &deploy.id, LOG_LINES).await {
+        Err(error) if matches!(error.class, Class::RateLimited { .. }) => return Err(error.into()),
+        log => log,
     };
-    let failure = diagnosis::diagnose_build(deploy, &log, &live);
-    let is_about_access = matches!(
-        failure.code,
-        FailureCode::CloneDenied | FailureCode::HostKeyFailed
-    );
-    match cx.spec.access.installation_id() {
-        Some(_) if is_about_access => Ok(Failure {
-            evidence: failure.evidence,
-            ..installation::not_delivering(cx, "Netlify could not clone by the installation.")
-        }),
-        _ => Ok(failure),
-    }
+    let lines: Vec<_> = log.iter().flatten().collect();
+    let lines: Vec<_> = lines
+        .into_iter()
+        .map(|line| without_values(cx, line))
+        .collect();
+    let branch = deploy.branch.as_deref().unwrap_or(&cx.repository()?.branch);
+    let suspicion = diagnosis::suspect(deploy, &lines);
+    let state = live::look(cx, suspicion.questions(), branch).await;
+    let failure = told(cx, suspicion.settle(&state));
+    Ok(match log {
+        Ok(_) => failure,
+        Err(error) => unread_log(failure, &error),
+    })
+}
+
+fn unread_log(failure: Failure, error: &UpstreamError) -> Failure {
+    failure.with_evidence(
+        "netlify.deploy.log",
+        format!("could not be read: {}", error.detail),
+    )
 }
 
 /// Builds print what they please.
@@ -48,47 +58,49 @@ fn without_values(cx: &StepContext<'_>, line: &str) -> String {
     })
 }
 
-/// `None`: it cannot be seen, or the link needs none.
-async fn key_installed(cx: &StepContext<'_>) -> Result<Option<bool>, Halt> {
-    if cx.spec.access.installation_id().is_some() {
-        return Ok(None);
-    }
-    let key = cx.deploy_key()?;
-    if key.standing || !cx.provider.capabilities().finds_keys {
-        return Ok(None);
-    }
-    let found = cx.provider.find_key(cx.repository()?, &key.public_key);
-    Ok(Some(found.await?.is_some_and(|found| found.enabled)))
-}
-
-/// Why a push started no build.
-pub async fn unbuilt_push(cx: &StepContext<'_>) -> Result<Failure, Halt> {
-    let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
-    let delivery = match cx.provider.capabilities().reports_deliveries {
-        true => {
-            cx.provider
-                .last_delivery(cx.repository()?, webhook, DeliveryEvent::Push)
-                .await?
-        }
-        false => None,
+/// Why a push started no build; `detail` says what was waited for.
+pub async fn unbuilt_push(cx: &StepContext<'_>, detail: &str) -> Result<Failure, Halt> {
+    let branch = &cx.repository()?.branch;
+    let state = live::look(cx, diagnosis::QUESTIONS, branch).await;
+    let push = UnbuiltPush {
+        detail,
+        is_known_by_name: matches!(
+            cx.provider_kind,
+            UpstreamKind::Bitbucket | UpstreamKind::AzureDevops
+        ),
     };
-    let detail = format!(
-        "no build started within {} s of the replayed push",
-        cx.pace.proof.as_secs()
-    );
-    let failure = Failure::new(FailureCode::PushUnverified, detail);
-    Ok(failure.with_evidence("provider.webhook.deliveries", said(delivery)))
+    Ok(told(cx, diagnosis::of_push(push, &state)))
 }
 
-fn said(delivery: Option<Delivery>) -> String {
-    match delivery {
-        None => "the provider reports no delivery of a push".to_owned(),
-        Some(Delivery { status: None, .. }) => {
-            "the push was sent, and Netlify did not answer".to_owned()
+/// The test of a webhook may arrive where pushes do not: one that was made a while ago has to be right as well.
+pub async fn check_webhook(cx: &StepContext<'_>) -> Result<(), Halt> {
+    let branch = &cx.repository()?.branch;
+    let state = live::look(cx, &[Question::Webhook], branch).await;
+    match diagnosis::of_webhook(&state) {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
+}
+
+/// Adds where the settings are that a person has to see to.
+fn told(cx: &StepContext<'_>, failure: Failure) -> Failure {
+    let place = match failure.code {
+        FailureCode::InstallationNotDelivering | FailureCode::InstallationNotUsable => {
+            Some(("installation.settings", installation::settings(cx)))
         }
-        Some(Delivery {
-            status: Some(status),
-            ..
-        }) => format!("the push was delivered, and Netlify answered {status}"),
+        FailureCode::BuildsStopped | FailureCode::BranchNotAllowed => {
+            let site = cx.facts.site.as_ref();
+            site.map(|site| ("netlify.site.settings", site.admin_url.clone()))
+        }
+        _ => None,
+    };
+    let place = place.map(|(source, text)| Evidence {
+        source: source.to_owned(),
+        text,
+    });
+    let evidence = place.into_iter().chain(failure.evidence).collect();
+    Failure {
+        evidence,
+        ..failure
     }
 }

@@ -15,6 +15,7 @@ mod find_build;
 mod install_deploy_key;
 mod install_webhook;
 mod installation;
+mod live;
 pub mod preflight;
 mod prove_push;
 mod replay_push;
@@ -69,6 +70,8 @@ pub struct StepContext<'a> {
     pub intent_at: Option<OffsetDateTime>,
     /// Database time, and when it was that.
     pub now: (OffsetDateTime, Instant),
+    /// How long until the interrupted try's effect can surely be seen; absent when it can be already.
+    pub settles_in: Option<Duration>,
     /// How long the step has been under way.
     pub elapsed: Duration,
     /// The operator's key that the link may use in place of one of its own.
@@ -126,6 +129,11 @@ pub enum Halt {
         failure: Failure,
         /// Whether the effect may have taken place.
         uncertain: bool,
+    },
+    /// The effect of an interrupted try is not there, and may still come.
+    Unsettled {
+        /// Look again after this long.
+        after: Duration,
     },
     /// An earlier step has to be done again first.
     Reopen {
@@ -236,8 +244,13 @@ pub async fn observe(step: StepName, cx: &StepContext<'_>) -> Result<Option<Fact
 
 /// Brings the step's part of the world about; looks for it first when an earlier try may have.
 pub async fn ensure(step: StepName, cx: &StepContext<'_>, look_first: bool) -> Result<Fact, Halt> {
-    if look_first && let Some(fact) = observe(step, cx).await? {
-        return Ok(fact);
+    if look_first {
+        if let Some(fact) = observe(step, cx).await? {
+            return Ok(fact);
+        }
+        if let Some(after) = cx.settles_in {
+            return Err(Halt::Unsettled { after });
+        }
     }
     dispatch!(ensure, step, cx)
 }

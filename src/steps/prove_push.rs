@@ -114,13 +114,18 @@ async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         .filter(|build| !proof.known_builds.contains(&build.id))
         .collect();
     if !new.is_empty() {
+        if proof.since.is_some() {
+            diagnose::check_webhook(cx).await?;
+        }
         return proven(cx, proof, &new).await;
     }
     if cx.elapsed < cx.pace.proof {
         let note = "waits for the replayed push to start a build";
         return Err(Halt::wait(cx.pace.watch_min, note));
     }
-    Err(diagnose::unbuilt_push(cx).await?.into())
+    let patience = cx.pace.proof.as_secs();
+    let detail = format!("no build started within {patience} s of the replayed push");
+    Err(diagnose::unbuilt_push(cx, &detail).await?.into())
 }
 
 /// A look leaves nothing behind.

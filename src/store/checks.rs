@@ -99,6 +99,49 @@ pub async fn of_connections(
     Ok(rows)
 }
 
+/// Notes that an upstream has refused the credential of a connection, unless it is another one by now; whether that is news.
+pub async fn note_refusal(
+    db: &mut PgConnection,
+    tenant: &str,
+    connection: Uuid,
+    sealed: &[u8],
+    refusal: &Failure,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "insert into connection_checks as c (connection_id, tenant, state, due_at, checked_at, failure, refusal)
+         select id, tenant, 'failed', null, now(), $4, $4 from connections
+         where tenant = $1 and id = $2 and sealed = $3 for update
+         on conflict (connection_id) do update
+             set refusal = excluded.refusal, failure = excluded.failure, checked_at = now(),
+                 state = case c.state when 'passed' then 'failed' else c.state end
+             where c.refusal is null",
+        tenant,
+        connection,
+        sealed,
+        Json(refusal) as _
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The first of these connections whose credential was refused, with what the upstream said.
+pub async fn refused(
+    db: &mut PgConnection,
+    tenant: &str,
+    connections: &[Uuid],
+) -> Result<Option<(Uuid, Failure)>, StoreError> {
+    let row = sqlx::query!(
+        r#"select connection_id, refusal as "refusal!: Json<Failure>" from connection_checks
+           where tenant = $1 and connection_id = any($2) and refusal is not null order by connection_id limit 1"#,
+        tenant,
+        connections
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| (row.connection_id, row.refusal.0)))
+}
+
 /// Forgets the check of a connection: its credential is another one, or gone.
 pub async fn forget(
     db: &mut PgConnection,
@@ -154,7 +197,8 @@ pub async fn finish(
     sqlx::query!(
         "update connection_checks
          set state = $3, lease = null, due_at = null, checked_at = now(),
-             identity = $4, teams = $5, scopes = $6, expires_at = $7, failure = $8, installations = $9
+             identity = $4, teams = $5, scopes = $6, expires_at = $7, failure = $8, installations = $9,
+             refusal = case $3 when 'passed' then null else refusal end
          where connection_id = $1 and lease = $2",
         check.connection_id,
         check.lease,

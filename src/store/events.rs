@@ -1,11 +1,13 @@
 //! Table `events`: what happened to a link, in order.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, links::interval};
 
 /// Something to be recorded.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,4 +97,22 @@ pub async fn list(
     .fetch_all(db)
     .await?;
     Ok(rows)
+}
+
+/// Deletes up to `limit` events that are older than `age`; how many it were. Needs [`super::Rows::OfAll`].
+pub async fn forget_outdated(
+    db: &mut PgConnection,
+    age: Duration,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "delete from events where id in (
+             select id from events where at <= now() - $1::interval limit $2 for update skip locked
+         )",
+        interval(age) as _,
+        limit
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }

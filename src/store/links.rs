@@ -372,6 +372,24 @@ pub async fn request_undo(
     step_runs::forget_tries(db, id).await
 }
 
+/// Makes the links due that wait because the credential of this connection was refused; how many they are.
+pub async fn go_on_with(
+    db: &mut PgConnection,
+    tenant: &str,
+    connection: Uuid,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "update links set next_run_at = now()
+         where tenant = $1 and (netlify_connection = $2 or provider_connection = $2)
+           and failure ->> 'code' = 'credential_refused' and lease_owner is null",
+        tenant,
+        connection
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Makes a link that stands still due again, with its steps and facts as the caller's wish leaves them. A worker that
 /// looks at it just now loses it by the higher fence.
 pub async fn request_work(
@@ -395,19 +413,71 @@ pub async fn request_work(
     step_runs::upsert(db, id, tenant, steps).await
 }
 
-/// Prolongs these leases of a worker, as far as they are still its own; what is wanted of the links.
+/// Until when a leased link is left alone although nobody has heard of its owner: a net that is never needed while any
+/// process of this version runs.
+const NET: Duration = Duration::from_secs(3600);
+
+/// Moves the net of a worker's links on. Needs [`super::Rows::OfAll`].
+pub async fn move_net(db: &mut PgConnection, owner: Uuid) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update links set next_run_at = now() + $2::interval where lease_owner = $1 and next_run_at < now() + $2::interval / 2",
+        owner,
+        interval(NET) as _
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Why leases end before their links were let go of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Because {
+    /// The process died, perhaps because of the link.
+    OwnerDied,
+    /// The process lost its place among the workers, and lives.
+    OwnerLeft,
+}
+
+/// Ends all leases of a worker: nothing that it still writes counts, and its links are due at once. How many it were.
 /// Needs [`super::Rows::OfAll`].
-pub async fn renew(
+pub async fn void_leases(
     db: &mut PgConnection,
     owner: Uuid,
-    lease: Duration,
+    because: Because,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "update links set fence = fence + 1, next_run_at = now(), lease_owner = case when $2 then lease_owner end
+         where lease_owner = $1",
+        owner,
+        because == Because::OwnerDied
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Ends all leases whose owner is not among the workers: Postgres has crashed and forgotten them. Leases by older versions
+/// end by themselves. Needs [`super::Rows::OfAll`].
+pub async fn void_orphaned_leases(db: &mut PgConnection) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "update links set fence = fence + 1, next_run_at = now(), lease_owner = null
+         where lease_owner is not null and lease_until is null
+           and not exists (select from workers where id = lease_owner)"
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// What is wanted of these links, as far as the worker holds them. Needs [`super::Rows::OfAll`].
+pub async fn wanted_of(
+    db: &mut PgConnection,
+    owner: Uuid,
     links: &[Uuid],
 ) -> Result<Vec<(Uuid, i64, Wanted)>, StoreError> {
     let rows = sqlx::query!(
-        "update links set lease_until = now() + $2, next_run_at = now() + $2
-         where lease_owner = $1 and id = any($3) returning id, fence, wanted",
+        "select id, fence, wanted from links where id = any($2) and lease_owner = $1",
         owner,
-        interval(lease) as _,
         links
     )
     .fetch_all(db)
@@ -417,24 +487,31 @@ pub async fn renew(
         .collect()
 }
 
-/// What is wanted of the links that a worker holds. Needs [`super::Rows::OfAll`].
-pub async fn wanted_of(
+/// Lets go of what a worker holds beside these links: it gave them up while the database was away. Needs
+/// [`super::Rows::OfAll`].
+pub async fn let_go_of_strays(
     db: &mut PgConnection,
     owner: Uuid,
-) -> Result<Vec<(Uuid, Wanted)>, StoreError> {
-    let rows = sqlx::query!("select id, wanted from links where lease_owner = $1", owner)
-        .fetch_all(db)
-        .await?;
-    rows.into_iter()
-        .map(|row| Ok((row.id, row.wanted.parse()?)))
-        .collect()
+    in_hand: &[Uuid],
+    after: Duration,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "update links set fence = fence + 1, lease_owner = null, next_run_at = now() + $3
+         where lease_owner = $1 and id <> all($2)",
+        owner,
+        in_hand,
+        interval(after) as _
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// What a worker does with its lease after a save.
 #[derive(Debug, Clone, Copy)]
 pub enum Then {
-    /// Goes on, for at most this long without another save or renewal.
-    Hold(Duration),
+    /// Goes on.
+    Hold,
     /// Lets go; the link is due again after this long, or never.
     LetGo(Option<Duration>),
 }
@@ -463,7 +540,7 @@ pub struct Round<'a> {
 pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, StoreError> {
     let link = round.link;
     let (hold, after) = match round.then {
-        Then::Hold(lease) => (true, Some(lease)),
+        Then::Hold => (true, Some(NET)),
         Then::LetGo(after) => (false, after),
     };
     let wanted = sqlx::query_scalar!(
@@ -473,7 +550,7 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
              live_at = case when $3 = 'live' then coalesce(live_at, now()) else live_at end,
              next_run_at = case when not $7 and wanted <> $9 then now() else now() + $8 end,
              lease_owner = case when $7 then lease_owner end,
-             lease_until = case when $7 then now() + $8 end
+             lease_until = null
          where id = $1 and fence = $2 returning wanted",
         link.id,
         link.fence,
@@ -547,7 +624,29 @@ pub async fn let_go(
     Ok(())
 }
 
-fn interval(duration: Duration) -> sqlx::postgres::types::PgInterval {
+/// Deletes up to `limit` links that have been over for longer than `age`, with their steps, events and uses; how many it
+/// were. What a link left behind stays in the ledger. Needs [`super::Rows::OfAll`].
+pub async fn forget_over(
+    db: &mut PgConnection,
+    age: Duration,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "delete from links where id in (
+             select id from links
+             where status in ('unlinked', 'canceled') and updated_at <= now() - $1::interval and next_run_at is null
+             limit $2 for update skip locked
+         )",
+        interval(age) as _,
+        limit
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// A duration as Postgres takes it.
+pub(super) fn interval(duration: Duration) -> sqlx::postgres::types::PgInterval {
     sqlx::postgres::types::PgInterval {
         months: 0,
         days: 0,

@@ -6,6 +6,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod bell;
+pub mod budgets;
 pub mod checks;
 pub mod connections;
 pub mod data_keys;
@@ -15,10 +16,12 @@ pub mod events;
 pub mod idempotency;
 pub mod links;
 pub mod opened;
+pub mod orphans;
 pub mod preflights;
 pub mod resources;
 pub mod step_runs;
 pub mod webhook_locks;
+pub mod workers;
 
 use std::{str::FromStr, time::Duration};
 
@@ -27,8 +30,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-/// The schema, applied in order at start.
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+/// Longest wait for a connection: whoever asks is told within two seconds that the database is away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Whose rows a transaction sees.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +57,20 @@ pub enum StoreError {
     /// Another link has taken the deploy key in the meantime.
     #[error("the deploy key is taken by another link")]
     KeyTaken,
+}
+
+/// Whether the database cannot be reached or cannot work right now, as opposed to refusing this statement.
+pub fn is_away(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+    // Connection lost; resources used up (disk full); read-only after a failover; stopping, starting or out of time.
+    const CLASSES: [&str; 5] = ["08", "53", "25006", "25P03", "57"];
+    match error {
+        Io(_) | Tls(_) | Protocol(_) | PoolClosed | PoolTimedOut | WorkerCrashed => true,
+        _ => error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .is_some_and(|code| CLASSES.iter().any(|class| code.starts_with(class))),
+    }
 }
 
 impl StoreError {
@@ -90,7 +107,7 @@ pub async fn begin(
     Ok(tx)
 }
 
-/// Applies the migrations that are missing; processes that start together wait for one another.
+/// Applies the migrations that are missing, in order; processes that start together wait for one another.
 ///
 /// # Errors
 /// When the database is away or a migration fails.
@@ -98,8 +115,10 @@ pub async fn migrate(database_url: &str) -> Result<(), sqlx::migrate::MigrateErr
     let options =
         PgConnectOptions::from_str(database_url)?.application_name("linkbroker-migrations");
     let mut connection = PgConnection::connect_with(&options).await?;
-    // sqlx holds an advisory lock while it migrates.
-    MIGRATIONS.run(&mut connection).await?;
+    // sqlx holds an advisory lock while it migrates. A newer version may have migrated further: the schema still fits.
+    let mut migrations = sqlx::migrate!();
+    migrations.set_ignore_missing(true);
+    migrations.run(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }
@@ -114,10 +133,15 @@ pub async fn connect(database_url: &str, name: &str, size: u32) -> Result<PgPool
         .options([
             ("statement_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "10s"),
+            // Postgres gives up a host that has vanished, with its locks.
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "3"),
+            ("tcp_keepalives_count", "3"),
+            ("tcp_user_timeout", "15s"),
         ]);
     PgPoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(Duration::from_secs(3))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(|connection, _| Box::pin(drop_privileges(connection)))
         .connect_with(options)
         .await

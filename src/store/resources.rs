@@ -4,6 +4,8 @@
 //! asked across tenants, because one repository may be linked by several; the answers say no more
 //! than "ours", "shared" or "foreign".
 
+use std::collections::HashSet;
+
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -145,6 +147,7 @@ pub async fn take_stock(
     let taken = sqlx::query!(
         r#"update resources set state = 'present', updated_at = now()
            where id = (select id from resources where tenant = $1 and connection = $2 and kind = 'deploy_key' and state = 'stock'
+                         and (swept_at is null or swept_at < now() - interval '10 minutes')
                        order by created_at limit 1 for update skip locked)
            returning id, external_id, attributes ->> 'public_key' as "public_key!""#,
         tenant,
@@ -257,6 +260,14 @@ pub async fn known_deploy_keys(
     .fetch_all(db)
     .await?;
     Ok(ids)
+}
+
+/// Netlify's ids of every deploy key ever met, by anybody. Needs [`super::Rows::OfAll`].
+pub async fn all_deploy_keys(db: &mut PgConnection) -> Result<HashSet<String>, StoreError> {
+    let ids = sqlx::query_scalar!("select external_id from resources where kind = 'deploy_key'")
+        .fetch_all(db)
+        .await?;
+    Ok(ids.into_iter().collect())
 }
 
 /// The link's objects, oldest first.

@@ -17,7 +17,8 @@ pub struct WebhookLock {
 
 /// Takes the lock of a repository, or takes it again; `None` while another link has it. Needs [`super::Rows::OfAll`].
 ///
-/// A lock ends with the lease under which it was taken, so a crash blocks nobody for longer than that.
+/// A lock ends with the lease under which it was taken, though not before a call that was under way is surely over: a crash
+/// blocks others for so long, and the link itself not at all.
 pub async fn take(
     db: &mut PgConnection,
     link: &LeasedLink,
@@ -39,7 +40,8 @@ pub async fn take(
            on conflict (repository) do update
                set tenant = excluded.tenant, link_id = excluded.link_id, fence = excluded.fence, taken_at = now(), ended_at = null
                where held.ended_at is not null or held.link_id = excluded.link_id
-                  or not exists (select from links where id = held.link_id and fence = held.fence and lease_until > now())
+                  or held.taken_at < now() - interval '30 seconds'
+                     and not exists (select from links where id = held.link_id and fence = held.fence and lease_owner is not null)
            returning exists (select from before) as "others_were_here!""#,
         repository,
         link.tenant,

@@ -13,7 +13,8 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::{
-    Answer, Call, Class, Credential, Http, Instance, UpstreamError, journal, rate::RateState,
+    Answer, Budgets, Call, CallClass, Class, Credential, Http, Instance, NoBudget, UpstreamError,
+    WritePace, journal, rate::RateState,
 };
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
@@ -48,6 +49,10 @@ pub struct Access {
     credential: Credential,
     dialect: &'static Dialect,
     rate: Arc<RateState>,
+    /// What all processes share of rate limits.
+    budgets: Option<Arc<dyn Budgets>>,
+    /// How fast things may be made, where the vendor limits that.
+    pace: Option<WritePace>,
 }
 
 impl Access {
@@ -66,6 +71,8 @@ impl Access {
             .map_err(|error| unsent(&instance, FailureCode::Internal, error.to_string()))?;
         Ok(Self {
             client,
+            budgets: http.budgets(),
+            pace: http.pace(&instance),
             rate: http.rates().state(&instance, &credential),
             instance,
             credential,
@@ -89,6 +96,11 @@ impl Access {
     /// What the vendor's [`Dialect`] makes of any answer but 2xx; `rate_limited` at once, without a call, while the
     /// credential has to rest; `upstream_unavailable` when there is no answer.
     pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
+        if let Some(budgets) = &self.budgets {
+            let asked = self.rate.ask_others(budgets.as_ref()).await;
+            asked.map_err(|error| self.without_budget(&error))?;
+        }
+        let _admitted = self.rate.admit().await?;
         let mut url = call.url(&self.instance.api);
         let mut redirected = false;
         for _ in 0..=REDIRECTS {
@@ -156,6 +168,7 @@ impl Access {
     fn judge(&self, call: &Call, mut answer: Answer) -> Result<Answer, UpstreamError> {
         if answer.status.is_success() && answer.status != StatusCode::NON_AUTHORITATIVE_INFORMATION
         {
+            self.rate.accept();
             return Ok(answer);
         }
         let body = self.credential.hide(&String::from_utf8_lossy(&answer.body));
@@ -164,16 +177,24 @@ impl Access {
         if let Class::RateLimited { until } = error.class {
             self.rate.park(until);
         }
+        let is_refusal = error.code == FailureCode::CredentialRefused;
+        if is_refusal && !self.is_anonymous() {
+            self.rate.refuse(&error);
+        } else if !is_refusal && matches!(error.class, Class::NotFound | Class::Refused) {
+            self.rate.accept();
+        }
         Err(error)
     }
 
     /// One request and its answer, noted in the log and counted.
     async fn exchange(&self, call: &Call, url: Url) -> Result<Answer, UpstreamError> {
         self.may_call()?;
+        self.may_make(call).await?;
         let started = Instant::now();
         let path = url.path().to_owned();
         let request = self.request(call, url.clone())?;
-        let write = journal::about_to_send(self.instance.kind, &call.method, &url);
+        let write = journal::about_to_send(self.instance.kind, &call.method, &url)
+            .map_err(|journal::NoLeave| self.without_leave())?;
         let result = match request.send().await {
             Ok(response) => self.read(call, response).await,
             Err(error) => Err(self.no_answer(&call.method, &error)),
@@ -183,23 +204,60 @@ impl Access {
         result
     }
 
+    /// Nothing was sent, and whoever may write by now goes on.
+    fn without_leave(&self) -> UpstreamError {
+        let detail = "the right to write ran out before the call was sent";
+        UpstreamError {
+            class: Class::Transient,
+            ..self.unsent(FailureCode::UpstreamUnavailable, detail)
+        }
+    }
+
     /// Whether calls are made without a credential.
     pub fn is_anonymous(&self) -> bool {
         matches!(self.credential, Credential::Anonymous)
     }
 
     fn may_call(&self) -> Result<(), UpstreamError> {
-        let Some(until) = self.rate.blocked_until(OffsetDateTime::now_utc()) else {
+        let now = OffsetDateTime::now_utc();
+        let rests = self.rate.blocked_until(now);
+        let Some(until) = rests.or_else(|| self.rate.reserved_until(CallClass::current(), now))
+        else {
             return Ok(());
         };
+        Err(self.held_back(until))
+    }
+
+    /// Takes the right to make something from the budget that all processes share.
+    async fn may_make(&self, call: &Call) -> Result<(), UpstreamError> {
+        let (Some(budgets), Some(pace), &Method::POST) = (&self.budgets, self.pace, &call.method)
+        else {
+            return Ok(());
+        };
+        let pause = self.rate.take_write(budgets.as_ref(), pace).await;
+        match pause.map_err(|error| self.without_budget(&error))? {
+            None => Ok(()),
+            Some(pause) => Err(self.held_back(OffsetDateTime::now_utc() + pause)),
+        }
+    }
+
+    /// Nothing was sent.
+    fn without_budget(&self, error: &NoBudget) -> UpstreamError {
+        UpstreamError {
+            class: Class::Transient,
+            ..self.unsent(FailureCode::UpstreamUnavailable, error.to_string())
+        }
+    }
+
+    fn held_back(&self, until: OffsetDateTime) -> UpstreamError {
         let detail = format!(
             "The rate limit of {} is used up for this credential.",
             self.instance.kind
         );
-        Err(UpstreamError {
+        UpstreamError {
             class: Class::RateLimited { until },
             ..unsent(&self.instance, FailureCode::RateLimited, detail)
-        })
+        }
     }
 
     fn request(&self, call: &Call, url: Url) -> Result<RequestBuilder, UpstreamError> {

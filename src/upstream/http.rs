@@ -10,11 +10,12 @@ use std::{
 use reqwest::{Certificate, Client, ClientBuilder, redirect};
 
 use super::{
-    Credential, Instance,
+    Budgets, Class, Credential, Instance, RateState, UpstreamError, UpstreamKind, WritePace,
     guard::PublicOnly,
     minted::{MintedBook, Slot},
     rate::RateBook,
 };
+use crate::link::failure::{Failure, UpstreamTrace};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,6 +33,8 @@ struct Inner {
     /// By certificate file and whether private addresses are allowed.
     with_certificates: Mutex<HashMap<(PathBuf, bool), Client>>,
     rates: RateBook,
+    budgets: Option<Arc<dyn Budgets>>,
+    github_pace: Option<WritePace>,
     minted: MintedBook,
 }
 
@@ -57,17 +60,95 @@ impl Http {
     /// # Errors
     /// When TLS cannot be set up, e.g. without any root certificate.
     pub fn new() -> Result<Self, HttpError> {
+        Self::with(None, None)
+    }
+
+    /// Clients that share rate limits with all other processes, and together with them make things at GitHub no faster than
+    /// this.
+    ///
+    /// # Errors
+    /// As [`Http::new`].
+    pub fn sharing(
+        budgets: Arc<dyn Budgets>,
+        github_pace: Option<WritePace>,
+    ) -> Result<Self, HttpError> {
+        Self::with(Some(budgets), github_pace)
+    }
+
+    fn with(
+        budgets: Option<Arc<dyn Budgets>>,
+        github_pace: Option<WritePace>,
+    ) -> Result<Self, HttpError> {
         Ok(Self(Arc::new(Inner {
             public: builder(false).build()?,
             private: builder(true).build()?,
             with_certificates: Mutex::default(),
             rates: RateBook::default(),
+            budgets,
+            github_pace,
             minted: MintedBook::default(),
         })))
     }
 
     pub(super) fn rates(&self) -> &RateBook {
         &self.0.rates
+    }
+
+    pub(super) fn budgets(&self) -> Option<Arc<dyn Budgets>> {
+        self.0.budgets.clone()
+    }
+
+    /// How fast things are made there.
+    pub(super) fn pace(&self, instance: &Instance) -> Option<WritePace> {
+        let is_github = instance.kind == UpstreamKind::Github;
+        self.0.github_pace.filter(|_| is_github)
+    }
+
+    /// Resolves when there are new rests to be told to the other processes.
+    pub async fn rests_changed(&self) {
+        self.rates().changed().notified().await;
+    }
+
+    /// Which credentials have to rest for how long, as far as the other processes do not know.
+    pub fn new_rests(&self) -> Vec<([u8; 32], Duration)> {
+        self.rates().take_untold()
+    }
+
+    /// They could not be told; they are new again.
+    pub fn keep_new_rests(&self, rests: &[([u8; 32], Duration)]) {
+        let names: Vec<_> = rests.iter().map(|(name, _)| *name).collect();
+        self.rates().keep_untold(&names);
+    }
+
+    /// The states of all credentials in use, by name.
+    pub fn rate_states(&self) -> Vec<([u8; 32], Arc<RateState>)> {
+        self.rates().all()
+    }
+
+    /// Whether a credential was refused is known from elsewhere: nothing is sent with it then; otherwise it may be good again.
+    pub fn heed_refusal(
+        &self,
+        instance: &Instance,
+        credential: &Credential,
+        refusal: Option<&Failure>,
+    ) {
+        let state = self.rates().state(instance, credential);
+        state.heed_refusal(refusal.map(|refusal| {
+            UpstreamError {
+                code: refusal.code,
+                class: Class::Refused,
+                detail: refusal.detail.clone(),
+                trace: refusal
+                    .upstream
+                    .as_deref()
+                    .cloned()
+                    .unwrap_or_else(|| UpstreamTrace {
+                        upstream: instance.kind.as_str().to_owned(),
+                        status: None,
+                        request_id: None,
+                    }),
+            }
+        }));
     }
 
     /// The place of a token that is got for a credential, shared by everybody who needs it for the same purpose.

@@ -18,8 +18,21 @@ tokio::task_local! {
 }
 
 /// Notes of writes; clones share them.
-#[derive(Debug, Clone, Default)]
-pub struct Journal(Arc<Mutex<Vec<SentWrite>>>);
+#[derive(Clone)]
+pub struct Journal {
+    writes: Arc<Mutex<Vec<SentWrite>>>,
+    may_write: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self::with_leave(|| true)
+    }
+}
+
+/// Whoever writes has lost the right to, so nothing was sent.
+#[derive(Debug)]
+pub(super) struct NoLeave;
 
 /// A write that reached an upstream, or may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +50,14 @@ pub struct SentWrite {
 }
 
 impl Journal {
+    /// An empty journal; a write is only sent when `may_write` says so just before.
+    pub fn with_leave(may_write: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            writes: Arc::default(),
+            may_write: Arc::new(may_write),
+        }
+    }
+
     /// Runs a future; the writes that it sends are noted here, for this purpose.
     pub async fn during<F: Future>(&self, purpose: &'static str, future: F) -> F::Output {
         OCCASION.scope((self.clone(), purpose), future).await
@@ -59,19 +80,26 @@ impl Journal {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<SentWrite>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A write that is about to be sent; nothing for reads and outside of any journal.
 pub(super) struct Pending(Option<(Journal, Uuid)>);
 
-/// Notes a request that is about to be sent.
-pub(super) fn about_to_send(upstream: UpstreamKind, method: &Method, url: &Url) -> Pending {
+/// Notes a request that is about to be sent; a write needs leave.
+pub(super) fn about_to_send(
+    upstream: UpstreamKind,
+    method: &Method,
+    url: &Url,
+) -> Result<Pending, NoLeave> {
     if method.is_safe() {
-        return Pending(None);
+        return Ok(Pending(None));
     }
     let noted = OCCASION.try_with(|(journal, purpose)| {
+        if !(journal.may_write)() {
+            return Err(NoLeave);
+        }
         let write = SentWrite {
             id: Uuid::now_v7(),
             purpose,
@@ -85,9 +113,9 @@ pub(super) fn about_to_send(upstream: UpstreamKind, method: &Method, url: &Url) 
         };
         let id = write.id;
         journal.lock().push(write);
-        (journal.clone(), id)
+        Ok((journal.clone(), id))
     });
-    Pending(noted.ok())
+    Ok(Pending(noted.ok().transpose()?))
 }
 
 impl Pending {
@@ -121,8 +149,8 @@ mod tests {
         let journal = Journal::default();
         journal
             .during("step", async {
-                about_to_send(UpstreamKind::Github, &Method::GET, &url());
-                about_to_send(UpstreamKind::Github, &Method::POST, &url());
+                about_to_send(UpstreamKind::Github, &Method::GET, &url()).unwrap();
+                about_to_send(UpstreamKind::Github, &Method::POST, &url()).unwrap();
             })
             .await;
         let writes = journal.writes();
@@ -139,7 +167,7 @@ mod tests {
         let write = |purpose| {
             journal.during(purpose, async {
                 tokio::task::yield_now().await;
-                about_to_send(UpstreamKind::Netlify, &Method::POST, &url());
+                about_to_send(UpstreamKind::Netlify, &Method::POST, &url()).unwrap();
             })
         };
         futures_util::future::join(write("one"), write("two")).await;
@@ -151,8 +179,21 @@ mod tests {
     fn outside_of_any_journal_nothing_is_noted() {
         assert!(
             about_to_send(UpstreamKind::Github, &Method::POST, &url())
+                .unwrap()
                 .0
                 .is_none()
         );
+    }
+
+    #[tokio::test]
+    async fn a_write_without_leave_is_refused_and_a_read_never() {
+        let journal = Journal::with_leave(|| false);
+        let sent = journal.during("step", async {
+            let [read, write] = [Method::GET, Method::POST]
+                .map(|method| about_to_send(UpstreamKind::Github, &method, &url()).is_ok());
+            (read, write)
+        });
+        assert_eq!(sent.await, (true, false));
+        assert!(journal.is_empty());
     }
 }

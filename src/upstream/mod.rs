@@ -6,6 +6,7 @@
 
 mod access;
 mod answer;
+mod budget;
 mod call;
 mod credential;
 mod error;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use access::{Access, Dialect, Page};
 pub use answer::Answer;
+pub use budget::{Budgets, CallClass, Grant, NoBudget, WritePace};
 pub use call::Call;
 pub use credential::Credential;
 pub use error::{Class, UpstreamError};
@@ -31,3 +33,4 @@ pub use http::Http;
 pub use instance::{AccountKeys, Instance, StandingKey, UpstreamKind, instance_of};
 pub use journal::{Journal, SentWrite};
 pub use minted::{Minted, Slot};
+pub use rate::RateState;

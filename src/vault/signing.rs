@@ -13,12 +13,15 @@ use super::{KeyRing, VaultError};
 pub enum SignedPurpose {
     /// A status token.
     StatusToken,
+    /// The name of a credential's budget.
+    BudgetName,
 }
 
 impl SignedPurpose {
     const fn as_str(self) -> &'static str {
         match self {
             Self::StatusToken => "linkbroker status token 1",
+            Self::BudgetName => "linkbroker budget name 1",
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The audit of one link in hand: which writes its steps sent, until they are recorded.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::presence::Presence;
 use crate::{
     link::{
         facts::{DeployKey, Fact, Origin},
@@ -43,12 +44,13 @@ struct Adopted {
 }
 
 impl Audit {
-    /// An empty audit.
-    pub fn of(link: &LeasedLink) -> Self {
+    /// An empty audit. Nothing is written to an upstream unless this process is surely among the workers.
+    pub fn of(link: &LeasedLink, presence: &Arc<Presence>) -> Self {
+        let presence = presence.clone();
         Self {
             link: link.id,
             tenant: link.tenant.clone(),
-            sent: Journal::default(),
+            sent: Journal::with_leave(move || presence.may_write()),
             adopted: Mutex::default(),
         }
     }

@@ -16,6 +16,7 @@ use crate::{
     store::{
         StoreError,
         checks::{self, ClaimedCheck, Found},
+        links,
     },
     upstream::UpstreamError,
 };
@@ -53,7 +54,15 @@ impl Job for ClaimedCheck {
         db: &mut PgConnection,
         outcome: &Self::Outcome,
     ) -> Result<(), StoreError> {
-        checks::finish(db, self, outcome.as_ref()).await
+        checks::finish(db, self, outcome.as_ref()).await?;
+        if outcome.is_ok() {
+            links::go_on_with(db, &self.tenant, self.connection_id).await?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, worker: &Worker) {
+        worker.bell.due();
     }
 
     async fn let_go(&self, db: &mut PgConnection) -> Result<(), StoreError> {

@@ -9,11 +9,12 @@ use crate::{
     link::{
         environment::{self, Environment},
         failure::{Failure, FailureCode},
+        status::Wanted,
     },
     netlify,
     providers::{self, Provider},
     store::{
-        Rows, StoreError, begin,
+        Rows, StoreError, begin, checks,
         connections::{self, ConnectionRow},
         data_keys::{self, DataKeyRow},
         environments,
@@ -68,6 +69,18 @@ pub struct Opened {
     pub standing_key: Option<StandingKey>,
     /// The environment variables to set, with their values.
     pub environment: Environment,
+    /// The credentials behind the two, Netlify's first.
+    pub credentials: [UsedCredential; 2],
+}
+
+/// A credential that a link works with.
+pub struct UsedCredential {
+    /// The connection that holds it.
+    pub connection: Uuid,
+    /// The tenant's name of the connection.
+    pub name: String,
+    /// As it lies in the database: tells it from one that takes its place.
+    pub sealed: Vec<u8>,
 }
 
 /// The upstream of one connection.
@@ -108,20 +121,34 @@ impl Doors {
         let wrapped = data_keys::get(&mut tx, pair.tenant).await?;
         let netlify = connections::get(&mut tx, pair.tenant, pair.netlify).await?;
         let provider = connections::get(&mut tx, pair.tenant, pair.provider).await?;
+        let both = [pair.netlify, pair.provider];
+        let refused = checks::refused(&mut tx, pair.tenant, &both).await?;
         let with_variables = pair.link.filter(|link| !link.spec.env.is_empty());
         let sealed = match with_variables {
             Some(link) => environments::get(&mut tx, pair.tenant, link.id).await?,
             None => None,
         };
         drop(tx);
+        // Nothing is begun with a refused credential; what needs it cannot be taken back either, but all else can.
+        let is_undoing = pair.link.is_some_and(|link| link.wanted != Wanted::Linked);
+        let refused = match refused {
+            Some((_, refusal)) if !is_undoing => return Err(refusal.into()),
+            refused => refused,
+        };
+        let of = |connection| refused.as_ref().filter(|(of, _)| *of == connection);
+        let credentials = [used(&netlify)?, used(&provider)?];
         let key = self.data_key(pair.tenant, wrapped)?;
         let environment = match with_variables {
             Some(link) => unseal_environment(&key, link, sealed)?,
             None => Environment::new(),
         };
         let (netlify, credential) = self.unseal(&key, netlify)?;
+        self.http
+            .heed_refusal(&netlify, &credential, of(pair.netlify).map(|it| &it.1));
         let netlify = netlify::access(&self.http, netlify, credential).map_err(Failure::from)?;
         let (instance, credential) = self.unseal(&key, provider)?;
+        self.http
+            .heed_refusal(&instance, &credential, of(pair.provider).map(|it| &it.1));
         let provider_kind = instance.kind;
         let keys = &instance.account_keys;
         let standing_key = keys.standing_for(pair.tenant, pair.path).cloned();
@@ -134,6 +161,7 @@ impl Doors {
             provider_kind,
             standing_key,
             environment,
+            credentials,
         })
     }
 
@@ -153,6 +181,8 @@ impl Doors {
         drop(tx);
         let key = self.data_key(tenant, wrapped)?;
         let (instance, credential) = self.unseal(&key, row)?;
+        // Whoever asks wants to know whether it is good by now.
+        self.http.heed_refusal(&instance, &credential, None);
         let kind = instance.kind;
         if kind == UpstreamKind::Netlify {
             let access = netlify::access(&self.http, instance, credential);
@@ -192,6 +222,17 @@ impl Doors {
         let credential = Credential::from_stored(&row.credential_type, &plain).map_err(closed)?;
         Ok((instance, credential))
     }
+}
+
+fn used(row: &Option<ConnectionRow>) -> Result<UsedCredential, Failure> {
+    let row = row
+        .as_ref()
+        .ok_or_else(|| closed("the connection was deleted"))?;
+    Ok(UsedCredential {
+        connection: row.id,
+        name: row.name.clone(),
+        sealed: row.sealed.clone(),
+    })
 }
 
 fn unseal_environment(

@@ -7,13 +7,15 @@ use super::{
     audited::Audit,
     doors::{OpenError, Opened},
     lease::Lease,
-    ledger,
+    ledger, left_behind,
     progress::{Next, Progress, Task},
+    refusals,
     slots::Slot,
 };
 use crate::{
     link::{
         facts::{DeployKey, Fact},
+        failure::Failure,
         plan::StepName,
         resource::{ResourceKind, Right},
         status::Wanted,
@@ -22,9 +24,11 @@ use crate::{
     store::{
         Rows, StoreError, begin,
         links::{self, LeasedLink, Round, Then},
+        orphans,
         resources::{self, Entry},
         webhook_locks::{self, WebhookLock},
     },
+    upstream::CallClass,
 };
 use futures_util::future::join_all;
 use sqlx::{Postgres, Transaction};
@@ -63,6 +67,18 @@ enum Ended {
 }
 
 impl Ended {
+    fn failure(&self) -> Option<&Failure> {
+        let halt = match self {
+            Self::Ensured(result) => result.as_ref().err(),
+            Self::Settled(result) | Self::Looked(result) => result.as_ref().err(),
+            Self::Undone(result) => result.as_ref().err(),
+        };
+        match halt? {
+            Halt::Stop { failure, .. } => Some(failure),
+            _ => None,
+        }
+    }
+
     fn fact(&self) -> Option<&Fact> {
         match self {
             Self::Ensured(Ok((fact, _)))
@@ -83,7 +99,7 @@ pub async fn drive(
     lease: &Lease,
     slot: Option<Slot>,
 ) -> Result<(), StoreError> {
-    let audit = Audit::of(&link);
+    let audit = Audit::of(&link, lease.presence());
     let driven = go_on(worker, link, lease, slot, &audit).await;
     if driven.is_err() {
         audit.keep(&worker.pool).await;
@@ -107,10 +123,12 @@ async fn go_on(
         Ok(opened) => opened,
         Err(OpenError::Store(error)) => return Err(error),
         Err(OpenError::Failure(failure)) => {
+            progress.heed(lease.wanted());
             progress.stop_all(failure);
             return let_go(worker, &mut progress, audit, None).await;
         }
     };
+    progress.resume_after_refusal();
     loop {
         progress.heed(lease.wanted());
         if worker.drain.is_cancelled() {
@@ -129,8 +147,7 @@ async fn go_on(
             }
             Next::Pause(pause) if pause <= NAP => {
                 if progress.is_dirty() || !audit.is_empty() {
-                    let hold = Then::Hold(worker.settings.lease);
-                    save(worker, &mut progress, audit, hold).await?;
+                    save(worker, &mut progress, audit, Then::Hold).await?;
                     continue;
                 }
                 slot = None;
@@ -139,6 +156,7 @@ async fn go_on(
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
             Next::Rest => {
                 progress.settle();
+                progress.name_left_behind(|link| left_behind::evidence(link, &opened));
                 let after = progress.looks_again_in();
                 if progress.is_dirty() || !audit.is_empty() {
                     return let_go(worker, &mut progress, audit, after).await;
@@ -238,6 +256,8 @@ async fn round(
                 provider_kind: opened.provider_kind,
                 intent_at: *intent_at,
                 now: (progress.now(), Instant::now()),
+                settles_in: intent_at
+                    .and_then(|_| progress.settles_in(*step, worker.settings.settle)),
                 elapsed: progress.elapsed(*step),
                 standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),
@@ -251,9 +271,13 @@ async fn round(
                 keep_site: progress.link.wanted == Wanted::UnlinkedKeepSite,
                 pace,
             };
-            audit.during(*step, perform(*step, *task, cx, &progress.link, opened))
+            let work = perform(*step, *task, cx, &progress.link, opened);
+            audit.during(*step, urgency(*step, *task).during(work))
         });
     let ended = join_all(running).await;
+    for failure in ended.iter().filter_map(Ended::failure) {
+        refusals::note(worker, &progress.link.tenant, opened, failure).await?;
+    }
     for ((step, ended), intent_at) in due.into_iter().zip(ended).zip(intents) {
         if let (Some(intent_at), Some(fact)) = (intent_at, ended.fact()) {
             audit.found(step, intent_at, fact, supplies.key_at_hand.as_ref());
@@ -275,6 +299,15 @@ async fn round(
     Ok(())
 }
 
+/// How urgent a task's calls are while a rate limit is nearly used up.
+fn urgency(step: StepName, task: Task) -> CallClass {
+    match (task, step) {
+        (Task::Look, _) => CallClass::Sweeping,
+        (_, StepName::WatchDeploy | StepName::ProvePush) => CallClass::Watching,
+        _ => CallClass::Making,
+    }
+}
+
 async fn perform(
     step: StepName,
     task: Task,
@@ -294,7 +327,10 @@ async fn perform(
         Task::Ensure { look_first } => {
             Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entries))
         }
-        Task::Settle => Ended::Settled(look().await),
+        Task::Settle => Ended::Settled(match (look().await, cx.settles_in) {
+            (Ok(None), Some(after)) => Err(Halt::Unsettled { after }),
+            (found, _) => found,
+        }),
         Task::Look => Ended::Looked(look().await),
         Task::Undo => Ended::Undone(steps::undo(step, &cx).await),
     }
@@ -352,7 +388,7 @@ async fn save_intents(
     let mut supplies = Supplies::default();
     let unrecorded = audit.unrecorded();
     if progress.is_dirty() {
-        write(&mut tx, progress, Then::Hold(worker.settings.lease)).await?;
+        write(&mut tx, progress, Then::Hold).await?;
     }
     audit.record(&mut tx, &unrecorded).await?;
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);
@@ -373,6 +409,10 @@ async fn save_intents(
         // Every key ever met: only a look for the effect of an interrupted try needs them.
         if uncertain.contains(&StepName::ReserveDeployKey) {
             supplies.known_deploy_keys = resources::known_deploy_keys(&mut tx, connection).await?;
+            if let Some(began_at) = progress.run(StepName::ReserveDeployKey).intent_at {
+                let settle = worker.settings.settle;
+                orphans::note_uncertain_key(&mut tx, &tenant, connection, began_at, settle).await?;
+            }
         }
     }
     tx.commit().await?;

@@ -1,31 +1,37 @@
-//! One lease in this process: until when it holds, and what the caller wants of the link.
+//! One lease in this process: what the caller wants of the link, and whether the link is still ours.
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use std::sync::Arc;
 
+use tokio::sync::watch;
+
+use super::presence::Presence;
 use crate::link::status::Wanted;
 
-/// Shared between the task that drives a link and the heartbeat that keeps its lease.
+/// Shared between the task that drives a link and the one that reads what callers want.
 #[derive(Debug)]
 pub struct Lease {
     fence: i64,
+    presence: Arc<Presence>,
     state: watch::Sender<State>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
-    deadline: Instant,
     wanted: Wanted,
+    is_revoked: bool,
 }
 
 impl Lease {
-    /// A lease that was just claimed and holds until `deadline`.
-    pub fn new(fence: i64, wanted: Wanted, deadline: Instant) -> Self {
+    /// A lease that was just claimed and holds as long as the process is among the workers.
+    pub fn new(fence: i64, wanted: Wanted, presence: Arc<Presence>) -> Self {
+        let state = State {
+            wanted,
+            is_revoked: false,
+        };
         Self {
             fence,
-            state: watch::Sender::new(State { deadline, wanted }),
+            presence,
+            state: watch::Sender::new(state),
         }
     }
 
@@ -34,14 +40,14 @@ impl Lease {
         self.fence
     }
 
+    /// What it rests on.
+    pub fn presence(&self) -> &Arc<Presence> {
+        &self.presence
+    }
+
     /// What the caller wants by now.
     pub fn wanted(&self) -> Wanted {
         self.state.borrow().wanted
-    }
-
-    /// The row's lease was prolonged.
-    pub fn prolong(&self, deadline: Instant, wanted: Wanted) {
-        self.state.send_replace(State { deadline, wanted });
     }
 
     /// The caller may have changed its mind.
@@ -50,25 +56,24 @@ impl Lease {
             .send_if_modified(|state| std::mem::replace(&mut state.wanted, wanted) != wanted);
     }
 
-    /// Resolves when the lease has lapsed, however often it is prolonged before.
+    /// The link's row names another lease by now.
+    pub fn revoke(&self) {
+        self.state.send_modify(|state| state.is_revoked = true);
+    }
+
+    /// Resolves when the link is not ours any more.
     pub async fn lapsed(&self) {
         let mut state = self.state.subscribe();
-        loop {
-            let deadline = state.borrow_and_update().deadline;
-            tokio::select! {
-                () = sleep_until(deadline) => return,
-                changed = state.changed() => if changed.is_err() { return },
-            }
+        tokio::select! {
+            () = self.presence.lost() => {}
+            // The sender lives in `self`, so waiting cannot fail.
+            _ = state.wait_for(|state| state.is_revoked) => {}
         }
     }
 
     /// Resolves when the caller wants something else than `known`.
     pub async fn wants_other_than(&self, known: Wanted) {
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = self
-            .state
-            .subscribe()
-            .wait_for(|state| state.wanted != known)
-            .await;
+        let mut state = self.state.subscribe();
+        let _ = state.wait_for(|state| state.wanted != known).await;
     }
 }

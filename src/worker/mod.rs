@@ -1,33 +1,41 @@
 //! Leases due links, runs their steps round by round, writes the outcomes, and undoes.
 //!
-//! One row per link is the unit of work. A worker claims due rows, keeps their leases alive with
-//! one statement for all of them, and drives each link in its own task until it rests. Several
-//! processes share the rows without a leader: a lease that ends is simply due again.
+//! One row per link is the unit of work. A worker claims due rows and drives each link in its own
+//! task until it rests. Several processes share the rows without a leader: leases hold as long as their
+//! process is among the workers, and the links of one that is missing are due at once.
 
 mod audited;
+mod budgets;
 mod checks;
 mod doors;
 mod drive;
 mod jobs;
 mod lease;
 mod ledger;
+mod left_behind;
 mod preflights;
+mod presence;
 mod progress;
+mod refusals;
 mod slots;
+mod sweep;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use tokio::{
     sync::{Mutex, Semaphore},
-    time::Instant,
+    time::{Instant, interval_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
+pub use budgets::StoredBudgets;
 pub use doors::Doors;
 use lease::Lease;
+use presence::Presence;
 use slots::Slots;
+pub use sweep::{Sweep, Swept, Then};
 
 use crate::{
     config::Workers,
@@ -38,17 +46,24 @@ use crate::{
         checks::ClaimedCheck,
         links::{self, LeasedLink, Turns},
         preflights::ClaimedPreflight,
+        workers,
     },
 };
 
 /// Longest pause between looks for due links: what a lost wake-up costs at most.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a place among the workers is asked for again.
+const REAPPEAR: Duration = Duration::from_millis(500);
+/// Pause between two looks for links that were given up without letting go of them.
+const STRAYS_EVERY: Duration = Duration::from_secs(5);
+/// Pause between two times that the nets of all links in hand are moved on.
+const NET_EVERY: Duration = Duration::from_secs(900);
 
 /// What every task of a worker shares.
 pub struct Worker {
-    /// Names this process in leases; new at every start.
-    id: Uuid,
     pool: PgPool,
+    /// For the one session by which the other processes see this one.
+    sessions: PgPool,
     doors: Doors,
     grants: Grants,
     settings: Workers,
@@ -65,6 +80,7 @@ impl Worker {
     /// A worker that has not begun.
     pub fn new(
         pool: PgPool,
+        sessions: PgPool,
         doors: Doors,
         grants: Grants,
         settings: Workers,
@@ -72,8 +88,8 @@ impl Worker {
         drain: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id: Uuid::now_v7(),
             pool,
+            sessions,
             doors,
             grants,
             slots: Slots::new(settings.in_flight, bell.when_due()),
@@ -87,46 +103,90 @@ impl Worker {
         })
     }
 
-    /// Works until told to drain, then until every link in hand has been let go of.
+    /// Works until told to drain, then until every link in hand has been let go of. Without the database it waits.
     pub async fn run(self: Arc<Self>) {
-        let heartbeat = tokio::spawn(self.clone().keep_leases());
+        tokio::spawn(self.clone().sweep_now_and_then());
+        let mut before = None;
+        while !self.drain.is_cancelled() {
+            match self.appear(before).await {
+                Ok((mut session, presence)) => {
+                    before = Some(presence.worker());
+                    tokio::select! {
+                        () = self.stay(&mut session, &presence) => {}
+                        () = self.claim_until_drained(&presence) => return self.leave(&presence).await,
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot get a place among the workers");
+                    tokio::select! {
+                        () = tokio::time::sleep(REAPPEAR) => {}
+                        () = self.drain.cancelled() => {}
+                    }
+                }
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Claims until told to drain, then until everything in hand has been let go of.
+    async fn claim_until_drained(self: &Arc<Self>, presence: &Arc<Presence>) {
         let due = self.bell.when_due();
         let mut turns = Turns::default();
+        let mut strays = interval_at(Instant::now() + STRAYS_EVERY, STRAYS_EVERY);
+        let mut net = interval_at(Instant::now() + NET_EVERY, NET_EVERY);
         while !self.drain.is_cancelled() {
             // Subscribed before the look, so that a wake-up during it is not lost.
             let woken = due.notified();
-            let pause = match self.take_due(&mut turns).await {
-                Ok(pause) => pause,
-                Err(error) => {
-                    tracing::error!(%error, "cannot claim links");
-                    IDLE_PAUSE
-                }
-            };
-            if let Err(error) = self.take_all_jobs().await {
-                tracing::error!(%error, "cannot claim checks and preflights");
-            }
+            let pause = self.take_all(presence, &mut turns).await;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = woken => self.heed_callers().await,
+                () = woken => self.heed_callers(presence).await,
+                _ = strays.tick() => tell(self.let_go_of_strays(presence).await, "let go of strays"),
+                _ = net.tick() => tell(self.move_net(presence).await, "move the nets on"),
                 () = self.drain.cancelled() => {}
             }
         }
         self.tasks.close();
         self.tasks.wait().await;
-        heartbeat.abort();
+    }
+
+    /// Takes what is due, and tells how long to pause before the next look.
+    async fn take_all(self: &Arc<Self>, presence: &Arc<Presence>, turns: &mut Turns) -> Duration {
+        let pause = self.take_due(presence, turns).await;
+        if let Err(error) = self.take_all_jobs().await {
+            tracing::error!(%error, "cannot claim checks and preflights");
+        }
+        pause.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot claim links");
+            IDLE_PAUSE
+        })
+    }
+
+    /// The others need not notice that this process is gone.
+    async fn leave(&self, presence: &Presence) {
+        let left = async {
+            let mut tx = begin(&self.pool, Rows::OfAll).await?;
+            workers::leave(&mut tx, presence.worker()).await?;
+            tx.commit().await?;
+            Ok(())
+        };
+        tell(left.await, "leave the workers in order");
     }
 
     /// Claims as many due links as there are free slots, tenants taking turns; how long to pause before the next look.
-    async fn take_due(self: &Arc<Self>, turns: &mut Turns) -> Result<Duration, StoreError> {
+    async fn take_due(
+        self: &Arc<Self>,
+        presence: &Arc<Presence>,
+        turns: &mut Turns,
+    ) -> Result<Duration, StoreError> {
         let free = self.slots.free();
         if free == 0 {
             return Ok(IDLE_PAUSE);
         }
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let room = |tenant: &str| self.slots.room(tenant);
-        let claimed = turns
-            .claim(&mut tx, self.id, self.settings.lease, free, room)
-            .await?;
+        let claimed = turns.claim(&mut tx, presence.worker(), free, room).await?;
         if claimed.is_empty() {
             let next = links::next_due_in(&mut tx).await?;
             return Ok(next
@@ -135,7 +195,7 @@ impl Worker {
         }
         tx.commit().await?;
         for link in claimed {
-            self.start(link).await;
+            self.start(link, presence).await;
         }
         Ok(Duration::ZERO)
     }
@@ -146,12 +206,9 @@ impl Worker {
         self.take_jobs::<ClaimedPreflight>(slots).await
     }
 
-    async fn start(self: &Arc<Self>, link: LeasedLink) {
-        let lease = Arc::new(Lease::new(
-            link.fence,
-            link.wanted,
-            Instant::now() + self.settings.lease,
-        ));
+    async fn start(self: &Arc<Self>, link: LeasedLink, presence: &Arc<Presence>) {
+        let lease = Lease::new(link.fence, link.wanted, presence.clone());
+        let lease = Arc::new(lease);
         self.held.lock().await.insert(link.id, lease.clone());
         // A sleeping link that woke up may have taken the slot in between: then this one waits in line.
         let slot = self.slots.try_take(&link.tenant);
@@ -176,69 +233,77 @@ impl Worker {
         });
     }
 
-    /// The database refused or was away: what is unsaved is lost, so the link starts from its row.
+    /// The database refused or was away: what is unsaved is lost, so the link starts from its row, once what was sent for it
+    /// can be seen.
     async fn give_up(&self, link: Uuid, fence: i64) {
         let release = async {
             let mut tx = begin(&self.pool, Rows::OfAll).await?;
-            links::let_go(&mut tx, link, fence, IDLE_PAUSE).await?;
+            let after = self.settings.settle.max(IDLE_PAUSE);
+            links::let_go(&mut tx, link, fence, after).await?;
             tx.commit().await?;
             Ok::<_, StoreError>(())
         };
         if let Err(error) = release.await {
-            tracing::warn!(%link, %error, "cannot let go of a link; its lease will lapse");
+            tracing::warn!(%link, %error, "cannot let go of a link; it will be found astray");
         }
     }
 
-    /// Prolongs the leases in hand with one statement for all of them.
-    async fn keep_leases(self: Arc<Self>) {
-        let mut tick = tokio::time::interval(self.settings.lease / 3);
-        loop {
-            tick.tick().await;
-            if self.held.lock().await.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.renew().await {
-                tracing::error!(%error, "cannot prolong leases");
-            }
+    /// Tells the links in hand what their callers want by now, and which of them are not ours any more.
+    async fn heed_callers(&self, presence: &Presence) {
+        let in_hand: Vec<(Uuid, Arc<Lease>)> = {
+            let held = self.held.lock().await;
+            held.iter()
+                .map(|(id, lease)| (*id, lease.clone()))
+                .collect()
+        };
+        if !in_hand.is_empty() {
+            tell(
+                self.read_wanted(presence, in_hand).await,
+                "read what callers want",
+            );
         }
     }
 
-    /// Only what is in hand: a link that was given up while the database was away has to lapse.
-    async fn renew(&self) -> Result<(), StoreError> {
-        let in_hand: Vec<Uuid> = self.held.lock().await.keys().copied().collect();
-        let deadline = Instant::now() + self.settings.lease;
+    async fn read_wanted(
+        &self,
+        presence: &Presence,
+        in_hand: Vec<(Uuid, Arc<Lease>)>,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = in_hand.iter().map(|(id, _)| *id).collect();
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let renewed = links::renew(&mut tx, self.id, self.settings.lease, &in_hand).await?;
-        tx.commit().await?;
-        let held = self.held.lock().await;
-        for (id, fence, wanted) in renewed {
-            if let Some(lease) = held.get(&id).filter(|lease| lease.fence() == fence) {
-                lease.prolong(deadline, wanted);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the links in hand what their callers want by now.
-    async fn heed_callers(&self) {
-        if self.held.lock().await.is_empty() {
-            return;
-        }
-        if let Err(error) = self.read_wanted().await {
-            tracing::warn!(%error, "cannot read what callers want; the next heartbeat will");
-        }
-    }
-
-    async fn read_wanted(&self) -> Result<(), StoreError> {
-        let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let wanted = links::wanted_of(&mut tx, self.id).await?;
+        let wanted = links::wanted_of(&mut tx, presence.worker(), &ids).await?;
         drop(tx);
-        let held = self.held.lock().await;
-        for (id, wanted) in wanted {
-            if let Some(lease) = held.get(&id) {
-                lease.heed(wanted);
+        let wanted: HashMap<_, _> = wanted
+            .into_iter()
+            .map(|(id, fence, wanted)| ((id, fence), wanted))
+            .collect();
+        for (id, lease) in in_hand {
+            match wanted.get(&(id, lease.fence())) {
+                Some(wanted) => lease.heed(*wanted),
+                None => lease.revoke(),
             }
         }
         Ok(())
+    }
+
+    async fn let_go_of_strays(&self, presence: &Presence) -> Result<(), StoreError> {
+        let in_hand: Vec<Uuid> = self.held.lock().await.keys().copied().collect();
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        let (worker, after) = (presence.worker(), self.settings.settle);
+        links::let_go_of_strays(&mut tx, worker, &in_hand, after).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn move_net(&self, presence: &Presence) -> Result<(), StoreError> {
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        links::move_net(&mut tx, presence.worker()).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+/// What failed is tried again later by itself.
+fn tell(done: Result<(), StoreError>, what: &str) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "cannot {what}");
     }
 }

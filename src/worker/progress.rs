@@ -8,7 +8,10 @@ mod locks;
 mod outcome;
 mod rest;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 use time::OffsetDateTime;
@@ -33,6 +36,8 @@ pub struct Progress {
     /// The link as it is now.
     pub link: LeasedLink,
     claimed: Instant,
+    /// When the last try of a step ended without an answer, in this claim.
+    uncertain_since: BTreeMap<StepName, Instant>,
     dirty: bool,
     changed: BTreeSet<StepName>,
     entries: Vec<Entry>,
@@ -87,6 +92,7 @@ impl Progress {
         let mut progress = Self {
             link,
             claimed: Instant::now(),
+            uncertain_since: BTreeMap::new(),
             dirty: false,
             changed: BTreeSet::new(),
             entries: Vec::new(),
@@ -114,6 +120,14 @@ impl Progress {
     /// Database time now.
     pub fn now(&self) -> OffsetDateTime {
         self.link.claimed_at + self.claimed.elapsed()
+    }
+
+    /// How long until the effect of an interrupted try can be seen, which was sent before this claim or in it; nothing when
+    /// it can be already.
+    pub fn settles_in(&self, step: StepName, settle: Duration) -> Option<Duration> {
+        let since = self.uncertain_since.get(&step).unwrap_or(&self.claimed);
+        let left = settle.checked_sub(since.elapsed());
+        left.filter(|left| !left.is_zero())
     }
 
     /// How long a step has been under way.

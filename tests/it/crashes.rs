@@ -1,9 +1,15 @@
-//! Servers that die or are stopped in the middle of a link: the next one finishes it.
+//! Servers that die, freeze or are stopped in the middle of a link: another one finishes it.
+
+use std::time::Duration;
 
 use serde_json::json;
+use time::OffsetDateTime;
 
 use crate::lost_answers::assert_one_of_each;
-use crate::world::{Setup, World, docs};
+use crate::world::{Setup, World, docs, until};
+
+/// Nobody could wait for a lease like this to lapse: who dies is missed because his session has ended.
+const LONG_LEASE: &str = "600";
 
 /// Calls that are slow enough to die within.
 async fn slow_world(lease_seconds: &str) -> World {
@@ -19,7 +25,7 @@ async fn slow_world(lease_seconds: &str) -> World {
 
 /// Kills the server between an effect and its answer.
 async fn dies_after_making(kind: &str) {
-    let mut world = slow_world("3").await;
+    let mut world = slow_world(LONG_LEASE).await;
     let id = world.client.link(docs()).await;
     world.made(kind).await;
     world.crash().await;
@@ -51,7 +57,7 @@ async fn between_the_attaching_and_its_answer() {
 
 #[tokio::test]
 async fn before_an_effect_that_comes_after_its_death() {
-    let settings = vec![("LINKBROKER_LEASE_SECONDS", "3".to_owned())];
+    let settings = vec![("LINKBROKER_LEASE_SECONDS", LONG_LEASE.to_owned())];
     let mut world = World::with(Setup {
         settings,
         ..Setup::default()
@@ -68,7 +74,7 @@ async fn before_an_effect_that_comes_after_its_death() {
 
 #[tokio::test]
 async fn while_it_unlinks() {
-    let mut world = slow_world("3").await;
+    let mut world = slow_world(LONG_LEASE).await;
     world.calls_take(0);
     let link = world.client.link_settled(docs()).await;
     let id = link["id"].as_str().expect("an id");
@@ -78,7 +84,7 @@ async fn while_it_unlinks() {
         .delete(&format!("/links/{id}"))
         .await
         .expect(202);
-    crate::world::until("the site to go", async || {
+    until("the site to go", async || {
         (world.count("sites").1 == 0).then_some(())
     })
     .await;
@@ -93,8 +99,7 @@ async fn while_it_unlinks() {
 
 #[tokio::test]
 async fn told_to_stop_it_ends_in_order_and_the_next_one_goes_on_at_once() {
-    // Nobody could wait for this lease to lapse: it has to be let go of.
-    let mut world = slow_world("600").await;
+    let mut world = slow_world(LONG_LEASE).await;
     let id = world.client.link(docs()).await;
     world.made("sites").await;
     let ended = world.server.stop().await;
@@ -103,5 +108,56 @@ async fn told_to_stop_it_ends_in_order_and_the_next_one_goes_on_at_once() {
     world.start_again().await;
     let link = world.client.settled(&id).await;
     assert_eq!(link["status"], "live", "{link:#}");
+    assert_one_of_each(&world);
+}
+
+#[tokio::test]
+async fn beside_another_server_which_goes_on_within_seconds() {
+    let mut world = slow_world(LONG_LEASE).await;
+    let id = world.client.link(docs()).await;
+    world.made("deploy_keys").await;
+    let other = world.replica().await;
+    world.server.kill();
+    let killed = OffsetDateTime::now_utc();
+    world.calls_take(0);
+    let next = until("the other server to call", async || {
+        let calls = world.sandbox.calls();
+        let killed = killed.unix_timestamp_nanos() as f64 / 1e6;
+        let after = calls.iter().filter(|call| call.started_ms > killed);
+        after.map(|call| call.started_ms - killed).reduce(f64::min)
+    });
+    let pause = Duration::from_secs_f64(next.await / 1e3);
+    println!("the other server called after {pause:?}");
+    // Two seconds where nobody else is busy.
+    assert!(pause < Duration::from_secs(5), "{pause:?}");
+    world.client.base.clone_from(&other.address);
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_one_of_each(&world);
+}
+
+#[tokio::test]
+async fn frozen_and_woken_after_another_took_over_it_changes_nothing() {
+    let mut world = slow_world("3").await;
+    let id = world.client.link(docs()).await;
+    world.made("deploy_keys").await;
+    let other = world.replica().await;
+    world.server.freeze();
+    world.calls_take(0);
+    world.client.base.clone_from(&other.address);
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let calls = world.sandbox.calls().len();
+    world.server.thaw();
+    until("the woken server to notice", async || {
+        let log = world.server.log();
+        log.contains("lost the place among the workers")
+            .then_some(())
+    })
+    .await;
+    // It takes part again, and has nothing to do.
+    world.client.base.clone_from(&world.server.address);
+    assert_eq!(world.client.read(&id).await["version"], link["version"]);
+    assert_eq!(world.sandbox.calls().len(), calls);
     assert_one_of_each(&world);
 }

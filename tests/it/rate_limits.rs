@@ -4,7 +4,7 @@ use linkbroker_sandbox::recorder::Upstream;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::world::{World, docs, until};
+use crate::world::{Setup, World, docs, until};
 
 #[tokio::test]
 async fn netlifys_limit_is_waited_for_until_its_reset() {
@@ -73,6 +73,86 @@ async fn waits_and_goes_on(world: &World, upstream: Upstream, step: &str) {
     for kind in ["deploy_keys", "installed_keys", "webhooks", "sites"] {
         assert_eq!(world.count(kind), (1, 1), "{kind}");
     }
+}
+
+#[tokio::test]
+async fn what_one_server_is_told_all_servers_heed() {
+    let world = World::usual().await;
+    let mut second = world.replica().await;
+    let reset = OffsetDateTime::now_utc().unix_timestamp() + 8;
+    let headers = json!({"x-ratelimit-limit": "500", "x-ratelimit-remaining": "0", "x-ratelimit-reset": reset.to_string()});
+    let fault = json!({"status": 429, "body": {"code": 429, "message": "Too many requests"}, "headers": headers});
+    world.fault(
+        json!({"upstream": "netlify", "method": "POST", "path": "/deploy_keys$", "fault": fault}),
+    );
+    let first = world.client.link(docs()).await;
+    let refused = until("a refusal", async || {
+        let calls = world.sandbox.calls();
+        calls.into_iter().find(|call| call.fault.is_some())
+    })
+    .await;
+    // Whoever was told has told the others by then.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let begun = unix_ms();
+    let mut links = vec![first];
+    for number in 0..8 {
+        let mut request = docs();
+        request["site"]["name"] = json!(format!("site-{number}"));
+        links.push(world.client.link(request).await);
+    }
+    for id in &links {
+        let link = world.client.settled(id).await;
+        assert_eq!(link["status"], "live", "{link:#}");
+    }
+    let calls = world.sandbox.calls();
+    let early = calls.iter().find(|call| {
+        let asked_for = (reset as f64 - 1.0) * 1e3;
+        call.upstream == Upstream::Netlify && (begun..asked_for).contains(&call.started_ms)
+    });
+    assert!(early.is_none(), "{early:?} after {refused:?}");
+    assert!(second.stop().await.success());
+}
+
+#[tokio::test]
+async fn github_is_never_asked_to_make_more_than_it_allows() {
+    let settings = vec![("LINKBROKER_GITHUB_WRITES_PER_MINUTE", "6".to_owned())];
+    let switches = json!({"github": {"limits": {"content_per_minute": 6}}});
+    let world = World::with(Setup {
+        settings,
+        switches,
+        ..Setup::default()
+    })
+    .await;
+    let mut second = world.replica().await;
+    let begun = unix_ms();
+    let mut links = Vec::new();
+    for number in 0..4 {
+        let mut request = docs();
+        request["site"]["name"] = json!(format!("site-{number}"));
+        request["verify"] = json!("build");
+        world.repository(&format!("docs-{number}")).await;
+        request["repository"] = json!(format!("https://github.com/acme/docs-{number}"));
+        links.push(world.client.link(request).await);
+    }
+    // Eight things in all: two of them in the next minute.
+    while unix_ms() - begun < 100_000.0
+        && world.count("webhooks").0 + world.count("installed_keys").0 < 8
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let took = (unix_ms() - begun) / 1e3;
+    println!("eight things at six a minute took {took:.0} s");
+    assert!(took > 55.0, "{took}");
+    for id in &links {
+        let link = world.client.settled(id).await;
+        assert_eq!(link["status"], "live", "{link:#}");
+    }
+    let calls = world.sandbox.calls();
+    let refused = calls
+        .iter()
+        .find(|call| [Some(403), Some(429)].contains(&call.status));
+    assert!(refused.is_none(), "{refused:?}");
+    assert!(second.stop().await.success());
 }
 
 /// Now, as the sandbox's calls are timed.

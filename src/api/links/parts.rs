@@ -224,8 +224,12 @@ async fn resources_of(
 ) -> Result<Response, Problem> {
     let (mut tx, row) = look_up(&api, &caller, &id).await?;
     let rows = resources::of_link(&mut tx, caller.tenant.as_str(), row.id).await?;
+    let standing = row.standing();
     let objects = ResourceList {
-        resources: rows.into_iter().map(resource_view).collect(),
+        resources: rows
+            .into_iter()
+            .map(|resource| resource_view(resource, standing))
+            .collect(),
     };
     polling::answer_part(&summary(row), &objects, &headers)
 }
@@ -238,7 +242,7 @@ async fn look_up(
     caller.require(Scope::LinksRead)?;
     let id = ids::parse(Prefix::Link, id)?;
     let tenant = caller.tenant.as_str();
-    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     let row = links::get(&mut tx, tenant, id).await?;
     Ok((tx, row.ok_or_else(|| Problem::new(ProblemCode::NotFound))?))
 }

@@ -18,11 +18,11 @@ use crate::{
         conditions::{Condition, conditions},
         environment::EnvSettings,
         facts::{Build, Deploy, Origin, Repository, Site},
-        failure::{Certainty, Evidence, Failure, FailureCode, Fault, Severity, UpstreamTrace},
+        failure::{Certainty, Evidence, Failure, FailureCode, Fault, UpstreamTrace},
         plan::{PLAN, PlannedStep, StepName},
         request::{BuildSettings, ConnectionNames, LinkSpec, Verify},
         resource::{Receipt, ResourceKind},
-        status::{LinkStatus, StepState},
+        status::{LinkStatus, Standing, StepState, Wanted},
         step_run::StepRun,
     },
     store::{
@@ -258,7 +258,10 @@ pub async fn read(db: &mut sqlx::PgConnection, tenant: &str, id: Uuid) -> Result
     Ok(Link {
         conditions: conditions(&runs),
         steps: runs.into_iter().map(step_view).collect(),
-        resources: resources.into_iter().map(resource_view).collect(),
+        resources: resources
+            .into_iter()
+            .map(|resource| resource_view(resource, row.standing()))
+            .collect(),
         summary: summary(row),
     })
 }
@@ -343,7 +346,7 @@ pub fn diagnosis(failure: Failure) -> Diagnosis {
         detail: failure.detail,
         certainty: failure.certainty,
         fault: code.fault(),
-        retryable: code.severity() != Severity::Permanent,
+        retryable: code.is_retryable(),
         healable: code.is_healable(),
         remedy: code.remedy().to_owned(),
         docs: format!("/errors/{code}"),
@@ -368,13 +371,16 @@ pub fn step_view(run: StepRun) -> StepView {
 }
 
 /// An external object as callers see it.
-pub fn resource_view(row: ResourceRow) -> ResourceView {
+///
+/// What a link that is to be taken back still leans on when it comes to rest could not be removed.
+pub fn resource_view(row: ResourceRow, of: Standing) -> ResourceView {
+    let is_stuck = of.wanted != Wanted::Linked && of.status == LinkStatus::ActionRequired;
     ResourceView {
         kind: row.kind,
         id: row.external_id,
         host: row.host,
         origin: row.origin,
         expires_at: row.expires_at,
-        receipt: row.receipt,
+        receipt: row.receipt.or(is_stuck.then_some(Receipt::Failed)),
     }
 }

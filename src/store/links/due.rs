@@ -10,7 +10,7 @@ use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{LeasedLink, interval};
+use super::{LeasedLink, NET, interval};
 use crate::{
     link::{facts::Facts, failure::Failure, request::LinkSpec, step_run::StepRun},
     store::{StoreError, step_runs},
@@ -68,12 +68,11 @@ pub async fn tenants_with_work(db: &mut PgConnection) -> Result<Vec<String>, Sto
     Ok(tenants)
 }
 
-/// Leases up to `limit` due links to a worker: the oldest of each tenant, then the second oldest of each, and so on. An
-/// expired lease is simply due.
+/// Leases up to `limit` due links to a worker: the oldest of each tenant, then the second oldest of each, and so on. Nothing
+/// when the others have given the worker up: it stays among the workers until this is committed.
 pub async fn claim(
     db: &mut PgConnection,
     owner: Uuid,
-    lease: Duration,
     limit: i64,
     asks: &[Ask],
 ) -> Result<Vec<Claimed>, StoreError> {
@@ -81,7 +80,9 @@ pub async fn claim(
     let floors: Vec<_> = asks.iter().map(|ask| ask.floor).collect();
     let rooms: Vec<_> = asks.iter().map(|ask| ask.room).collect();
     let rows = sqlx::query!(
-        r#"with candidates as (
+        r#"with me as materialized (
+               select from workers where id = $1 and alive_until > now() for share
+           ), candidates as (
                select due.*, row_number() over (partition by asked.tenant order by due.next_run_at) as turn
                from unnest($4::text[], $5::timestamptz[], $6::bigint[]) as asked (tenant, floor, room)
                cross join lateral (
@@ -90,16 +91,16 @@ pub async fn claim(
                    order by next_run_at limit asked.room for update skip locked
                ) as due
            ), due as (
-               select id, next_run_at, abandoned from candidates order by turn, next_run_at limit $3
+               select id, next_run_at, abandoned from candidates where exists (select from me) order by turn, next_run_at limit $3
            )
-           update links l set lease_owner = $1, lease_until = now() + $2, next_run_at = now() + $2, fence = fence + 1,
+           update links l set lease_owner = $1, lease_until = null, next_run_at = now() + $2, fence = fence + 1,
                   deaths = case when due.abandoned then deaths + 1 else deaths end
            from due where l.id = due.id
            returning l.id, l.live_at is not null as "was_live!", l.tenant, l.spec as "spec: Json<LinkSpec>", l.status, l.wanted, l.facts as "facts: Json<Facts>",
                      l.failure as "failure: Json<Failure>", l.fence, l.deaths, l.netlify_connection, l.provider_connection,
                      due.next_run_at as "due_at!", now() as "now!""#,
         owner,
-        interval(lease) as _,
+        interval(NET) as _,
         limit,
         &tenants,
         &floors,

@@ -48,7 +48,6 @@ impl Turns {
         &mut self,
         db: &mut PgConnection,
         owner: Uuid,
-        lease: Duration,
         free: usize,
         room: impl Fn(&str) -> usize,
     ) -> Result<Vec<LeasedLink>, StoreError> {
@@ -58,7 +57,7 @@ impl Turns {
             return Ok(Vec::new());
         }
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let claimed = claim(db, owner, lease, limit, &asks).await?;
+        let claimed = claim(db, owner, limit, &asks).await?;
         self.took(&asks, &claimed, claimed.len() >= free);
         Ok(claimed.into_iter().map(|claimed| claimed.link).collect())
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::Progress;
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
     store::resources::Entry,
 };
 
+/// Shortest pause between looks for the effect of an interrupted try.
+const LOOK_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between looks whether a person has done what was asked.
 const LOOK_MAX: Duration = Duration::from_secs(600);
 
@@ -201,6 +204,11 @@ impl Progress {
             Halt::Retry { failure, uncertain } => {
                 self.failed_try(step, failure, uncertain, failed, &settings.retry)
             }
+            Halt::Unsettled { after } => {
+                // What comes late is found soon.
+                let look_again = settings.retry.base.max(LOOK_MIN);
+                self.let_settle(step, after.min(look_again));
+            }
             Halt::Stop { failure, fact } => {
                 if let Some(fact) = fact {
                     self.learn(*fact);
@@ -245,6 +253,15 @@ impl Progress {
         }
     }
 
+    /// An interrupted try may still have its effect: the intent stays.
+    fn let_settle(&mut self, step: StepName, after: Duration) {
+        let next = self.now() + after;
+        let run = self.change(step);
+        run.state = StepState::Waiting;
+        run.next_attempt_at = Some(next);
+        run.note = Some("waits until what an interrupted try may have made can be seen".to_owned());
+    }
+
     fn failed_try(
         &mut self,
         step: StepName,
@@ -270,7 +287,9 @@ impl Progress {
         run.note = Some(failure.detail.clone());
         run.failure = Some(failure);
         run.next_attempt_at = Some(next);
-        if !uncertain {
+        if uncertain {
+            self.uncertain_since.insert(step, Instant::now());
+        } else {
             run.intent_at = None;
         }
     }

@@ -1,13 +1,16 @@
 //! Where a link comes to rest.
 
+use serde_json::json;
+
 use super::Progress;
 use crate::link::{
-    failure::{Failure, FailureCode},
+    failure::{Evidence, Failure, FailureCode},
     plan::StepName,
     resource::{Receipt, ResourceKind},
     status::{LinkStatus, StepState},
-    step_run::StepRun,
+    step_run::{StepRun, prepare_retry},
 };
+use crate::store::links::LeasedLink;
 
 impl Progress {
     /// Gives the link the status in which it comes to rest.
@@ -47,6 +50,18 @@ impl Progress {
         }
     }
 
+    /// Says of an undo that cannot finish what is left, and where.
+    pub fn name_left_behind(&mut self, of: impl Fn(&LeasedLink) -> Vec<Evidence>) {
+        if !self.is_undoing() || self.link.status != LinkStatus::ActionRequired {
+            return;
+        }
+        let Some(mut failure) = self.link.failure.clone() else {
+            return;
+        };
+        failure.evidence = of(&self.link);
+        self.stop_with(failure);
+    }
+
     /// A key that was never sent to the provider serves the next link.
     fn return_unused_key(&mut self) {
         if self.run(StepName::InstallDeployKey).started_at.is_some() {
@@ -73,6 +88,24 @@ impl Progress {
     pub fn stop_all(&mut self, failure: Failure) {
         self.fail_next_step(failure);
         self.settle();
+    }
+
+    /// Goes on where a refused credential had stopped the link: it is made due only when there is another one, or a check
+    /// has passed.
+    pub fn resume_after_refusal(&mut self) {
+        let is_refused = |failure: &Failure| failure.code == FailureCode::CredentialRefused;
+        if !self.link.status.is_settled() || !self.link.failure.as_ref().is_some_and(is_refused) {
+            return;
+        }
+        prepare_retry(&mut self.link.steps, &mut self.link.facts, self.link.status);
+        self.changed
+            .extend(self.link.steps.iter().map(|run| run.step));
+        self.link.failure = None;
+        self.set_status(match self.is_undoing() {
+            true => LinkStatus::Unlinking,
+            false => LinkStatus::Linking,
+        });
+        self.event("link.resumed", json!({ "because": "credential_replaced" }));
     }
 
     pub(super) fn fail_next_step(&mut self, failure: Failure) {

@@ -27,6 +27,12 @@ impl Database {
                 "{SETTING} is not set: run the tests with `./dev test`, which brings a Postgres"
             );
         };
+        Self::on(&cluster).await
+    }
+
+    /// An empty database on this cluster.
+    pub async fn on(cluster: &str) -> Self {
+        let cluster = cluster.to_owned();
         let name = format!("it_{}", uuid::Uuid::new_v4().simple());
         let mut url = url::Url::parse(&cluster).expect("the address of a cluster");
         url.set_path(&name);

@@ -1,6 +1,7 @@
 //! Where a test takes place: a sandbox, a database and a server, all its own, and a caller's client.
 
 mod client;
+mod cluster;
 mod command;
 mod database;
 mod description;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use client::{Answer, Client, text};
+pub use cluster::Cluster;
 pub use command::Done;
 pub use database::Database;
 pub use description::Description;
@@ -47,6 +49,8 @@ pub struct Setup {
     pub switches: Value,
     /// What is done between the server and its Postgres.
     pub tap: Option<Arc<dyn Tap>>,
+    /// A Postgres of the test's own, to do harm to; else the database lies on the one that all tests share.
+    pub cluster: Option<Cluster>,
 }
 
 /// All that a test needs.
@@ -56,6 +60,8 @@ pub struct World {
     /// Between server and database, when something is done there.
     _wire: Option<Wire>,
     pub database: Database,
+    /// A Postgres of the world's own, when it has one.
+    pub cluster: Option<Cluster>,
     pub sandbox: Sandbox,
     /// May do everything in the tenant [`TENANT`].
     pub client: Client,
@@ -71,7 +77,10 @@ impl World {
             sandbox.patch_switches(&setup.switches).expect("switches");
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let database = Database::create().await;
+        let database = match &setup.cluster {
+            Some(cluster) => Database::on(&cluster.url).await,
+            None => Database::create().await,
+        };
         let wire = match setup.tap {
             Some(tap) => Some(Wire::to(&database.url, tap).await),
             None => None,
@@ -86,6 +95,7 @@ impl World {
             _wire: wire,
             database,
             sandbox,
+            cluster: setup.cluster,
             settings,
             folder,
         };
@@ -298,6 +308,9 @@ fn usual_settings(
         ("LINKBROKER_WATCH_MAX_MS", "250"),
         ("LINKBROKER_RETRY_BASE_MS", "25"),
         ("LINKBROKER_RETRY_MAX_SECONDS", "1"),
+        ("LINKBROKER_SETTLE_SECONDS", "1"),
+        ("LINKBROKER_GITHUB_WRITES_PER_MINUTE", "0"),
+        ("LINKBROKER_GITHUB_WRITES_PER_HOUR", "0"),
     ];
     settings.extend(quick.map(|(name, value)| (name, value.to_owned())));
     settings

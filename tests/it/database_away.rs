@@ -1,0 +1,144 @@
+//! A Postgres that goes away and comes back: callers are told at once, nothing is done that is not noted, and it heals by itself.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::lost_answers::assert_one_of_each;
+use crate::world::{Cluster, Setup, World, docs, until};
+
+/// Longest time until a caller is told; two seconds where nobody else is busy.
+const TOLD_WITHIN: Duration = Duration::from_secs(4);
+
+async fn world() -> World {
+    let cluster = Some(Cluster::start().await);
+    World::with(Setup {
+        cluster,
+        ..Setup::default()
+    })
+    .await
+}
+
+fn cluster(world: &mut World) -> &mut Cluster {
+    world.cluster.as_mut().expect("a Postgres of its own")
+}
+
+#[tokio::test]
+async fn every_route_says_so_within_seconds_and_works_again_after_it() {
+    let mut world = world().await;
+    let link = world.client.link_settled(docs()).await;
+    let id = link["id"].as_str().expect("an id").to_owned();
+    cluster(&mut world).crash();
+    let own = format!("/links/{id}");
+    let routes: [(Method, String, Value); 9] = [
+        (Method::GET, "/readyz".into(), Value::Null),
+        (Method::GET, "/links".into(), Value::Null),
+        (Method::GET, own.clone(), Value::Null),
+        (Method::GET, format!("{own}/events"), Value::Null),
+        (Method::GET, format!("{own}?wait=5"), Value::Null),
+        (Method::GET, "/connections".into(), Value::Null),
+        (Method::POST, "/links".into(), docs()),
+        (Method::POST, format!("{own}/rebuild"), Value::Null),
+        (Method::DELETE, own.clone(), Value::Null),
+    ];
+    for (method, path, body) in routes {
+        let asked = Instant::now();
+        let answer = world
+            .client
+            .send(method.clone(), &path, |request| match body {
+                Value::Null => request,
+                body => request.json(&body),
+            });
+        let answer = answer.await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (503, "unavailable"),
+            "{method} {path}: {}",
+            answer.text
+        );
+        assert!(answer.header("retry-after").is_some(), "{method} {path}");
+        assert!(
+            asked.elapsed() < TOLD_WITHIN,
+            "{method} {path}: {:?}",
+            asked.elapsed()
+        );
+    }
+    assert_eq!(world.client.get("/livez").await.status, 204);
+
+    cluster(&mut world).start_again().await;
+    let back = Instant::now();
+    until("the service to be ready", async || {
+        (world.client.get("/readyz").await.status == 204).then_some(())
+    })
+    .await;
+    println!("ready {:?} after Postgres came back", back.elapsed());
+    assert_eq!(world.client.read(&id).await["status"], "live");
+    let unlinked = world.client.unlink(&id, "").await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+}
+
+#[tokio::test]
+async fn in_the_middle_of_a_link_nothing_is_doubled_and_nothing_begun_that_is_not_noted() {
+    let mut world = world().await;
+    world.calls_take(400);
+    let id = world.client.link(docs()).await;
+    world.made("sites").await;
+    cluster(&mut world).crash();
+    let crashed = now_ms();
+    // Time enough for whatever would begin without the database.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.calls_take(0);
+    let back = now_ms();
+    cluster(&mut world).start_again().await;
+    let link = until("the link to be live", async || {
+        let answer = world.client.get(&format!("/links/{id}")).await;
+        (answer.body["status"] == "live").then_some(answer.body)
+    });
+    assert_eq!(link.await["diagnosis"], Value::Null);
+    let calls = world.sandbox.calls();
+    let without = calls
+        .iter()
+        .find(|call| (crashed + 200.0..back).contains(&call.started_ms));
+    assert!(without.is_none(), "begun without the database: {without:?}");
+    assert_one_of_each(&world);
+}
+
+#[tokio::test]
+async fn a_server_of_an_older_version_runs_on_a_newer_schema() {
+    let mut world = World::usual().await;
+    let newer =
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+        values (99999999, 'by a newer version', true, '', 0)";
+    let mut owner = world.database.owner().await;
+    let done = sqlx::query(newer).execute(&mut owner).await;
+    done.expect("a migration of a newer version");
+    world.crash().await;
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+}
+
+#[tokio::test]
+async fn one_connection_for_each_purpose_is_enough() {
+    let settings = vec![("LINKBROKER_DATABASE_CONNECTIONS", "1".to_owned())];
+    let world = World::with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    let mut links = Vec::new();
+    for number in 0..5 {
+        let request = json!({"repository": "https://github.com/acme/docs", "verify": "build",
+            "site": {"name": format!("site-{number}"), "team": "sandbox"}, "build": {"command": "sh build.sh", "publish": "dist"}});
+        links.push(world.client.link(request).await);
+    }
+    for id in links {
+        let link = world.client.settled(&id).await;
+        assert_eq!(link["status"], "live", "{link:#}");
+    }
+}
+
+/// Now, as the sandbox's calls are timed.
+fn now_ms() -> f64 {
+    time::OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e6
+}
