@@ -207,6 +207,18 @@ impl Sandbox {
         admin::commit(&self.world, &repository.into(), new).await
     }
 
+    /// Opens a pull or merge request of a branch with commits, and tells the webhooks that listen; its number.
+    ///
+    /// # Errors
+    /// When there is no such repository, or the branch has no commits.
+    pub async fn open_pull_request(
+        &self,
+        repository: impl Into<Place>,
+        new: forge::NewPullRequest,
+    ) -> anyhow::Result<Value> {
+        forge::pull_requests::open(&self.world, &repository.into(), new).await
+    }
+
     /// Everything created and alive, calls per upstream, rounds.
     pub fn counts(&self) -> admin::Counts {
         admin::counts(&self.world, 0)

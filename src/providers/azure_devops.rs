@@ -19,7 +19,7 @@ use url::Url;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look, Place,
-    Provider, RepositoryKey,
+    Provider, Replay, RepositoryKey,
 };
 use crate::{
     link::{
@@ -306,8 +306,9 @@ impl Provider for AzureDevops {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError> {
-        self.send_last_push(repository, webhook).await
+    ) -> Result<Replay, UpstreamError> {
+        self.send_last_push(repository, webhook).await?;
+        Ok(Replay::Sent)
     }
 
     async fn last_delivery(

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look,
-    Provider, RepositoryKey, same_key,
+    Provider, Replay, RepositoryKey, same_key,
 };
 use crate::{
     link::{
@@ -349,7 +349,7 @@ impl Provider for Bitbucket {
         self.remove(repository, "hooks", id).await
     }
 
-    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<(), UpstreamError> {
+    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<Replay, UpstreamError> {
         Err(self.cannot("sends no push again"))
     }
 

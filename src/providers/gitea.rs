@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, RepositoryKey, removed, same_key,
+    Provider, Replay, RepositoryKey, removed, same_key,
 };
 use crate::{
     link::{
@@ -311,11 +311,11 @@ impl Provider for Gitea {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<Replay, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::post(["repos", owner, name, "hooks", &webhook.id, "tests"]);
         let call = call.query("ref", format!("refs/heads/{}", repository.branch));
-        self.access.send(call).await.map(drop)
+        self.access.send(call).await.map(|_| Replay::Sent)
     }
 
     fn place_of_keys(&self, repository: &Repository) -> Place {

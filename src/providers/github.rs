@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, RepositoryKey, Webhooks, removed, same_key,
+    Provider, Replay, RepositoryKey, Webhooks, removed, same_key,
 };
 use crate::{
     link::{
@@ -331,10 +331,13 @@ impl Provider for Github {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<Replay, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::post(["repos", owner, name, "hooks", &webhook.id, "tests"]);
-        self.door.send(&repository.path, call).await.map(drop)
+        self.door
+            .send(&repository.path, call)
+            .await
+            .map(|_| Replay::Sent)
     }
 
     /// <https://docs.github.com/en/rest/repos/webhooks#list-deliveries-for-a-repository-webhook>

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Provider,
-    RepositoryKey,
+    Replay, RepositoryKey,
 };
 use crate::{
     link::{
@@ -124,7 +124,7 @@ impl Provider for Manual {
         Err(self.no_api())
     }
 
-    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<(), UpstreamError> {
+    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<Replay, UpstreamError> {
         Err(self.no_api())
     }
 

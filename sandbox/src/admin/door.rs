@@ -16,7 +16,7 @@ use super::Counts;
 use crate::clock::milliseconds;
 use crate::contracts::Violation;
 use crate::faults::{FaultRule, Standing};
-use crate::forge::{self, Forge, NewPersonKey, NewRepository, Place, Provider};
+use crate::forge::{self, Forge, NewPersonKey, NewPullRequest, NewRepository, Place, Provider};
 use crate::git::NewCommit;
 use crate::recorder::Call;
 use crate::switches::Switches;
@@ -32,6 +32,10 @@ pub fn router() -> Router<Arc<World>> {
         .route("/violations", get(show_violations))
         .route("/repositories", post(create_repository))
         .route("/repositories/{owner}/{repo}/commits", post(create_commit))
+        .route(
+            "/repositories/{owner}/{repo}/pull-requests",
+            post(open_pull_request),
+        )
         .route("/repositories/{owner}/{repo}/rename", post(rename))
         .route("/repositories/{owner}/{repo}/archive", post(archive))
         .route(
@@ -197,6 +201,16 @@ async fn create_commit(
 ) -> Result<Response, Refused> {
     let made = super::commit(&world, &at.place(path), new).await?;
     Ok((StatusCode::CREATED, Json(made)).into_response())
+}
+
+async fn open_pull_request(
+    State(world): State<Arc<World>>,
+    Path(path): Path<(String, String)>,
+    Query(at): Query<At>,
+    Json(new): Json<NewPullRequest>,
+) -> Result<Response, Refused> {
+    let opened = forge::pull_requests::open(&world, &at.place(path), new).await?;
+    Ok((StatusCode::CREATED, Json(opened)).into_response())
 }
 
 async fn rename(

@@ -47,10 +47,10 @@ pub struct Setup {
     pub settings: Vec<(&'static str, String)>,
     /// A JSON merge patch for the sandbox's switches.
     pub switches: Value,
-    /// What is done between the server and its Postgres.
-    pub tap: Option<Arc<dyn Tap>>,
     /// A Postgres of the test's own, to do harm to; else the database lies on the one that all tests share.
     pub cluster: Option<Cluster>,
+    /// What is done between the server and its Postgres.
+    pub tap: Option<Arc<dyn Tap>>,
 }
 
 /// All that a test needs.

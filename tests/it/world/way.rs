@@ -1,7 +1,9 @@
 //! The ways of linking as a table: which provider with which credential, what a caller asks for, and what people do with
 //! their own hands.
 
-use linkbroker_sandbox::forge::{self, Access, Forge, NewDeployKey, NewPersonKey, NewWebhook};
+use linkbroker_sandbox::forge::{
+    self, Access, Forge, NewDeployKey, NewPersonKey, NewPullRequest, NewWebhook,
+};
 use linkbroker_sandbox::git::NewCommit;
 use linkbroker_sandbox::recorder::{Call, Upstream};
 use linkbroker_sandbox::{
@@ -363,6 +365,27 @@ impl Way {
         };
         let at: Place = (self.provider, self.present_path(world).as_str()).into();
         world.sandbox.commit(at, commit).await.expect("a commit");
+    }
+
+    /// Pushes a commit to the branch `proposal` and asks for its merge.
+    pub async fn propose(&self, world: &World, words: &str) {
+        let commit = NewCommit {
+            branch: "proposal".to_owned(),
+            files: forge::site_template::files(words),
+            ..NewCommit::default()
+        };
+        let at: Place = (self.provider, self.present_path(world).as_str()).into();
+        world
+            .sandbox
+            .commit(at.clone(), commit)
+            .await
+            .expect("a commit");
+        let request = NewPullRequest {
+            branch: "proposal".to_owned(),
+            ..NewPullRequest::default()
+        };
+        let opened = world.sandbox.open_pull_request(at, request).await;
+        opened.expect("a pull request");
     }
 
     /// Gives the repository another path.
