@@ -13,6 +13,7 @@ demo_all() {
     start_sandbox --latency-ms 30
     point_at_sandbox
     export LINKBROKER_WATCH_MIN_MS=100 LINKBROKER_WATCH_MAX_MS=500 LINKBROKER_PROVIDERS=$scratch/providers.toml
+    export LINKBROKER_GRANTS=$scratch/grants.toml
     cat >"$LINKBROKER_PROVIDERS" <<TOML
 [[provider]]
 kind = "gitea"
@@ -24,9 +25,17 @@ kind = "github"
 host = "github.example.com"
 api = "$LINKBROKER_SANDBOX/github"
 TOML
+    cat >"$LINKBROKER_GRANTS" <<'TOML'
+[[grant]]
+tenant = "dev"
+installation_id = 4711
+repositories = ["github.com/umbrella/*"]
+team = "sandbox"
+TOML
     start_server
     note "sandbox at $LINKBROKER_SANDBOX, linkbroker at $LINKBROKER_URL"
     connect_all
+    install_apps
     way github        github       acme         https://github.com/acme/github
     way enterprise    github       acme         https://github.example.com/acme/enterprise
     way gitlab        gitlab       acme/web     https://gitlab.com/acme/web/gitlab
@@ -36,6 +45,9 @@ TOML
     way by-hand       plain        acme         ''
     way public        github       acme         https://github.com/acme/public --provider open-github
     way existing-site github       acme         https://github.com/acme/existing-site
+    way own-app       github       globex       https://github.com/globex/own-app --provider globex-app
+    way installation  github       umbrella     https://github.com/umbrella/installation --provider github \
+        --installation-id 4711 --team sandbox
     back
     summary
     step 'Done: all of it held'
@@ -54,6 +66,17 @@ connect_all() {
     shown connect by-hand 127.0.0.1
 }
 
+# An app of one's own in place of a token; and Netlify's app, by which a link needs neither key nor webhook.
+install_apps() {
+    local app=$scratch/app.json
+    ask POST /__sandbox/apps '{"slug": "globex-linker", "owner": "globex"}' >"$app" || fail 'the app is not made'
+    [[ $(<"$app") =~ \"private_key\":\ ?\"([^\"]+)\" ]] && printf '%b' "${BASH_REMATCH[1]}" >"$scratch/app.pem"
+    ask POST /__sandbox/installations '{"app": "globex-linker", "account": "globex"}' >/dev/null || fail 'the app is not installed'
+    ask POST /__sandbox/installations '{"app": "netlify", "account": "umbrella", "id": 4711}' >/dev/null || fail 'Netlify'\''s app is not installed'
+    [[ $(<"$app") =~ \"client_id\":\ ?\"([^\"]+)\" ]]
+    shown connect github --name globex-app --app-id "${BASH_REMATCH[1]}" --private-key-file "$scratch/app.pem"
+}
+
 # way NAME PROVIDER OWNER ADDRESS FLAG…: from an empty sandbox corner to a rebuilt page.
 way() {
     local name=$1 provider=$2 owner=$3 address=$4 before armed builds made private=true pushed=no
@@ -68,8 +91,8 @@ way() {
     existing-site) set -- "$@" --site-id "$(make_site "$name")" ;;
     *) set -- "$@" --site "$name" ;;
     esac
-    # Two connections lead to github.com: one with a token, one without.
-    [[ $address != https://github.com/* || $name == public ]] || set -- "$@" --provider github
+    # Several connections lead to github.com.
+    [[ $address != https://github.com/* || $* == *--provider* ]] || set -- "$@" --provider github
     [[ $name != by-hand ]] || set -- "$@" --branch main
     before=$(calls_so_far) builds=$(field counts /builds/created)
     note "\$ linkbroker link $address$(quoted "$@")"
@@ -203,7 +226,7 @@ vendor_calls() {
 # armed_after NUMBER: number of the first look at a deploy after it: everything is in place then.
 armed_after() {
     local call
-    call=$(ask GET "/__sandbox/calls?since=$1" | sed 's/},{/}\n{/g' | X || true)
+    call=$(ask GET "/__sandbox/calls?since=$1" | sed 's/},{/}\n{/g' | grep -m 1 -E '"path":"[^"]*/deploys/' || true)
     [[ $call =~ \"number\":([0-9]+) ]] && printf '%s' "${BASH_REMATCH[1]}"
 }
 

@@ -59,7 +59,11 @@ const SETTLE_SECONDS: u64 = 6;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
+/// Six hours: 5,000 links take 14 looks a minute (limits.md P11).
+const INSPECT_SECONDS: u64 = 21_600;
+const EXPIRY_WARNING_DAYS: &str = "14,3,1";
 const DRAIN_SECONDS: u64 = 10;
+const CALL_TIMEOUT_SECONDS: u64 = 20;
 const RETRY_BASE_MS: u64 = 1_000;
 const RETRY_MAX_SECONDS: u64 = 300;
 const RETRY_ATTEMPTS: u32 = 8;
@@ -93,8 +97,10 @@ pub struct Config {
     pub key_ring: Option<KeyRing>,
     /// The file that the key ring was read from, if it was.
     pub key_ring_file: Option<PathBuf>,
-    /// What tenants may do with credentials that are not their own.
+    /// What tenants may do with credentials that are not their own, as it was when the service started.
     pub grants: Grants,
+    /// The file that the grants were read from, if there is one.
+    pub grants_file: Option<PathBuf>,
     /// How much one tenant may do.
     pub quotas: QuotaLimits,
     /// Netlify first, then the git providers. Hosts are unique.
@@ -173,8 +179,21 @@ pub struct Workers {
     pub proof: Duration,
     /// How long running work may take to end at shutdown.
     pub drain: Duration,
+    /// How long a call to an upstream may take.
+    pub call_timeout: Duration,
     /// When a failed step is tried again.
     pub retry: Retry,
+    /// How links at rest are looked at again.
+    pub inspections: Inspections,
+}
+
+/// How links at rest are looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspections {
+    /// About how long after the last look.
+    pub every: Duration,
+    /// Days before the end of a key or credential on which it is told.
+    pub warn_days: Vec<u16>,
 }
 
 /// How the first build starts.
@@ -242,6 +261,7 @@ impl Config {
             key_ring: key_ring(&args.trust.keys, dev, &mut problems),
             key_ring_file: non_empty(args.trust.keys.keyring_file.as_deref()).map(Path::to_owned),
             grants: read_grants(non_empty(args.trust.grants.as_deref()), &mut problems),
+            grants_file: non_empty(args.trust.grants.as_deref()).map(Path::to_owned),
             quotas: quotas(&args.quotas, &mut problems),
             github_pace: github_pace(&args.upstreams, &mut problems),
             instances: instances(&args.upstreams, &mut problems),
@@ -249,6 +269,16 @@ impl Config {
             log: log(&args.log, &mut problems),
         };
         problems.finish(config)
+    }
+
+    /// Reads the file of grants anew.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn grants_anew(&self) -> Result<Grants, ConfigError> {
+        let mut problems = Problems::default();
+        let grants = read_grants(self.grants_file.as_deref(), &mut problems);
+        problems.finish(grants)
     }
 
     /// The key ring; in developer mode one that is made on first use and kept in the data folder.
@@ -630,6 +660,12 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         DRAIN_SECONDS,
         0..=600,
     );
+    let call_timeout = number(
+        "LINKBROKER_CALL_TIMEOUT_SECONDS",
+        &args.call_timeout_seconds,
+        CALL_TIMEOUT_SECONDS,
+        1..=120,
+    );
     if watch_min > watch_max {
         problems.add(
             "LINKBROKER_WATCH_MIN_MS",
@@ -657,8 +693,37 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         first_build: first_build(&args.first_build, problems),
         proof: Duration::from_secs(proof),
         drain: Duration::from_secs(drain),
+        call_timeout: Duration::from_secs(call_timeout),
         retry: retry(args, problems),
+        inspections: inspections(args, problems),
     }
+}
+
+fn inspections(args: &WorkerArgs, problems: &mut Problems) -> Inspections {
+    let every = problems.number(
+        "LINKBROKER_INSPECT_SECONDS",
+        &args.inspect_seconds,
+        INSPECT_SECONDS,
+        1..=604_800,
+    );
+    Inspections {
+        every: Duration::from_secs(every),
+        warn_days: warn_days(&args.expiry_warning_days, problems),
+    }
+}
+
+fn warn_days(text: &str, problems: &mut Problems) -> Vec<u16> {
+    let days = text.split(',').map(str::trim).filter(|day| !day.is_empty());
+    let days = days.map(|day| {
+        day.parse::<u16>().map_err(|_| {
+            Complaint::new(
+                format!("`{day}` is not a number of days"),
+                "Write the days before the end with commas between them, e.g. 14,3,1; nothing for no warnings.",
+            )
+        })
+    });
+    days.filter_map(|day| problems.keep("LINKBROKER_EXPIRY_WARNING_DAYS", day))
+        .collect()
 }
 
 fn first_build(text: &str, problems: &mut Problems) -> FirstBuild {

@@ -12,6 +12,7 @@ use crate::{
     api::{self, Api, caller::Authenticator, feed::Feed, quotas::Quotas},
     config::{Config, Role},
     issuer::DevIssuer,
+    link::grant::GrantBook,
     store::{self, bell::Bell, opened::OpenDatabase},
     upstream::{Http, Instance},
     worker::{Doors, StoredBudgets, Worker},
@@ -48,6 +49,8 @@ async fn with_database(
         .await
         .context("migrating the database")?;
     let drain = stop_signal()?;
+    let grants = GrantBook::new(config.grants.clone());
+    read_grants_when_told(config, grants.clone())?;
     let bell = Bell::default();
     let mut parts = JoinSet::new();
     let wires = store::connect(url, "linkbroker-bell", BELL_POOL_SIZE).await?;
@@ -55,12 +58,23 @@ async fn with_database(
     if config.role != Role::Api {
         let pool = store::connect(url, "linkbroker-worker", config.connections).await?;
         let sessions = store::connect(url, "linkbroker-session", SESSION_POOL_SIZE).await?;
-        start_workers(config, [pool, sessions], &bell, &drain, &mut parts)?;
+        start_workers(
+            config,
+            [pool, sessions],
+            grants.clone(),
+            &bell,
+            &drain,
+            &mut parts,
+        )?;
     }
     if config.role != Role::Worker {
-        let pool = store::connect(url, "linkbroker-api", config.connections).await?;
-        let reads = store::connect(url, "linkbroker-reads", config.connections).await?;
-        start_api(config, [pool, reads], &bell, metrics, &drain, &mut parts).await?;
+        let api = Started {
+            pool: store::connect(url, "linkbroker-api", config.connections).await?,
+            reads: store::connect(url, "linkbroker-reads", config.connections).await?,
+            grants,
+            metrics,
+        };
+        start_api(config, api, &bell, &drain, &mut parts).await?;
     }
     let watched = watch(parts, &drain, config.workers.drain).await;
     carried.abort();
@@ -70,19 +84,21 @@ async fn with_database(
 fn start_workers(
     config: &Config,
     [pool, sessions]: [PgPool; 2],
+    grants: GrantBook,
     bell: &Bell,
     drain: &CancellationToken,
     parts: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let budgets = StoredBudgets::new(pool.clone(), config.key_ring()?);
-    let http = Http::sharing(budgets.clone(), config.github_pace)?;
+    let call_timeout = config.workers.call_timeout;
+    let http = Http::sharing(call_timeout, budgets.clone(), config.github_pace)?;
     tokio::spawn(budgets.exchange(http.clone(), drain.clone()));
     let doors = Doors::new(http, instances(config), config.key_ring()?);
     let worker = Worker::new(
         pool,
         sessions,
         doors,
-        config.grants.clone(),
+        grants,
         config.workers.clone(),
         bell.clone(),
         drain.clone(),
@@ -94,11 +110,23 @@ fn start_workers(
     Ok(())
 }
 
+/// What was started before the API, and is its own from then on.
+struct Started {
+    pool: PgPool,
+    reads: PgPool,
+    grants: GrantBook,
+    metrics: PrometheusHandle,
+}
+
 async fn start_api(
     config: &Config,
-    [pool, reads]: [PgPool; 2],
+    Started {
+        pool,
+        reads,
+        grants,
+        metrics,
+    }: Started,
     bell: &Bell,
-    metrics: PrometheusHandle,
     drain: &CancellationToken,
     parts: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
@@ -121,7 +149,7 @@ async fn start_api(
         bell: bell.clone(),
         key_ring: config.key_ring()?,
         instances: instances(config),
-        grants: Arc::new(config.grants.clone()),
+        grants,
         authenticator: Arc::new(authenticator),
         cors_origins: config
             .cors_origins
@@ -175,6 +203,25 @@ async fn watch(
         ended??;
     }
     rest.context("work under way did not end in time; the next process goes on with it")?
+}
+
+/// SIGHUP has the file of grants read anew. One that is wrong changes nothing.
+fn read_grants_when_told(config: &Config, book: GrantBook) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut told = signal(SignalKind::hangup())?;
+    let config = config.clone();
+    tokio::spawn(async move {
+        while told.recv().await.is_some() {
+            match config.grants_anew() {
+                Ok(grants) => {
+                    tracing::info!(grants = grants.0.len(), "the grants are read anew");
+                    book.replace(grants);
+                }
+                Err(error) => tracing::error!(%error, "the grants stay as they were"),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Cancelled by SIGTERM, and by Ctrl-C.

@@ -10,6 +10,9 @@ use time::{Duration as Span, OffsetDateTime};
 /// Both vendors print milliseconds or nothing; Netlify's captured answers always have three digits.
 const MILLISECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+const HTTP_DATE: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);
 const SECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
@@ -43,6 +46,18 @@ impl Clock {
         self.offset_ms
             .fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
+
+    /// Sets the clock wrong from the start, before anything has happened by it.
+    pub fn set_wrong_by(&self, by: Span) {
+        let offset = by.whole_milliseconds() as i64;
+        self.offset_ms.store(offset, Ordering::Relaxed);
+    }
+}
+
+/// `Sun, 22 Nov 2026 09:38:00 GMT`, the form of the `Date` header.
+pub fn http_date(at: OffsetDateTime) -> String {
+    at.format(HTTP_DATE)
+        .expect("a UTC time always has the parts of the format")
 }
 
 /// `2026-11-22T09:38:00.123Z`, the form of Netlify's time stamps.

@@ -1,12 +1,16 @@
-//! Faults that a test plays on chosen calls: another status, a delay, a lost answer, a reset, a malformed body.
+//! Faults that a test plays on chosen calls: another status, a delay, a lost answer, a reset, a malformed body, a call that
+//! stands still.
 
 use std::collections::BTreeMap;
 
-use axum::http::Method;
+use axum::http::request::Parts;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::recorder::Upstream;
 
@@ -20,6 +24,9 @@ pub struct FaultRule {
     pub method: Option<String>,
     /// Regular expression searched in the path with query.
     pub path: String,
+    /// Only calls that present this token (or this password); any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
     /// The first matching call that is disturbed, counted from 1 and from the moment the rule was set.
     #[serde(default = "one")]
     pub nth: u64,
@@ -29,8 +36,8 @@ pub struct FaultRule {
     pub fault: Fault,
 }
 
-/// What happens to a disturbed call. In JSON: `"lost_answer"`, `"reset"`, `{"status": 503, "body": …, "headers": {…}}`,
-/// `{"delay_ms": 500}` or `{"body": "<html>"}`.
+/// What happens to a disturbed call. In JSON: `"lost_answer"`, `"reset"`, `"hold_request"`, `"hold_answer"`, `"watch"`,
+/// `{"status": 503, "body": …, "headers": {…}}`, `{"delay_ms": 500}` or `{"body": "<html>"}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
@@ -38,6 +45,13 @@ pub enum Fault {
     LostAnswer,
     /// The connection is reset before any effect.
     Reset,
+    /// As if the rest of the request never came: the call stands still until the faults are cleared and ends without an effect
+    /// and without an answer.
+    HoldRequest,
+    /// The effect happens, then the call stands still until the faults are cleared, and ends without an answer.
+    HoldAnswer,
+    /// Nothing: the call is only counted as struck once it is answered.
+    Watch,
     /// Answer this instead; the call has no effect.
     #[serde(untagged)]
     Answer {
@@ -67,6 +81,7 @@ impl FaultRule {
             upstream,
             method: Some(method.to_owned()),
             path: path.to_owned(),
+            credential: None,
             nth: 1,
             times: 1,
             fault,
@@ -93,14 +108,17 @@ struct Armed {
     rule: FaultRule,
     path: Regex,
     seen: u64,
+    struck: watch::Sender<u64>,
 }
 
 impl Armed {
-    fn matches(&self, upstream: Upstream, method: &Method, path: &str) -> bool {
-        let right_method = |m: &String| m.eq_ignore_ascii_case(method.as_str());
+    fn matches(&self, upstream: Upstream, call: &Parts) -> bool {
+        let right_method = |m: &String| m.eq_ignore_ascii_case(call.method.as_str());
+        let path = call.uri.path_and_query().map_or("/", |path| path.as_str());
         self.rule.upstream == upstream
             && self.rule.method.as_ref().is_none_or(right_method)
             && self.path.is_match(path)
+            && (self.rule.credential.as_ref()).is_none_or(|token| presents(call, token))
     }
 
     /// Counts a matching call and says whether it is one to disturb.
@@ -110,38 +128,110 @@ impl Armed {
     }
 }
 
+/// Whether a call presents this token, or this password, in one of the forms that the vendors take.
+fn presents(call: &Parts, token: &str) -> bool {
+    let header = |name| call.headers.get(name).and_then(|value| value.to_str().ok());
+    let password = |basic: &str| {
+        let decoded = STANDARD.decode(basic).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        text.split_once(':').map(|(_, password)| password == token)
+    };
+    let authorization = header("authorization").and_then(|value| value.split_once(' '));
+    header("private-token") == Some(token)
+        || authorization
+            .is_some_and(|(_, presented)| presented == token || password(presented) == Some(true))
+}
+
+/// A fault that a call meets.
+#[derive(Debug)]
+pub struct Strike {
+    pub fault: Fault,
+    struck: watch::Sender<u64>,
+}
+
+impl Strike {
+    /// Tells whoever has set the rule that the moment of the fault is there.
+    pub fn tell(&self) {
+        self.struck.send_modify(|count| *count += 1);
+    }
+}
+
+/// How often a rule has struck: a held call counts from where it stands still, any other when it is over.
+#[derive(Clone, Debug)]
+pub struct Strikes(watch::Receiver<u64>);
+
+impl Strikes {
+    /// By now.
+    pub fn count(&self) -> u64 {
+        *self.0.borrow()
+    }
+}
+
+/// A rule and how often it has struck.
+#[derive(Debug, Serialize)]
+pub struct Standing {
+    #[serde(flatten)]
+    pub rule: FaultRule,
+    pub struck: u64,
+}
+
 /// All rules that are set, oldest first.
 #[derive(Debug, Default)]
 pub struct Faults {
     armed: Mutex<Vec<Armed>>,
+    /// How often the rules were cleared.
+    clearings: watch::Sender<u64>,
 }
 
 impl Faults {
-    /// Sets a rule.
+    /// Sets a rule; how often it has struck can be followed.
     ///
     /// # Errors
     /// When its path is no regular expression.
-    pub fn add(&self, rule: FaultRule) -> Result<(), regex::Error> {
+    pub fn add(&self, rule: FaultRule) -> Result<Strikes, regex::Error> {
         let path = Regex::new(&rule.path)?;
+        let (struck, strikes) = watch::channel(0);
         self.armed.lock().push(Armed {
             rule,
             path,
             seen: 0,
+            struck,
         });
-        Ok(())
+        Ok(Strikes(strikes))
     }
 
-    /// Removes all rules.
+    /// Every rule that is set.
+    pub fn standing(&self) -> Vec<Standing> {
+        let armed = self.armed.lock();
+        let standing = armed.iter().map(|armed| Standing {
+            rule: armed.rule.clone(),
+            struck: *armed.struck.borrow(),
+        });
+        standing.collect()
+    }
+
+    /// Removes all rules, and ends the calls that stand still.
     pub fn clear(&self) {
         self.armed.lock().clear();
+        self.clearings.send_modify(|count| *count += 1);
+    }
+
+    /// Resolves when the rules are cleared, counted from now.
+    pub fn cleared(&self) -> impl Future<Output = ()> + use<> {
+        let mut clearings = self.clearings.subscribe();
+        // An error says that the sandbox is gone, and the rules with it.
+        async move { drop(clearings.changed().await) }
     }
 
     /// The fault for this call, if one is due. Each rule that matches counts the call; the oldest one that is due wins.
-    pub fn take(&self, upstream: Upstream, method: &Method, path: &str) -> Option<Fault> {
+    pub fn take(&self, upstream: Upstream, call: &Parts) -> Option<Strike> {
         let mut due = None;
         for armed in self.armed.lock().iter_mut() {
-            if armed.matches(upstream, method, path) && armed.strikes() {
-                due.get_or_insert_with(|| armed.rule.fault.clone());
+            if armed.matches(upstream, call) && armed.strikes() {
+                due.get_or_insert_with(|| Strike {
+                    fault: armed.rule.fault.clone(),
+                    struck: armed.struck.clone(),
+                });
             }
         }
         due

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use time::OffsetDateTime;
 
 use crate::contracts::Exchange;
-use crate::faults::Fault;
+use crate::faults::{Fault, Strike};
 use crate::recorder::{Call, Upstream};
 use crate::server::Cut;
 use crate::world::World;
@@ -25,7 +25,7 @@ pub async fn observe(State(world): State<Arc<World>>, request: Request, next: Ne
     let started_ms = unix_ms();
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
-    let fault = world.faults.take(upstream, &parts.method, path);
+    let strike = world.faults.take(upstream, &parts);
     let mut call = Call {
         number: 0,
         upstream,
@@ -36,22 +36,45 @@ pub async fn observe(State(world): State<Arc<World>>, request: Request, next: Ne
         request_id: None,
         started_ms,
         ended_ms: 0.0,
-        fault: fault.as_ref().map(|f| format!("{f:?}")),
+        fault: strike.as_ref().and_then(disturbance),
     };
     let latency = Latency::start(world.switches.read().latency_ms);
     latency.way_in().await;
-    let response = match collect(body).await {
-        Ok(body) => handle(&world, upstream, parts, body, fault, next).await,
+    let mut response = match collect(body).await {
+        Ok(body) => handle(&world, upstream, parts, body, strike.as_ref(), next).await,
         Err(answer) => answer,
     };
     latency.way_out().await;
+    date(&world, &mut response);
     if response.extensions().get::<Cut>().is_none() {
         call.status = Some(response.status().as_u16());
         call.request_id = request_id(&response);
     }
     call.ended_ms = unix_ms();
     world.recorder.record(call);
+    if let Some(strike) = strike.filter(|it| !is_hold(&it.fault)) {
+        strike.tell();
+    }
     response
+}
+
+/// Vendors tell the time by their own clock, unless a fault has said another one.
+fn date(world: &World, response: &mut Response) {
+    let now = crate::clock::http_date(world.clock.now());
+    let now = HeaderValue::try_from(now).expect("a date is a valid header");
+    response.headers_mut().entry(header::DATE).or_insert(now);
+}
+
+/// How the recorder names what was done to a call.
+fn disturbance(strike: &Strike) -> Option<String> {
+    match &strike.fault {
+        Fault::Watch => None,
+        fault => Some(format!("{fault:?}")),
+    }
+}
+
+const fn is_hold(fault: &Fault) -> bool {
+    matches!(fault, Fault::HoldRequest | Fault::HoldAnswer)
 }
 
 /// The wanted duration of a call: half of it passes before the effect, the rest before the answer, whatever the sandbox's own
@@ -90,34 +113,49 @@ async fn handle(
     upstream: Upstream,
     parts: request::Parts,
     body: Bytes,
-    fault: Option<Fault>,
+    strike: Option<&Strike>,
     next: Next,
 ) -> Response {
     let exchange = Exchange::new(upstream, &parts, &body);
     world.contracts.check_request(&exchange);
     let request = Request::from_parts(parts, Body::from(body));
-    match fault {
-        Some(Fault::Answer {
+    let Some(strike) = strike else {
+        return checked(world, &exchange, next.run(request).await).await;
+    };
+    match &strike.fault {
+        Fault::Answer {
             status,
             body,
             headers,
-        }) => canned(status, body, &headers),
-        Some(Fault::Reset) => Cut::Reset.into_response(),
-        Some(Fault::LostAnswer) => {
+        } => canned(*status, body.clone(), headers),
+        Fault::Reset => Cut::Reset.into_response(),
+        Fault::LostAnswer => {
             next.run(request).await;
             Cut::Close.into_response()
         }
-        Some(Fault::Body { body: text }) => {
+        Fault::HoldRequest => stand_still(world, strike).await,
+        Fault::HoldAnswer => {
+            next.run(request).await;
+            stand_still(world, strike).await
+        }
+        Fault::Body { body: text } => {
             let (mut parts, _) = next.run(request).await.into_parts();
             parts.headers.remove(header::CONTENT_LENGTH);
-            Response::from_parts(parts, Body::from(text))
+            Response::from_parts(parts, Body::from(text.clone()))
         }
-        Some(Fault::Delay { delay_ms }) => {
-            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        Fault::Delay { delay_ms } => {
+            tokio::time::sleep(Duration::from_millis(*delay_ms)).await;
             checked(world, &exchange, next.run(request).await).await
         }
-        None => checked(world, &exchange, next.run(request).await).await,
+        Fault::Watch => checked(world, &exchange, next.run(request).await).await,
     }
+}
+
+async fn stand_still(world: &World, strike: &Strike) -> Response {
+    let cleared = world.faults.cleared();
+    strike.tell();
+    cleared.await;
+    Cut::Close.into_response()
 }
 
 /// Compares an answer of the sandbox with the vendor's description before it leaves.

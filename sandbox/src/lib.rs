@@ -48,7 +48,7 @@ use tokio::net::TcpListener;
 
 use contracts::Contracts;
 pub use contracts::{Side, Violation};
-pub use faults::{Fault, FaultRule};
+pub use faults::{Fault, FaultRule, Strikes};
 pub use forge::{NewRepository, Place, Provider};
 pub use recorder::{Call, Upstream};
 pub use switches::Switches;
@@ -207,6 +207,18 @@ impl Sandbox {
         admin::commit(&self.world, &repository.into(), new).await
     }
 
+    /// Opens a pull or merge request of a branch with commits, and tells the webhooks that listen; its number.
+    ///
+    /// # Errors
+    /// When there is no such repository, or the branch has no commits.
+    pub async fn open_pull_request(
+        &self,
+        repository: impl Into<Place>,
+        new: forge::NewPullRequest,
+    ) -> anyhow::Result<Value> {
+        forge::pull_requests::open(&self.world, &repository.into(), new).await
+    }
+
     /// Everything created and alive, calls per upstream, rounds.
     pub fn counts(&self) -> admin::Counts {
         admin::counts(&self.world, 0)
@@ -222,11 +234,11 @@ impl Sandbox {
         self.world.contracts.violations()
     }
 
-    /// Disturbs chosen calls from now on.
+    /// Disturbs chosen calls from now on; how often can be followed.
     ///
     /// # Errors
     /// When the rule's path is no regular expression.
-    pub fn add_fault(&self, rule: FaultRule) -> anyhow::Result<()> {
+    pub fn add_fault(&self, rule: FaultRule) -> anyhow::Result<Strikes> {
         Ok(self.world.faults.add(rule)?)
     }
 

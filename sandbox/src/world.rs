@@ -83,6 +83,12 @@ impl World {
         format!("http://{}", self.addr)
     }
 
+    /// False for what a git provider's lagging list does not show yet.
+    pub fn is_listed(&self, created_at: time::OffsetDateTime) -> bool {
+        let lag = std::time::Duration::from_secs(self.switches.read().list_lag_seconds);
+        created_at + lag <= self.clock.now()
+    }
+
     /// Lays a JSON merge patch over the switches.
     ///
     /// # Errors

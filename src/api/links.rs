@@ -2,6 +2,7 @@
 
 mod actions;
 pub(super) mod create;
+mod drift;
 mod filter;
 mod parts;
 mod plan;
@@ -73,6 +74,7 @@ pub fn router() -> OpenApiRouter<Api> {
         .merge(create::router())
         .routes(routes!(get, unlink))
         .merge(actions::router())
+        .merge(drift::router())
         .merge(parts::router())
 }
 

@@ -37,7 +37,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    link::grant::Grants,
+    link::grant::GrantBook,
     store::StoreError,
     store::bell::Bell,
     upstream::{Instance, UpstreamKind},
@@ -64,7 +64,7 @@ pub struct Api {
     /// The upstreams that the operator configured.
     pub instances: Vec<Arc<Instance>>,
     /// What tenants may do with credentials that are not their own.
-    pub grants: Arc<Grants>,
+    pub grants: GrantBook,
     /// How much each tenant may do.
     pub quotas: Arc<Quotas>,
     /// Knows the callers.

@@ -19,9 +19,10 @@ use crate::api::links::view::{Link, LinkPage};
 use crate::api::preflights::Preflight;
 use crate::api::problem::{ProblemCode, ProblemDocument};
 use crate::config::is_loopback;
+use crate::link::drift::DriftKind;
 use crate::link::request::LinkRequest;
 use crate::link::status::LinkStatus;
-use crate::upstream::UpstreamKind;
+use crate::upstream::{Credential, UpstreamKind};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the service holds a question for news back, in seconds; less than a call may take.
@@ -131,10 +132,8 @@ pub struct NewConnection {
     pub kind: UpstreamKind,
     /// Host of the instance; absent: the vendor's public one.
     pub host: Option<String>,
-    /// Whom the secret belongs to, at vendors that want to know; absent: it is a token that says so itself.
-    pub user: Option<String>,
-    /// The secret; absent: none is needed.
-    pub token: Option<SecretString>,
+    /// The secret.
+    pub credential: Credential,
 }
 
 /// A whole answer.
@@ -232,6 +231,28 @@ impl Client {
         self.parsed(self.send(call).await?)
     }
 
+    /// `POST /links/{id}/check`
+    pub async fn check(&self, id: &str) -> Result<Link, ClientError> {
+        let call = self.call(Method::POST, &["links", id, "check"]);
+        self.parsed(self.send(call).await?)
+    }
+
+    /// `POST /links/{id}/heal`: these kinds, or all.
+    pub async fn heal(&self, id: &str, kinds: &[DriftKind]) -> Result<Link, ClientError> {
+        let body = match kinds.is_empty() {
+            true => json!({ "drift": "all" }),
+            false => json!({ "drift": kinds }),
+        };
+        let call = self.call(Method::POST, &["links", id, "heal"]).json(&body);
+        self.parsed(self.send(call).await?)
+    }
+
+    /// `POST /links/{id}/rotate-key`
+    pub async fn rotate_key(&self, id: &str) -> Result<Link, ClientError> {
+        let call = self.call(Method::POST, &["links", id, "rotate-key"]);
+        self.parsed(self.send(call).await?)
+    }
+
     /// `DELETE /links/{id}`
     pub async fn unlink(&self, id: &str, keep_site: bool) -> Result<Link, ClientError> {
         let call = self
@@ -246,7 +267,7 @@ impl Client {
             "name": new.name,
             "kind": new.kind,
             "host": new.host,
-            "credential": credential(new),
+            "credential": presented(&new.credential),
         });
         let call = self.call(Method::POST, &["connections"]).json(&body);
         self.parsed(self.send(call).await?)
@@ -260,7 +281,7 @@ impl Client {
     ) -> Result<(), ClientError> {
         let call = self
             .call(Method::PUT, &["connections", id, "credential"])
-            .json(&credential(new));
+            .json(&presented(&new.credential));
         self.send(call).await.map(drop)
     }
 
@@ -353,13 +374,18 @@ impl Client {
     }
 }
 
-fn credential(new: &NewConnection) -> serde_json::Value {
-    let Some(token) = &new.token else {
-        return json!({ "type": "anonymous" });
-    };
-    let secret = token.expose_secret();
-    match &new.user {
-        None => json!({ "type": "token", "token": secret }),
-        Some(user) => json!({ "type": "basic", "user": user, "secret": secret }),
+fn presented(credential: &Credential) -> serde_json::Value {
+    match credential {
+        Credential::Anonymous => json!({ "type": "anonymous" }),
+        Credential::Token(token) => json!({ "type": "token", "token": token.expose_secret() }),
+        Credential::Basic { user, secret } => {
+            json!({ "type": "basic", "user": user, "secret": secret.expose_secret() })
+        }
+        Credential::GithubApp(app) => json!({
+            "type": "github_app",
+            "app_id": app.app_id,
+            "private_key": app.private_key.expose_secret(),
+            "installation_id": app.installation_id,
+        }),
     }
 }

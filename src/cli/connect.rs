@@ -19,7 +19,7 @@ use crate::config::{
     AzureDevopsTokenArgs, BitbucketTokenArgs, GiteaTokenArgs, GithubTokenArgs, GitlabTokenArgs,
     NetlifyTokenArgs, path,
 };
-use crate::upstream::UpstreamKind;
+use crate::upstream::{Credential, GithubApp, UpstreamKind};
 
 /// Which vendor to connect.
 ///
@@ -43,17 +43,21 @@ Examples:
         #[command(flatten)]
         args: ConnectArgs,
     },
-    /// Hands linkbroker a GitHub token.
+    /// Hands linkbroker a GitHub token, or a GitHub App of your own.
     ///
     /// It needs admin rights on the repositories to link: a fine-grained token with `Administration`
     /// and `Webhooks` (read and write) and `Contents` (read), or a classic one with the scope `repo`.
-    /// Without --token-stdin and --token-file it is taken from GITHUB_TOKEN, else asked for.
+    /// Without --token-stdin and --token-file it is taken from GITHUB_TOKEN, else asked for. An app needs the repository
+    /// permissions `Administration` and `Webhooks` (write) and `Contents` (read); keys that it makes outlive every token.
     #[command(after_help = "\
 Examples:
   linkbroker connect github
   gh auth token | linkbroker connect github --token-stdin
-  linkbroker connect github --host github.example.com --token-file ./token")]
+  linkbroker connect github --host github.example.com --token-file ./token
+  linkbroker connect github --app-id 123456 --private-key-file ./acme.private-key.pem")]
     Github {
+        #[command(flatten)]
+        app: GithubAppArgs,
         #[command(flatten)]
         environment: GithubTokenArgs,
         #[command(flatten)]
@@ -147,6 +151,45 @@ Example:
     },
 }
 
+/// A GitHub App of one's own, in place of a token.
+#[derive(Debug, Args)]
+pub struct GithubAppArgs {
+    /// Id, or client id, of a GitHub App of your own; in place of a token.
+    #[arg(long, value_name = "ID", requires = "private_key_file", conflicts_with_all = ["token_stdin", "token_file", "no_token"])]
+    app_id: Option<String>,
+
+    /// File with the private key that GitHub made for the app (PEM).
+    #[arg(long, value_name = "FILE", requires = "app_id", value_parser = path())]
+    private_key_file: Option<PathBuf>,
+
+    /// The app's installation to use. Not set: the one on each repository's owner.
+    #[arg(long, value_name = "NUMBER", requires = "app_id")]
+    app_installation_id: Option<u64>,
+}
+
+impl GithubAppArgs {
+    fn source(self) -> Option<Source> {
+        let (app_id, private_key_file) = self.app_id.zip(self.private_key_file)?;
+        Some(Source::App {
+            app_id,
+            private_key_file,
+            installation_id: self.app_installation_id,
+        })
+    }
+}
+
+/// Where a credential comes from.
+enum Source {
+    /// A token, of this user at vendors that want to know; and the vendor's own environment variable with its value.
+    Token(Option<String>, (&'static str, Option<SecretString>)),
+    /// A GitHub App with its private key in a file.
+    App {
+        app_id: String,
+        private_key_file: PathBuf,
+        installation_id: Option<u64>,
+    },
+}
+
 /// How a connection is made.
 #[derive(Debug, Args)]
 pub struct ConnectArgs {
@@ -207,19 +250,30 @@ pub(super) async fn run(command: ConnectCommand, output: Output) -> anyhow::Resu
     match command {
         ConnectCommand::Netlify { environment, args } => {
             let set = ("NETLIFY_AUTH_TOKEN", environment.netlify_auth_token);
-            connect(UpstreamKind::Netlify, None, set, args, output).await
+            connect(
+                UpstreamKind::Netlify,
+                Source::Token(None, set),
+                args,
+                output,
+            )
+            .await
         }
-        ConnectCommand::Github { environment, args } => {
+        ConnectCommand::Github {
+            app,
+            environment,
+            args,
+        } => {
             let set = ("GITHUB_TOKEN", environment.github_token);
-            connect(UpstreamKind::Github, None, set, args, output).await
+            let source = app.source().unwrap_or(Source::Token(None, set));
+            connect(UpstreamKind::Github, source, args, output).await
         }
         ConnectCommand::Gitlab { environment, args } => {
             let set = ("GITLAB_TOKEN", environment.gitlab_token);
-            connect(UpstreamKind::Gitlab, None, set, args, output).await
+            connect(UpstreamKind::Gitlab, Source::Token(None, set), args, output).await
         }
         ConnectCommand::Gitea { environment, args } => {
             let set = ("GITEA_TOKEN", environment.gitea_token);
-            connect(UpstreamKind::Gitea, None, set, args, output).await
+            connect(UpstreamKind::Gitea, Source::Token(None, set), args, output).await
         }
         ConnectCommand::Bitbucket {
             user,
@@ -227,7 +281,13 @@ pub(super) async fn run(command: ConnectCommand, output: Output) -> anyhow::Resu
             args,
         } => {
             let set = ("BITBUCKET_TOKEN", environment.bitbucket_token);
-            connect(UpstreamKind::Bitbucket, user, set, args, output).await
+            connect(
+                UpstreamKind::Bitbucket,
+                Source::Token(user, set),
+                args,
+                output,
+            )
+            .await
         }
         ConnectCommand::AzureDevops {
             organisation,
@@ -237,7 +297,13 @@ pub(super) async fn run(command: ConnectCommand, output: Output) -> anyhow::Resu
         } => {
             let set = ("AZURE_DEVOPS_EXT_PAT", environment.azure_devops_ext_pat);
             let user = (!entra).then(|| organisation.unwrap_or_default());
-            connect(UpstreamKind::AzureDevops, user, set, args, output).await
+            connect(
+                UpstreamKind::AzureDevops,
+                Source::Token(user, set),
+                args,
+                output,
+            )
+            .await
         }
         ConnectCommand::ByHand { host, name, access } => {
             let args = ConnectArgs {
@@ -249,15 +315,20 @@ pub(super) async fn run(command: ConnectCommand, output: Output) -> anyhow::Resu
                 replace: false,
                 access,
             };
-            connect(UpstreamKind::Manual, None, ("", None), args, output).await
+            connect(
+                UpstreamKind::Manual,
+                Source::Token(None, ("", None)),
+                args,
+                output,
+            )
+            .await
         }
     }
 }
 
 async fn connect(
     kind: UpstreamKind,
-    user: Option<String>,
-    environment: (&str, Option<SecretString>),
+    source: Source,
     args: ConnectArgs,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
@@ -266,16 +337,12 @@ async fn connect(
     let new = NewConnection {
         name: name.unwrap_or_else(|| kind.to_string()).replace(':', "-"),
         kind,
-        user,
-        token: match args.no_token {
-            true => None,
-            false => Some(token(kind, environment, &args).await?),
-        },
+        credential: credential(kind, source, &args).await?,
         host: args.host,
     };
     let (connection, what) = match client.connect(&new).await {
         Err(error) if args.replace && error.is_problem(ProblemCode::ConnectionExists) => {
-            (replace(&client, &new).await?, "has a new token")
+            (replace(&client, &new).await?, "has a new credential")
         }
         made => (made?, "is connected"),
     };
@@ -304,6 +371,32 @@ async fn replace(client: &Client, new: &NewConnection) -> anyhow::Result<Connect
     }
     client.replace_credential(&old.id, new).await?;
     Ok(client.connection_named(&new.name).await?)
+}
+
+async fn credential(
+    kind: UpstreamKind,
+    source: Source,
+    args: &ConnectArgs,
+) -> anyhow::Result<Credential> {
+    Ok(match source {
+        Source::Token(..) if args.no_token => Credential::Anonymous,
+        Source::Token(None, environment) => {
+            Credential::Token(token(kind, environment, args).await?)
+        }
+        Source::Token(Some(user), environment) => Credential::Basic {
+            user,
+            secret: token(kind, environment, args).await?,
+        },
+        Source::App {
+            app_id,
+            private_key_file,
+            installation_id,
+        } => Credential::GithubApp(GithubApp {
+            app_id,
+            private_key: token_file(&private_key_file)?,
+            installation_id,
+        }),
+    })
 }
 
 async fn token(

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, value_parser};
 use secrecy::SecretString;
 
 use super::access::AccessArgs;
@@ -13,6 +13,7 @@ use super::watch::{Ending, WaitArgs, conclude, watch};
 use super::{Output, print};
 use crate::api::links::view::Link;
 use crate::config::own_variable;
+use crate::link::access::{AccessMode, INSTALLATION_MAX};
 use crate::link::environment::{EnvSettings, EnvVariable, Environment};
 use crate::link::request::{BuildSettings, ConnectionNames, LinkRequest, SiteRequest, Verify};
 
@@ -97,6 +98,11 @@ pub struct RequestArgs {
     #[arg(long = "secret-env", value_name = "KEY", value_parser = secret_variable)]
     secret_env: Vec<(String, SecretString)>,
 
+    /// Let Netlify in by this installation of its GitHub App, in place of a deploy key and a webhook. Only where the
+    /// operator has granted it.
+    #[arg(long, value_name = "NUMBER", requires = "team", value_parser = value_parser!(u64).range(1..=INSTALLATION_MAX))]
+    installation_id: Option<u64>,
+
     /// What has to be seen before the link is `live`: that a push starts a build, or the first build alone.
     #[arg(long, default_value = "push", value_parser = verify())]
     verify: Verify,
@@ -155,6 +161,9 @@ impl RequestArgs {
                 functions: self.functions.clone(),
                 package_path: self.package_path.clone(),
             },
+            access: self
+                .installation_id
+                .map_or(AccessMode::DeployKey, AccessMode::InstallationId),
             env: self.environment(),
             verify: self.verify,
             connections: ConnectionNames {

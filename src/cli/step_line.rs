@@ -22,6 +22,7 @@ pub const fn title(step: StepName) -> &'static str {
         StepName::WatchDeploy => "build and deploy",
         StepName::ReplayPush => "replay the last push",
         StepName::ProvePush => "see the push start a build",
+        StepName::RetireKey => "remove the former deploy key",
     }
 }
 

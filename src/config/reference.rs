@@ -241,7 +241,7 @@ impl Config {
         ]
     }
 
-    fn worked(&self) -> [(&'static str, String); 12] {
+    fn worked(&self) -> [(&'static str, String); 14] {
         let workers = &self.workers;
         let FirstBuild::Attach = workers.first_build;
         [
@@ -263,6 +263,14 @@ impl Config {
                 "LINKBROKER_RETRY_ATTEMPTS",
                 workers.retry.attempts.to_string(),
             ),
+            (
+                "LINKBROKER_INSPECT_SECONDS",
+                seconds(workers.inspections.every),
+            ),
+            ("LINKBROKER_EXPIRY_WARNING_DAYS", {
+                let days = workers.inspections.warn_days.iter();
+                days.map(u16::to_string).collect::<Vec<_>>().join(",")
+            }),
         ]
     }
 }

@@ -266,6 +266,10 @@ pub struct WorkerArgs {
     #[arg(long, env = "LINKBROKER_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = super::DRAIN_SECONDS.to_string())]
     pub drain_seconds: String,
 
+    /// Seconds that a call to an upstream may take, from connecting to the last byte (1 to 120).
+    #[arg(long, env = "LINKBROKER_CALL_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = super::CALL_TIMEOUT_SECONDS.to_string())]
+    pub call_timeout_seconds: String,
+
     /// First pause before a failed step is tried again, in milliseconds (10 to 60000); it doubles each time.
     #[arg(long, env = "LINKBROKER_RETRY_BASE_MS", value_name = "MS", default_value_t = super::RETRY_BASE_MS.to_string())]
     pub retry_base_ms: String,
@@ -277,6 +281,14 @@ pub struct WorkerArgs {
     /// Times that a step is tried before its link fails (1 to 100).
     #[arg(long, env = "LINKBROKER_RETRY_ATTEMPTS", value_name = "COUNT", default_value_t = super::RETRY_ATTEMPTS.to_string())]
     pub retry_attempts: String,
+
+    /// Seconds between two looks at a link at rest: whether key, webhook, site and repository are as it left them (1 to 604800).
+    #[arg(long, env = "LINKBROKER_INSPECT_SECONDS", value_name = "SECONDS", default_value_t = super::INSPECT_SECONDS.to_string())]
+    pub inspect_seconds: String,
+
+    /// Days before the end of a key or a provider's credential on which links tell of it, with commas between them; empty: never.
+    #[arg(long, env = "LINKBROKER_EXPIRY_WARNING_DAYS", value_name = "DAYS", default_value = super::EXPIRY_WARNING_DAYS)]
+    pub expiry_warning_days: String,
 }
 
 /// How the log looks.

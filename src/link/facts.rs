@@ -6,7 +6,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{plan::StepName, request::BuildSettings};
+use super::{
+    drift::{Drift, DriftKind, Heal},
+    failure::Failure,
+    plan::StepName,
+    request::BuildSettings,
+    resource::{Receipt, ResourceKind},
+};
 
 /// The repository as its provider describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -190,6 +196,10 @@ pub struct Proof {
     pub deploy: Option<Deploy>,
     /// 0 installed, 1 delivered, 2 built from a push, 3 deployed from a push.
     pub level: u8,
+    /// Whether no push was replayed, because the provider replays only those to another branch: the next one of people is
+    /// the proof.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_people: bool,
     /// Builds of pushes from before this time prove nothing; set when a link is to be proven once more.
     #[serde(
         default,
@@ -223,6 +233,31 @@ pub struct EndedBuild {
     pub build: Build,
     /// Its deploy as it was seen last.
     pub deploy: Option<Deploy>,
+}
+
+/// A key that is on its way out of the link: another has taken its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// The pair that goes; absent when there is none any more.
+    pub key: Option<DeployKey>,
+    /// Its public half at the provider.
+    pub installed: Option<InstalledKey>,
+    /// The build that the link followed before, to be shown again should the new key fail.
+    pub build: Option<EndedBuild>,
+    /// Why nothing can be cloned with it, so that it never takes its place back: the new one failed, or Netlify has deleted it.
+    pub useless: Option<Failure>,
+}
+
+/// How a rotation of the key ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rotated {
+    /// When, in the service's time.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = "date-time")]
+    pub at: OffsetDateTime,
+    /// Why the link kept the key that it had; absent when it has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 /// A build that the caller asked for.
@@ -279,6 +314,21 @@ pub struct Facts {
     /// Steps whose part a person was asked to do and linkbroker cannot see done: the next try takes it as done.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<StepName>,
+    /// What the last inspection found to be other than the link left it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+    /// What is being put back; its steps are at work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub healing: Vec<DriftKind>,
+    /// The key that another is taking the place of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+    /// How the key was last exchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<Rotated>,
+    /// Heals of the last days, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub heals: Vec<Heal>,
 }
 
 /// Who made an object.
@@ -322,6 +372,8 @@ pub enum Fact {
     Proof(Proof),
     /// A person was asked to do the part of this step.
     Asked(StepName),
+    /// The key that another took the place of is gone; what became of its halves.
+    KeyRetired(Vec<(ResourceKind, String, Receipt)>),
     /// Nothing that later steps need.
     Nothing,
 }
@@ -338,6 +390,42 @@ impl Facts {
         let surplus = self.ended_builds.len().saturating_sub(ENDED_BUILDS_MAX);
         self.ended_builds.drain(..surplus);
         self.asked_build = None;
+    }
+
+    /// Makes room for another key; the one so far goes once the new one is proven, or at once when it is `useless`.
+    pub fn retire_key(&mut self, useless: Option<Failure>) {
+        self.rotation = Some(Rotation {
+            key: self.deploy_key.take(),
+            installed: self.installed_key.take(),
+            build: self.build.clone().map(|build| EndedBuild {
+                build,
+                deploy: self.deploy.clone(),
+            }),
+            useless,
+        });
+    }
+
+    /// The new key has failed: the old one takes its place back, and the new one goes.
+    pub fn keep_old_key(&mut self, failure: Failure) {
+        let Some(rotation) = &mut self.rotation else {
+            return;
+        };
+        std::mem::swap(&mut rotation.key, &mut self.deploy_key);
+        std::mem::swap(&mut rotation.installed, &mut self.installed_key);
+        rotation.useless = Some(failure);
+        let before = rotation.build.take();
+        self.end_build();
+        if let Some(before) = before {
+            self.ended_builds
+                .retain(|ended| ended.build != before.build);
+            self.build = Some(before.build);
+            self.deploy = before.deploy;
+        }
+    }
+
+    /// Whether something is other than it should be.
+    pub fn is_degraded(&self) -> bool {
+        self.drift.iter().any(|drift| drift.kind.degrades())
     }
 
     /// Takes over what a step learned; tells whether it was news.
@@ -379,6 +467,12 @@ impl Facts {
             Fact::Asked(step) => {
                 self.asked.retain(|asked| *asked != step);
                 self.asked.push(step);
+            }
+            Fact::KeyRetired(_) => {
+                self.rotated = self.rotation.take().map(|rotation| Rotated {
+                    at: OffsetDateTime::now_utc(),
+                    failure: rotation.useless,
+                });
             }
             Fact::Nothing => {}
         }

@@ -388,6 +388,9 @@ catalogue! {
     PushUnverified "push_unverified" Provider NeedsAction
         "A push did not start a build, and nothing that can be seen explains why"
         "The evidence says what was looked at. Push a commit; if no build comes of it, retry the link and then ask Netlify with the site and the time of the push.";
+    Drifted "drifted" Caller NeedsAction
+        "Something is other than the link left it"
+        "See `drift`: `POST /links/{id}/heal` puts back what can be put back; what cannot is yours to mend. The link is live again when nothing differs any more.";
     RateLimited "rate_limited" Broker Transient
         "The upstream's rate limit is used up"
         "Nothing: the link goes on when the limit is reset.";

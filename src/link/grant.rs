@@ -4,6 +4,8 @@
 //! one makes Netlify read repositories with somebody else's consent (the tenancy risk of Netlify's own support guide). Without a
 //! grant nobody may name one.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use serde::Deserialize;
 
 /// One tenant may link these repositories by this installation, to sites of this team.
@@ -38,6 +40,27 @@ pub struct Wish<'a> {
 /// All that the operator has granted; empty at first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants(pub Vec<Grant>);
+
+/// The grants as they are now: the operator changes them while the service runs. Cheap to clone; all clones change at once.
+#[derive(Debug, Clone, Default)]
+pub struct GrantBook(Arc<RwLock<Arc<Grants>>>);
+
+impl GrantBook {
+    /// A book that begins with these.
+    pub fn new(grants: Grants) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(grants))))
+    }
+
+    /// What is granted now.
+    pub fn current(&self) -> Arc<Grants> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other grants in their place.
+    pub fn replace(&self, grants: Grants) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(grants);
+    }
+}
 
 impl Grants {
     /// Whether a grant covers this.

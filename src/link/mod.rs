@@ -5,6 +5,7 @@ pub mod action;
 pub mod capabilities;
 pub mod conditions;
 pub mod difference;
+pub mod drift;
 pub mod environment;
 pub mod facts;
 pub mod failure;

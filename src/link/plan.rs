@@ -33,12 +33,15 @@ text_enum! {
         ReplayPush "replay_push",
         /// Sees a build start from the replayed push.
         ProvePush "prove_push",
+        /// Removes the key that another has taken the place of.
+        RetireKey "retire_key",
     }
 }
 
 use StepName::{
     AlignWebhook, AttachRepository, CreateSite, FindBuild, InstallDeployKey, InstallWebhook,
-    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, SetEnvironment, WatchDeploy,
+    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, RetireKey, SetEnvironment,
+    WatchDeploy,
 };
 
 /// What a step does to the world, which says what the engine owes it.
@@ -70,6 +73,8 @@ pub struct Way<'a> {
     pub spec: &'a LinkSpec,
     /// What can be done at the provider.
     pub provider: Capabilities,
+    /// Whether the link exchanges its key.
+    pub exchanges_key: bool,
 }
 
 impl Way<'_> {
@@ -162,6 +167,7 @@ pub const PLAN: &[PlannedStep] = &[
     step(WatchDeploy,       Looks, |_| &[FindBuild]),
     step(ReplayPush,        Acts,  |_| &[AlignWebhook, WatchDeploy]).unless(push_is_not_replayed),
     step(ProvePush,         Looks, |_| &[ReplayPush]).unless(builds_prove_enough),
+    step(RetireKey,         Acts,  |_| &[FindBuild]).unless(|way| !way.exchanges_key),
 ];
 
 impl StepName {

@@ -25,6 +25,8 @@ text_enum! {
         DeployKeys "deploy_keys",
         /// Is there room for the webhook, or a good one already?
         Webhook "webhook",
+        /// Can the installation of Netlify's GitHub App be used, and does it see the repository? In place of the last two.
+        Installation "installation",
         /// Is the credential for Netlify good?
         NetlifyCredential "netlify_credential",
         /// Does the team exist, and may the credential make sites in it?

@@ -109,7 +109,8 @@ impl StepName {
             | Self::FindBuild
             | Self::WatchDeploy
             | Self::ReplayPush
-            | Self::ProvePush => None,
+            | Self::ProvePush
+            | Self::RetireKey => None,
         }
     }
 }
@@ -182,7 +183,8 @@ fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
         StepName::ResolveRepository
         | StepName::InstallDeployKey
         | StepName::InstallWebhook
-        | StepName::AlignWebhook => Vec::new(),
+        | StepName::AlignWebhook
+        | StepName::RetireKey => Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
-pub use repo::{Attach, CloneKey, attach, put_back, repository_path};
+pub use repo::{Attach, Change, CloneKey, attach, change, put_back, repository_path};
 
 use super::{present, was_there};
 use crate::{

@@ -150,6 +150,40 @@ async fn a_site_is_made_bare_and_in_its_team() {
 }
 
 #[tokio::test]
+async fn nulls_and_empty_texts_are_no_values_and_a_missing_id_is_no_answer() {
+    let sparse = json!({
+        "id": "s", "name": "docs", "url": "", "ssl_url": null, "admin_url": null, "account_slug": null,
+        "build_settings": null, "deploy_hook": null, "build_id": "", "deploy_id": "", "deploy_url": null,
+        "state": "a word of tomorrow", "capabilities": {"anything": [1]},
+    });
+    let vendor = Vendor::start(vec![Reply::new(200, &sparse)]).await;
+    let site = sites::get(&netlify(&vendor), "s").await.unwrap();
+    assert_eq!(site.fact().url, "https://docs.netlify.app");
+    let attachment = site.attachment();
+    assert_eq!(
+        (
+            attachment.deploy_hook,
+            attachment.build_id,
+            attachment.deploy_id
+        ),
+        (None, None, None)
+    );
+
+    for body in [
+        r#"{"name": "docs"}"#,
+        r#"{"id": null, "name": "docs"}"#,
+        "<html>Log in</html>",
+        "[]",
+        "",
+    ] {
+        let vendor = Vendor::start(vec![Reply::new(200, body)]).await;
+        let error = sites::get(&netlify(&vendor), "s").await.unwrap_err();
+        assert_eq!(error.code, FailureCode::UpstreamContractChanged, "{body}");
+        assert!(!error.detail.contains("Log in"), "{}", error.detail);
+    }
+}
+
+#[tokio::test]
 async fn not_found_means_something_else_at_each_call() {
     let missing = || Reply::new(404, r#"{"code":404,"message":"Not Found"}"#);
     let vendor = Vendor::start((0..9).map(|_| missing()).collect()).await;

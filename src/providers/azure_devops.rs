@@ -14,11 +14,12 @@ mod subscriptions;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 use url::Url;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look, Place,
-    Provider, RepositoryKey,
+    Provider, Replay, RepositoryKey,
 };
 use crate::{
     link::{
@@ -164,6 +165,10 @@ impl Provider for AzureDevops {
         }
     }
 
+    fn now(&self) -> OffsetDateTime {
+        self.access.upstream_now()
+    }
+
     /// <https://learn.microsoft.com/rest/api/azure/devops/git/repositories/get-repository?view=azure-devops-rest-7.1>
     async fn resolve(&self, path: &str, branch: Option<&str>) -> Result<Repository, UpstreamError> {
         let (organisation, project, name) = split(path);
@@ -301,8 +306,9 @@ impl Provider for AzureDevops {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError> {
-        self.send_last_push(repository, webhook).await
+    ) -> Result<Replay, UpstreamError> {
+        self.send_last_push(repository, webhook).await?;
+        Ok(Replay::Sent)
     }
 
     async fn last_delivery(

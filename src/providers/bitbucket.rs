@@ -14,10 +14,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look,
-    Provider, RepositoryKey, same_key,
+    Provider, Replay, RepositoryKey, same_key,
 };
 use crate::{
     link::{
@@ -203,6 +204,10 @@ impl Provider for Bitbucket {
         }
     }
 
+    fn now(&self) -> OffsetDateTime {
+        self.access.upstream_now()
+    }
+
     /// <https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/#api-repositories-workspace-repo-slug-get>
     async fn resolve(&self, path: &str, branch: Option<&str>) -> Result<Repository, UpstreamError> {
         let (repo, is_admin) = tokio::join!(self.read(path), self.is_admin(path));
@@ -344,7 +349,7 @@ impl Provider for Bitbucket {
         self.remove(repository, "hooks", id).await
     }
 
-    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<(), UpstreamError> {
+    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<Replay, UpstreamError> {
         Err(self.cannot("sends no push again"))
     }
 

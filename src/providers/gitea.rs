@@ -11,10 +11,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, RepositoryKey, removed, same_key,
+    Provider, Replay, RepositoryKey, removed, same_key,
 };
 use crate::{
     link::{
@@ -171,6 +172,10 @@ impl Provider for Gitea {
         }
     }
 
+    fn now(&self) -> OffsetDateTime {
+        self.access.upstream_now()
+    }
+
     /// <https://docs.gitea.com/api/#tag/repository/operation/repoGet>
     async fn resolve(&self, path: &str, branch: Option<&str>) -> Result<Repository, UpstreamError> {
         let (owner, name) = split(path);
@@ -306,11 +311,11 @@ impl Provider for Gitea {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<Replay, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::post(["repos", owner, name, "hooks", &webhook.id, "tests"]);
         let call = call.query("ref", format!("refs/heads/{}", repository.branch));
-        self.access.send(call).await.map(drop)
+        self.access.send(call).await.map(|_| Replay::Sent)
     }
 
     fn place_of_keys(&self, repository: &Repository) -> Place {

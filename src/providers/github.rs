@@ -10,10 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, RepositoryKey, Webhooks, removed, same_key,
+    Provider, Replay, RepositoryKey, Webhooks, removed, same_key,
 };
 use crate::{
     link::{
@@ -149,6 +150,10 @@ impl Provider for Github {
             true => Capabilities::BY_HAND,
             false => CAPABILITIES,
         }
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.door.own().upstream_now()
     }
 
     /// <https://docs.github.com/en/rest/repos/repos#get-a-repository>
@@ -326,10 +331,13 @@ impl Provider for Github {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<Replay, UpstreamError> {
         let (owner, name) = split(&repository.path);
         let call = Call::post(["repos", owner, name, "hooks", &webhook.id, "tests"]);
-        self.door.send(&repository.path, call).await.map(drop)
+        self.door
+            .send(&repository.path, call)
+            .await
+            .map(|_| Replay::Sent)
     }
 
     /// <https://docs.github.com/en/rest/repos/webhooks#list-deliveries-for-a-repository-webhook>

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look, Place,
-    Provider, RepositoryKey, WebhookFault, removed, same_key,
+    Provider, Replay, RepositoryKey, WebhookFault, removed, same_key,
 };
 use crate::{
     link::{
@@ -203,6 +204,10 @@ impl Provider for Gitlab {
         }
     }
 
+    fn now(&self) -> OffsetDateTime {
+        self.access.upstream_now()
+    }
+
     /// <https://docs.gitlab.com/api/projects/#retrieve-a-project>
     async fn resolve(&self, path: &str, branch: Option<&str>) -> Result<Repository, UpstreamError> {
         let answer = self.access.send(Call::get(["projects", path])).await?;
@@ -370,20 +375,17 @@ impl Provider for Gitlab {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<Replay, UpstreamError> {
         let answer = self
             .access
             .send(Call::get(["projects", &repository.id]))
             .await?;
         let project: Project = answer.json()?;
-        let (default, ours) = (project.default_branch(&answer)?, &repository.branch);
-        if default != ours {
-            let detail = format!(
-                "GitLab tests webhooks with a push to `{default}` only; a push to `{ours}` will show whether it is built."
-            );
-            return Err(answer.refused(FailureCode::PushUnverified, detail));
+        if project.default_branch(&answer)? != repository.branch {
+            return Ok(Replay::OtherBranch);
         }
-        self.test(repository, webhook).await
+        self.test(repository, webhook).await?;
+        Ok(Replay::Sent)
     }
 
     fn place_of_keys(&self, repository: &Repository) -> Place {

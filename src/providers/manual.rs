@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Provider,
-    RepositoryKey,
+    Replay, RepositoryKey,
 };
 use crate::{
     link::{
@@ -53,6 +54,11 @@ impl Manual {
 impl Provider for Manual {
     fn capabilities(&self) -> Capabilities {
         CAPABILITIES
+    }
+
+    /// Nobody is asked, so nobody says another time.
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
     }
 
     /// Takes the caller's word: the clone of the first build is the proof.
@@ -118,7 +124,7 @@ impl Provider for Manual {
         Err(self.no_api())
     }
 
-    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<(), UpstreamError> {
+    async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<Replay, UpstreamError> {
         Err(self.no_api())
     }
 

@@ -114,6 +114,19 @@ pub enum WebhookFault {
     HidesBranches,
 }
 
+impl WebhookFault {
+    /// What it does or does not, in words.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Inactive => "is switched off".to_owned(),
+            Self::MissingEvents(events) => format!("does not hear of {}", events.join(", ")),
+            Self::NotJson => "sends forms, which Netlify ignores".to_owned(),
+            Self::InsecureTls => "does not check Netlify's certificate".to_owned(),
+            Self::HidesBranches => "tells of some branches only".to_owned(),
+        }
+    }
+}
+
 /// A webhook that is in place now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledWebhook {
@@ -149,6 +162,15 @@ impl Look {
             Ok(true) | Err(_) => Self::Unknown,
         }
     }
+}
+
+/// What came of the wish to have a push replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// It is on its way.
+    Sent,
+    /// Nothing was sent: the provider replays pushes to another branch only.
+    OtherBranch,
 }
 
 /// Where a person does what no API does.
@@ -218,6 +240,9 @@ impl Identity {
 pub trait Provider: Send + Sync {
     /// What this provider can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// The time now by the provider's clock, which its timestamps are by.
+    fn now(&self) -> OffsetDateTime;
 
     /// Finds the repository and makes sure, by reading only, that linking it can work: the credential may manage keys
     /// and webhooks, the repository is not archived or empty, and the branch (default: the repository's own) exists.
@@ -355,7 +380,7 @@ pub trait Provider: Send + Sync {
         &self,
         repository: &Repository,
         webhook: &Webhook,
-    ) -> Result<(), UpstreamError>;
+    ) -> Result<Replay, UpstreamError>;
 
     /// Where a person puts a deploy key, when no API does it.
     fn place_of_keys(&self, _: &Repository) -> Place {

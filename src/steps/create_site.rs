@@ -33,7 +33,7 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
         let origin = if known {
             Origin::Made
         } else {
-            cx.origin(site.made_at())
+            cx.origin_at_netlify(site.made_at())
         };
         Fact::Site(site.fact(), origin)
     }))
@@ -46,7 +46,7 @@ fn is_ours(cx: &StepContext<'_>, site: &Site) -> bool {
         .site
         .as_ref()
         .is_some_and(|known| known.id == site.id);
-    let made_now = cx.origin(site.made_at()) == Origin::Made;
+    let made_now = cx.origin_at_netlify(site.made_at()) == Origin::Made;
     let team = cx.spec.site.team.as_deref();
     let in_team = team.is_none() || site.account_slug.as_deref() == team;
     in_team

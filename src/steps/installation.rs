@@ -39,20 +39,28 @@ pub async fn check(cx: &StepContext<'_>, repository: &Repository) -> Result<(), 
     }
     match cx.provider.installations(repository, NETLIFY_APP).await? {
         None => Ok(()),
-        Some(known) => judge(id, &known, repository),
+        Some(known) => Ok(judge(id, &known, repository).map(drop)?),
     }
 }
 
-fn judge(id: u64, known: &[Installation], repository: &Repository) -> Result<(), Halt> {
+/// The installation that is meant, among all of Netlify's app on the repository's owner.
+///
+/// # Errors
+/// `installation_not_usable` when it is none of them, or suspended.
+pub fn judge<'k>(
+    id: u64,
+    known: &'k [Installation],
+    repository: &Repository,
+) -> Result<&'k Installation, Failure> {
     let detail = match known.iter().find(|it| it.id == id) {
         Some(it) if it.suspended => format!("installation {id} is suspended"),
-        Some(_) => return Ok(()),
+        Some(it) => return Ok(it),
         None => format!(
             "installation {id} is none of the Netlify app for `{}`",
             repository.path
         ),
     };
-    Err(Halt::stop(FailureCode::InstallationNotUsable, detail))
+    Err(Failure::new(FailureCode::InstallationNotUsable, detail))
 }
 
 /// Whether an awaited push went by unbuilt. GitHub keeps the deliveries to Netlify's app to Netlify: what the branch shows is

@@ -3,6 +3,8 @@
 //! - `observe` never changes anything: it answers what the step would make, when that is there.
 //! - `ensure` makes it. The engine has committed the intent before, and calls `observe` first
 //!   when an earlier try may have had its effect.
+//! - `drift`, of the steps whose part of the world people can change, tells field by field where it is other than the link left
+//!   it. It reads what `observe` reads, and changes nothing either.
 //! - `undo` takes it back; absent counts as done; nothing foreign or shared is touched.
 //!
 //! Steps see the link's request and facts and the two upstreams, never the database.
@@ -21,19 +23,22 @@ mod prove_push;
 mod replay_push;
 mod reserve_deploy_key;
 mod resolve_repository;
+mod retire_key;
 mod set_environment;
 mod watch_deploy;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
+    config::Workers,
     link::resource::{Receipt, ResourceKind, Right},
     link::{
         access::AccessMode,
         action::{Action, Deed, GoesOn},
+        drift::Drift,
         environment::Environment,
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
@@ -70,6 +75,8 @@ pub struct StepContext<'a> {
     pub intent_at: Option<OffsetDateTime>,
     /// How long until the interrupted try's effect can surely be seen; absent when it can be already.
     pub settles_in: Option<Duration>,
+    /// Database time, and when it was that.
+    pub now: (OffsetDateTime, Instant),
     /// How long the step has been under way.
     pub elapsed: Duration,
     /// The operator's key that the link may use in place of one of its own.
@@ -102,6 +109,15 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// As the operator has set it.
+    pub const fn of(settings: &Workers) -> Self {
+        Self {
+            watch_min: settings.watch_min,
+            watch_max: settings.watch_max,
+            proof: settings.proof,
+        }
+    }
+
     /// The next pause: half of the time that the build has taken so far, so the news is never
     /// older than half the build (limits.md A4), within the limits.
     pub fn pause(self, elapsed: Duration) -> Duration {
@@ -231,6 +247,7 @@ macro_rules! dispatch {
             StepName::WatchDeploy => watch_deploy::$function($cx).await,
             StepName::ReplayPush => replay_push::$function($cx).await,
             StepName::ProvePush => prove_push::$function($cx).await,
+            StepName::RetireKey => retire_key::$function($cx).await,
         }
     };
 }
@@ -253,6 +270,17 @@ pub async fn ensure(step: StepName, cx: &StepContext<'_>, look_first: bool) -> R
     dispatch!(ensure, step, cx)
 }
 
+/// Where the step's part of the world is other than the link left it. Steps that leave nothing behind have none.
+pub async fn drift(step: StepName, cx: &StepContext<'_>) -> Result<Vec<Drift>, Halt> {
+    match step {
+        StepName::ResolveRepository => resolve_repository::drift(cx).await,
+        StepName::InstallDeployKey => install_deploy_key::drift(cx).await,
+        StepName::InstallWebhook => install_webhook::drift(cx).await,
+        StepName::AttachRepository => attach_repository::drift(cx).await,
+        _ => Ok(Vec::new()),
+    }
+}
+
 /// Takes the step's part of the world back.
 pub async fn undo(step: StepName, cx: &StepContext<'_>) -> Result<Undone, Halt> {
     dispatch!(undo, step, cx)
@@ -272,6 +300,7 @@ impl StepContext<'_> {
         Way {
             spec: self.spec,
             provider: self.provider.capabilities(),
+            exchanges_key: self.facts.rotation.is_some(),
         }
     }
 
@@ -292,11 +321,25 @@ impl StepContext<'_> {
         self.keep_site || self.right(ResourceKind::Site, &site.id) != Right::Ours
     }
 
-    /// Whether an object that was found was made by the interrupted try: not before its intent.
-    /// Upstream clocks differ from the database's by less than a minute.
-    fn origin(&self, created_at: Option<OffsetDateTime>) -> Origin {
+    /// Whether an object at Netlify was made by the interrupted try.
+    fn origin_at_netlify(&self, created_at: Option<OffsetDateTime>) -> Origin {
+        self.origin(self.netlify.upstream_now(), created_at)
+    }
+
+    /// Whether an object at the provider was made by the interrupted try.
+    fn origin_at_provider(&self, created_at: Option<OffsetDateTime>) -> Origin {
+        self.origin(self.provider.now(), created_at)
+    }
+
+    /// Not before its intent, by the clock of whoever says when it was made: that clock says `theirs` now. The intent is as old
+    /// by it as by the database's.
+    fn origin(&self, theirs: OffsetDateTime, created_at: Option<OffsetDateTime>) -> Origin {
         const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
-        match (self.intent_at, created_at) {
+        let (now, read_at) = self.now;
+        let intent = self
+            .intent_at
+            .map(|at| theirs - (now + read_at.elapsed() - at));
+        match (intent, created_at) {
             (Some(intent), Some(created)) if created + CLOCKS_DIFFER >= intent => Origin::Made,
             _ => Origin::Found,
         }

@@ -14,6 +14,7 @@ use crate::{
     link::{
         facts::Repository,
         failure::{Failure, FailureCode},
+        installation::Installation,
         preflight::{Finding, Topic},
         request::LinkSpec,
     },
@@ -22,7 +23,7 @@ use crate::{
         accounts::{self, Account, BuildQueue, User},
         sites::{self, Site},
     },
-    providers::{Identity, Provider, Webhooks},
+    providers::{Identity, NETLIFY_APP, Provider, Webhooks},
     upstream::{Access, UpstreamError, UpstreamKind},
 };
 
@@ -52,6 +53,7 @@ struct Seen {
     repository: Read<Repository>,
     takes_keys: Option<Read<Option<bool>>>,
     webhooks: Option<Read<Webhooks>>,
+    installations: Option<Read<Option<Vec<Installation>>>>,
     user: Read<User>,
     teams: Read<Vec<Account>>,
     /// The site of the link's id or name, if the credential sees one.
@@ -84,13 +86,19 @@ impl Seen {
             )
         };
         let (provider, netlify) = tokio::join!(provider, netlify);
-        let (identity, (repository, takes_keys, webhooks)) = provider;
+        let (identity, (repository, placed)) = provider;
+        let Placed {
+            takes_keys,
+            webhooks,
+            installations,
+        } = placed;
         let (user, (teams, site, queue)) = netlify;
         Self {
             identity,
             repository,
             takes_keys,
             webhooks,
+            installations,
             user,
             teams,
             site,
@@ -99,21 +107,30 @@ impl Seen {
     }
 }
 
-/// The repository, then its keys and webhooks as far as the link would place them.
-async fn repository(
-    link: &Intended<'_>,
-    until: Instant,
-) -> (
-    Read<Repository>,
-    Option<Read<Option<bool>>>,
-    Option<Read<Webhooks>>,
-) {
+/// How Netlify would get at the repository: what was read of keys and webhooks, or of Netlify's app.
+#[derive(Default)]
+struct Placed {
+    takes_keys: Option<Read<Option<bool>>>,
+    webhooks: Option<Read<Webhooks>>,
+    installations: Option<Read<Option<Vec<Installation>>>>,
+}
+
+/// The repository, then what the link would place there or lean on.
+async fn repository(link: &Intended<'_>, until: Instant) -> (Read<Repository>, Placed) {
     let (provider, can) = (link.provider, link.provider.capabilities());
     let (path, branch) = (&link.spec.path, link.spec.branch.as_deref());
     let repository = match read(until, provider.resolve(path, branch)).await {
         Ok(repository) => repository,
-        Err(failure) => return (Err(failure), None, None),
+        Err(failure) => return (Err(failure), Placed::default()),
     };
+    if link.spec.access.installation_id().is_some() {
+        let installations = provider.installations(&repository, NETLIFY_APP);
+        let placed = Placed {
+            installations: Some(read(until, installations).await),
+            ..Placed::default()
+        };
+        return (Ok(repository), placed);
+    }
     let url = netlify::webhook_url(link.netlify.instance(), link.provider_kind);
     let keys = when(
         can.installs_keys,
@@ -123,8 +140,13 @@ async fn repository(
         can.installs_webhooks && !can.site_has_own_webhook,
         read(until, provider.webhooks(&repository, url.as_str())),
     );
-    let (keys, webhooks) = tokio::join!(keys, webhooks);
-    (Ok(repository), keys, webhooks)
+    let (takes_keys, webhooks) = tokio::join!(keys, webhooks);
+    let placed = Placed {
+        takes_keys,
+        webhooks,
+        installations: None,
+    };
+    (Ok(repository), placed)
 }
 
 /// Teams and site, then how busy the team is.

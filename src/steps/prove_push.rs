@@ -9,11 +9,11 @@ use crate::{
     link::{
         action::{Deed, GoesOn},
         facts::{Deploy, Fact, Proof},
-        failure::FailureCode,
+        failure::{Failure, FailureCode},
     },
     netlify::{
         builds,
-        deploys::{self, Verdict},
+        deploys::{self, Ending, Verdict},
     },
     providers::Place,
 };
@@ -21,7 +21,7 @@ use crate::{
 /// Whether people have pushed meanwhile. A replayed push is looked for by `ensure`: canceling a double is harmless when
 /// repeated.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
-    if cx.way().replays_pushes() {
+    if was_replayed(cx) {
         return Ok(None);
     }
     let proof = pushed(cx).await?;
@@ -33,13 +33,19 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 
 /// Done when a new build is there.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    if cx.way().replays_pushes() {
+    if was_replayed(cx) {
         return see_replayed(cx).await;
     }
     match pushed(cx).await? {
         Some(proof) => Ok(Fact::Proof(proof)),
         None => Err(await_push(cx).await?),
     }
+}
+
+/// Whether the push that proves the link is one that the provider was had to send again.
+fn was_replayed(cx: &StepContext<'_>) -> bool {
+    let proof = cx.facts.proof.as_ref();
+    cx.way().replays_pushes() && !proof.is_some_and(|proof| proof.awaits_people)
 }
 
 /// Asks for a push, and remembers from where on.
@@ -78,19 +84,26 @@ pub async fn pushed(cx: &StepContext<'_>) -> Result<Option<Proof>, Halt> {
                 .since
                 .is_none_or(|since| build.made_at() >= Some(since))
     };
+    let mut refused = None;
     for build in builds.iter().filter(|build| is_new(build)) {
         let Some(named) = build.fact() else { continue };
         let deploy = deploys::get(cx.netlify, &named.deploy_id).await?;
-        if deploy.source.as_deref() == Some("git") {
-            return Ok(Some(Proof {
-                level: level(&deploy),
-                build: Some(named),
-                deploy: Some(deploy),
-                ..proof
-            }));
+        let is_preview = deploy.context.as_deref() == Some("deploy-preview");
+        if deploy.source.as_deref() != Some("git") || is_preview {
+            continue;
+        }
+        let proof = Proof {
+            level: level(&deploy),
+            build: Some(named),
+            deploy: Some(deploy),
+            ..proof.clone()
+        };
+        match refusal(proof) {
+            Ok(proof) => return Ok(Some(proof)),
+            Err(halt) => refused = Some(halt),
         }
     }
-    Ok(None)
+    refused.map_or(Ok(None), Err)
 }
 
 fn deployed_commit<'a>(cx: &'a StepContext<'_>) -> Option<&'a str> {
@@ -146,10 +159,28 @@ async fn proven(cx: &StepContext<'_>, proof: &Proof, new: &[&builds::Build]) -> 
     }
     let (build, deploy) =
         seen.ok_or_else(|| Halt::wait(cx.pace.watch_min, "waits for Netlify to name the deploy"))?;
-    Ok(Fact::Proof(Proof {
+    let proof = Proof {
         level: level(&deploy),
         build: Some(build),
         deploy: Some(deploy),
         ..proof.clone()
-    }))
+    };
+    refusal(proof).map(Fact::Proof)
+}
+
+/// The proof, unless Netlify refuses to build what is pushed: then every push ends so.
+fn refusal(proof: Proof) -> Result<Proof, Halt> {
+    let Some(deploy) = &proof.deploy else {
+        return Ok(proof);
+    };
+    if deploys::verdict(deploy) != Verdict::Failed(Ending::Blocked) {
+        return Ok(proof);
+    }
+    let said = deploy.error_message.clone().unwrap_or_default();
+    let detail = "Netlify heard of the push and refused to build it.";
+    let failure = Failure::new(FailureCode::BuildBlocked, detail);
+    Err(Halt::Stop {
+        failure: failure.with_evidence("netlify.deploy.error_message", said),
+        fact: Some(Box::new(Fact::Proof(Proof { level: 1, ..proof }))),
+    })
 }

@@ -1,4 +1,5 @@
-//! Step `replay_push`: the provider sends its last push once more, so that the build it starts proves the link.
+//! Step `replay_push`: the provider sends its last push once more, so that the build it starts proves the link. Where it
+//! could send only one to another branch, people are asked for a push.
 
 use super::{Halt, StepContext, Undone, diagnose, known};
 use crate::{
@@ -7,6 +8,7 @@ use crate::{
         failure::{Failure, FailureCode},
     },
     netlify::builds::{self, Build},
+    providers::Replay,
     upstream::UpstreamError,
 };
 
@@ -15,7 +17,9 @@ use crate::{
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let first = known(cx.facts.build.as_ref(), "build")?;
     let builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
-    let is_new = |build: &Build| build.id != first.id && cx.origin(build.made_at()) == Origin::Made;
+    let is_new = |build: &Build| {
+        build.id != first.id && cx.origin_at_netlify(build.made_at()) == Origin::Made
+    };
     let (new, known_builds): (Vec<_>, Vec<_>) = builds.into_iter().partition(is_new);
     Ok((!new.is_empty()).then(|| proof(cx, known_builds)))
 }
@@ -25,7 +29,11 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let known_builds = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
     match cx.provider.replay_push(cx.repository()?, webhook).await {
-        Ok(()) => Ok(proof(cx, known_builds)),
+        Ok(Replay::Sent) => Ok(proof(cx, known_builds)),
+        Ok(Replay::OtherBranch) => Ok(Fact::Proof(Proof {
+            awaits_people: true,
+            ..cx.facts.proof.clone().unwrap_or_default()
+        })),
         Err(error) if error.is_missing() || error.code == FailureCode::WebhookNotDelivered => {
             Err(unsent(cx, error).await?.into())
         }

@@ -27,7 +27,7 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
 }
 
 fn is_of_this_try(cx: &StepContext<'_>, found: &Variable) -> bool {
-    cx.origin(found.changed_at()) == Origin::Made
+    cx.origin_at_netlify(found.changed_at()) == Origin::Made
 }
 
 /// Sets them. Which ones the site has is known from when it was taken, or not at all of one that we made; when that is not
@@ -72,7 +72,7 @@ fn what_was_set(cx: &StepContext<'_>, there: &[Variable]) -> Vec<SetVariable> {
     let before = variables_before(cx);
     let origin = |name: &String| match there.iter().find(|found| found.name == *name) {
         _ if before.contains(name) => Origin::Found,
-        Some(found) => cx.origin(found.changed_at()),
+        Some(found) => cx.origin_at_netlify(found.changed_at()),
         None => Origin::Made,
     };
     let names = cx.environment.keys();

@@ -20,6 +20,8 @@ use super::{
     step_runs,
 };
 use crate::link::{
+    conditions::ConditionStatus,
+    drift::DriftPolicy,
     facts::Facts,
     failure::Failure,
     plan::StepName,
@@ -88,6 +90,19 @@ pub struct LinkRow {
     pub updated_at: OffsetDateTime,
     /// When it first was live.
     pub live_at: Option<OffsetDateTime>,
+    /// When it was last looked at, and is looked at next.
+    pub inspection: Inspection,
+}
+
+/// The looks at a link at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspection {
+    /// When the last one was done.
+    pub checked_at: Option<OffsetDateTime>,
+    /// When the next one is due.
+    pub next_at: Option<OffsetDateTime>,
+    /// Whether a caller waits for it.
+    pub is_asked: bool,
 }
 
 impl LinkRow {
@@ -194,6 +209,8 @@ pub struct Filter {
     pub labels: Option<serde_json::Value>,
     /// Only when this step is in one of these states.
     pub step: Option<(StepName, Vec<StepState>)>,
+    /// Only when inspections tell this of them.
+    pub in_sync: Option<ConditionStatus>,
     /// Only changed after this.
     pub updated_after: Option<OffsetDateTime>,
     /// Only ones that are not over.
@@ -229,8 +246,10 @@ pub async fn list(
     let rows = sqlx::query!(
         r#"select l.id, l.ref, l.spec as "spec: Json<LinkSpec>", l.labels, l.status, l.wanted, l.live_at,
                   l.facts as "facts: Json<Facts>", l.failure as "failure: Json<Failure>", l.version,
-                  n.name as netlify_connection, p.name as provider_connection, p.kind as provider, p.credential_type as provider_credential, l.created_at, l.updated_at
+                  n.name as netlify_connection, p.name as provider_connection, p.kind as provider, p.credential_type as provider_credential, l.created_at, l.updated_at,
+                  i.checked_at as "checked_at?", i.due_at as "inspect_at?", i.asked_at as "asked_at?"
            from links l
+           left join inspections i on i.link_id = l.id
            join connections n on n.id = l.netlify_connection
            join connections p on p.id = l.provider_connection
            where l.tenant = $1
@@ -247,6 +266,9 @@ pub async fn list(
              and ($13::text is null or coalesce(
                   (select r.state from step_runs r where r.link_id = l.id and r.step = $13), 'pending') = any($14))
              and ($15::timestamptz is null or l.updated_at > $15)
+             and ($16::text is null or $16 = case
+                  when jsonb_array_length(coalesce(l.facts -> 'drift', '[]')) > 0 then 'false'
+                  when i.checked_at is not null then 'true' else 'unknown' end)
            order by l.id desc limit $8"#,
         tenant,
         filter.id,
@@ -262,7 +284,8 @@ pub async fn list(
         filter.labels,
         step.map(StepName::as_str),
         &states,
-        filter.updated_after
+        filter.updated_after,
+        filter.in_sync.map(ConditionStatus::as_str)
     )
     .fetch_all(db)
     .await?;
@@ -285,6 +308,11 @@ pub async fn list(
                 created_at: row.created_at,
                 updated_at: row.updated_at,
                 live_at: row.live_at,
+                inspection: Inspection {
+                    checked_at: row.checked_at,
+                    next_at: row.inspect_at,
+                    is_asked: row.asked_at.is_some(),
+                },
             })
         })
         .collect()
@@ -310,18 +338,21 @@ pub async fn in_flight(db: &mut PgConnection, tenant: &str, most: i64) -> Result
     Ok(count)
 }
 
-/// Gives the link other labels.
-pub async fn set_labels(
+/// Gives the link what a caller may change later: labels, and what becomes of drift.
+pub async fn change(
     db: &mut PgConnection,
     tenant: &str,
     id: Uuid,
     labels: &serde_json::Value,
+    drift: DriftPolicy,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "update links set labels = $3, version = version + 1, updated_at = now() where tenant = $1 and id = $2",
+        "update links set labels = $3, spec = jsonb_set(spec, '{drift}', to_jsonb($4::text)),
+             version = version + 1, updated_at = now() where tenant = $1 and id = $2",
         tenant,
         id,
-        labels
+        labels,
+        drift.as_str()
     )
     .execute(db)
     .await?;

@@ -14,6 +14,7 @@ pub mod embedded;
 pub mod environments;
 pub mod events;
 pub mod idempotency;
+pub mod inspections;
 pub mod links;
 pub mod opened;
 pub mod orphans;

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH,
+        LOCATION,
     },
 };
 use serde::de::DeserializeOwned;
@@ -14,10 +15,12 @@ use url::Url;
 
 use super::{
     Answer, Budgets, Call, CallClass, Class, Credential, Http, Instance, NoBudget, UpstreamError,
-    WritePace, journal, rate::RateState,
+    WritePace, journal, memory, rate::RateState,
 };
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
+/// Longest rest of a credential that a call waits for in place.
+const SHORT_REST: time::Duration = time::Duration::seconds(10);
 /// Most redirects of one call.
 const REDIRECTS: usize = 3;
 /// Most pages of one list.
@@ -188,11 +191,18 @@ impl Access {
 
     /// One request and its answer, noted in the log and counted.
     async fn exchange(&self, call: &Call, url: Url) -> Result<Answer, UpstreamError> {
+        self.sit_out().await;
         self.may_call()?;
         self.may_make(call).await?;
         let started = Instant::now();
         let path = url.path().to_owned();
-        let request = self.request(call, url.clone())?;
+        let mut request = self.request(call, url.clone())?;
+        // What an app asks as itself is how to get in, and no part of a look.
+        let is_look = !matches!(self.credential, Credential::GithubApp(_));
+        let known = memory::known(self.instance.kind, &call.method, &url);
+        if let Some(tag) = known.filter(|_| is_look) {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
         let write = journal::about_to_send(self.instance.kind, &call.method, &url)
             .map_err(|journal::NoLeave| self.without_leave())?;
         let result = match request.send().await {
@@ -201,7 +211,13 @@ impl Access {
         };
         write.ended(&result);
         self.note(&call.method, &path, &result, started);
-        result
+        match result {
+            Ok(answer) if memory::note(&url, &answer) => {
+                let what = "nothing has changed since the last look";
+                Err(self.lost(&call.method, what.to_owned(), Some(answer.status)))
+            }
+            result => result,
+        }
     }
 
     /// Nothing was sent, and whoever may write by now goes on.
@@ -216,6 +232,16 @@ impl Access {
     /// Whether calls are made without a credential.
     pub fn is_anonymous(&self) -> bool {
         matches!(self.credential, Credential::Anonymous)
+    }
+
+    /// Sits out a short rest in place. Who gave up instead would begin a step of several calls anew after each of them, for
+    /// ever, where a vendor asks for patience with every answer, as Azure DevOps does.
+    async fn sit_out(&self) {
+        let now = OffsetDateTime::now_utc();
+        let rest = self.rate.blocked_until(now).map(|until| until - now);
+        if let Some(rest) = rest.filter(|rest| *rest <= SHORT_REST) {
+            tokio::time::sleep(rest.unsigned_abs()).await;
+        }
     }
 
     fn may_call(&self) -> Result<(), UpstreamError> {

@@ -162,6 +162,7 @@ fn is_trace(fact: &Fact, stocked: Option<&DeployKey>) -> bool {
         | Fact::Build(..)
         | Fact::Deploy(_)
         | Fact::Asked(_)
+        | Fact::KeyRetired(_)
         | Fact::Nothing => false,
     }
 }

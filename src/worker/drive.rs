@@ -1,11 +1,12 @@
 //! Drives one leased link: rounds of steps, one save between two rounds, until it rests.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     Worker,
     audited::Audit,
     doors::{OpenError, Opened},
+    inspections::first_look,
     lease::Lease,
     ledger, left_behind,
     progress::{Next, Progress, Task},
@@ -22,7 +23,7 @@ use crate::{
     },
     steps::{self, Halt, Pace, StepContext, Undone},
     store::{
-        Rows, StoreError, begin,
+        Rows, StoreError, begin, inspections,
         links::{self, LeasedLink, Round, Then},
         orphans,
         resources::{self, Entry},
@@ -154,6 +155,7 @@ async fn go_on(
                 nap(worker, &progress, lease, pause).await?;
             }
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
+            Next::Rest if progress.keeps_old_key() => {}
             Next::Rest => {
                 progress.settle();
                 progress.name_left_behind(|link| left_behind::evidence(link, &opened));
@@ -234,11 +236,8 @@ async fn round(
     if let Some(lock) = lock {
         progress.take_webhook_lock(lock);
     }
-    let pace = Pace {
-        watch_min: worker.settings.watch_min,
-        watch_max: worker.settings.watch_max,
-        proof: worker.settings.proof,
-    };
+    let grants = worker.grants.current();
+    let pace = Pace::of(&worker.settings);
     let running = due
         .iter()
         .zip(&tasks)
@@ -247,7 +246,7 @@ async fn round(
             let cx = StepContext {
                 link: progress.link.id,
                 tenant: &progress.link.tenant,
-                grants: &worker.grants,
+                grants: &grants,
                 spec: &progress.link.spec,
                 facts: &progress.link.facts,
                 environment: &opened.environment,
@@ -257,6 +256,7 @@ async fn round(
                 intent_at: *intent_at,
                 settles_in: intent_at
                     .and_then(|_| progress.settles_in(*step, worker.settings.settle)),
+                now: (progress.now(), Instant::now()),
                 elapsed: progress.elapsed(*step),
                 standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),
@@ -375,8 +375,9 @@ async fn save_intents(
     let tenant = progress.link.tenant.clone();
     // Also while undoing: what an interrupted try made is looked for then.
     let takes_site = due.contains(&StepName::CreateSite);
+    let removes = undoing || due.contains(&StepName::RetireKey);
     // What may be removed and taken is asked across tenants: they may share a repository, and a team at Netlify.
-    let rows = match undoing || takes_site {
+    let rows = match removes || takes_site {
         true => Rows::OfAll,
         false => Rows::Of(&tenant),
     };
@@ -391,7 +392,7 @@ async fn save_intents(
     }
     audit.record(&mut tx, &unrecorded).await?;
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);
-    if undoing {
+    if removes {
         supplies.rights = resources::rights(&mut tx, id).await?;
     }
     if takes_site {
@@ -400,8 +401,11 @@ async fn save_intents(
         supplies.sites_of_others = resources::sites_of_others(&mut tx, id, host, wanted).await?;
     }
     if due.contains(&StepName::ReserveDeployKey) {
-        let refused = &progress.link.facts.refused_keys;
-        supplies.key_at_hand = match resources::held_key(&mut tx, id, refused).await? {
+        let facts = &progress.link.facts;
+        let former = facts.rotation.iter().flat_map(|rotation| &rotation.key);
+        let mut refused = facts.refused_keys.clone();
+        refused.extend(former.map(|key| key.id.clone()));
+        supplies.key_at_hand = match resources::held_key(&mut tx, id, &refused).await? {
             None if !undoing => resources::take_stock(&mut tx, id, &tenant, connection).await?,
             held => held,
         };
@@ -431,6 +435,11 @@ async fn save(
     let unrecorded = audit.unrecorded();
     write(&mut tx, progress, then).await?;
     audit.record(&mut tx, &unrecorded).await?;
+    if let Then::LetGo(None) = then
+        && let Some(after) = first_look(&progress.link, worker.settings.inspections.every)
+    {
+        inspections::enlist(&mut tx, &progress.link, after).await?;
+    }
     tx.commit().await?;
     audit.forget(&unrecorded);
     worker.bell.changed(progress.link.id);

@@ -84,6 +84,7 @@ pub fn entries(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Vec<Entry> {
         | Fact::Deploy(_)
         | Fact::Proof(_)
         | Fact::Asked(_)
+        | Fact::KeyRetired(_)
         | Fact::Nothing => Vec::new(),
     }
 }

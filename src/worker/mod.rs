@@ -9,6 +9,7 @@ mod budgets;
 mod checks;
 mod doors;
 mod drive;
+mod inspections;
 mod jobs;
 mod lease;
 mod ledger;
@@ -39,11 +40,12 @@ pub use sweep::{Sweep, Swept, Then};
 
 use crate::{
     config::Workers,
-    link::grant::Grants,
+    link::grant::GrantBook,
     store::{
         Rows, StoreError, begin,
         bell::Bell,
         checks::ClaimedCheck,
+        inspections::{self as looks, ClaimedInspection},
         links::{self, LeasedLink, Turns},
         preflights::ClaimedPreflight,
         workers,
@@ -65,12 +67,13 @@ pub struct Worker {
     /// For the one session by which the other processes see this one.
     sessions: PgPool,
     doors: Doors,
-    grants: Grants,
+    grants: GrantBook,
     settings: Workers,
     bell: Bell,
     slots: Slots,
     check_slots: Arc<Semaphore>,
     preflight_slots: Arc<Semaphore>,
+    inspection_slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -82,7 +85,7 @@ impl Worker {
         pool: PgPool,
         sessions: PgPool,
         doors: Doors,
-        grants: Grants,
+        grants: GrantBook,
         settings: Workers,
         bell: Bell,
         drain: CancellationToken,
@@ -95,6 +98,7 @@ impl Worker {
             slots: Slots::new(settings.in_flight, bell.when_due()),
             check_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             preflight_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
+            inspection_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             settings,
             bell,
             held: Mutex::default(),
@@ -135,6 +139,9 @@ impl Worker {
         let mut turns = Turns::default();
         let mut strays = interval_at(Instant::now() + STRAYS_EVERY, STRAYS_EVERY);
         let mut net = interval_at(Instant::now() + NET_EVERY, NET_EVERY);
+        if let Err(error) = self.enlist_all().await {
+            tracing::error!(%error, "cannot enlist links for inspections; the next start will");
+        }
         while !self.drain.is_cancelled() {
             // Subscribed before the look, so that a wake-up during it is not lost.
             let woken = due.notified();
@@ -203,7 +210,17 @@ impl Worker {
     async fn take_all_jobs(self: &Arc<Self>) -> Result<(), StoreError> {
         self.take_jobs::<ClaimedCheck>(&self.check_slots).await?;
         let slots = &self.preflight_slots;
-        self.take_jobs::<ClaimedPreflight>(slots).await
+        self.take_jobs::<ClaimedPreflight>(slots).await?;
+        let slots = &self.inspection_slots;
+        self.take_jobs::<ClaimedInspection>(slots).await
+    }
+
+    /// Links that came to rest under an earlier version are looked at too.
+    async fn enlist_all(&self) -> Result<(), StoreError> {
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        looks::enlist_all(&mut tx, self.settings.inspections.every).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn start(self: &Arc<Self>, link: LeasedLink, presence: &Arc<Presence>) {

@@ -8,10 +8,9 @@ use linkbroker::store::{links::Turns, workers};
 use linkbroker_sandbox::recorder::{Call, Upstream, rounds};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::world::{Client, Setup, World, until};
+use crate::world::{Client, Setup, World, unix_ms, until};
 
 /// Slots of the server; a tenant gets half of them.
 const SLOTS: usize = 8;
@@ -20,10 +19,6 @@ const CALLS_AT_ONCE: usize = 3;
 
 fn request(site: &str) -> Value {
     json!({"repository": "https://github.com/acme/docs", "site": {"name": site, "team": "sandbox"}, "build": {"command": "sh build.sh", "publish": "dist"}})
-}
-
-fn unix_ms() -> f64 {
-    OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e6
 }
 
 /// Makes a link and waits until its site is attached; the calls that all tenants began in between.

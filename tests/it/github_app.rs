@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::world::{Client, Setup, World, docs, text, until};
 
 /// A world with an app that is installed on `acme`, and connections to Netlify and by the app.
-async fn with_app(setup: Setup, installation: Value) -> (World, Value, u64) {
+pub async fn with_app(setup: Setup, installation: Value) -> (World, Value, u64) {
     let world = World::empty(setup).await;
     world.repository("docs").await;
     let app = world.github_app(json!({"slug": "acme-broker"}));
@@ -289,4 +289,27 @@ async fn what_is_no_app_is_refused_where_it_is_wrong() {
         replaced.await.expect(422).body["errors"][0]["pointer"],
         "/type"
     );
+}
+
+#[tokio::test]
+async fn the_command_line_connects_an_app_by_the_file_of_its_key() {
+    let mut world = World::empty(Setup::default()).await;
+    world.sign_in();
+    world.repository("docs").await;
+    let app = world.github_app(json!({"slug": "acme-broker"}));
+    world.install(everywhere());
+    world
+        .connect_as(&world.client, "netlify", "netlify", NETLIFY_TOKEN)
+        .await;
+    let key = world.folder().join("app.pem");
+    std::fs::write(&key, text(&app["private_key"])).expect("a file");
+    let (id, key) = (text(&app["client_id"]), key.display().to_string());
+    let connect = ["connect", "github", "--app-id", &id];
+    world.run(&connect).await.expect(2);
+    let connect = [&connect[..], &["--private-key-file", &key]].concat();
+    let connected = world.run(&connect).await.expect(0);
+    assert_eq!(connected.json()["credential_type"], "github_app");
+    assert!(!connected.stdout.contains("PRIVATE KEY"));
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
 }

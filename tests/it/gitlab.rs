@@ -329,12 +329,31 @@ async fn a_branch_that_gitlab_does_not_test_waits_for_its_first_push() {
     let mut request = docs();
     request["branch"] = json!("next");
     let link = world.client.link_settled(request).await;
-    assert_eq!(link["diagnosis"]["code"], "push_unverified", "{link:#}");
-    let detail = text(&link["diagnosis"]["detail"]);
-    assert!(
-        detail.contains("`main`") && detail.contains("`next`"),
-        "{detail}"
-    );
+    assert_eq!(link["status"], "action_required", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "push_awaited", "{link:#}");
+    let what = &link["diagnosis"]["action"]["what"];
+    assert_eq!(*what, json!({"kind": "push_commit", "branch": "next"}));
+    assert_eq!(link["deploy"]["state"], "ready");
+
+    let commit = NewCommit {
+        branch: "next".to_owned(),
+        files: [(
+            "content/text.txt".to_owned(),
+            "words that prove it\n".to_owned(),
+        )]
+        .into(),
+        ..NewCommit::default()
+    };
+    let at: Place = (Provider::Gitlab, PATH).into();
+    world.sandbox.commit(at, commit).await.expect("a commit");
+    let id = text(&link["id"]);
+    let live = until("the link to see the push", async || {
+        let link = world.client.read(&id).await;
+        (link["status"] == "live").then_some(link)
+    })
+    .await;
+    assert!(live["verification"]["level"].as_u64() >= Some(2));
+    leaves_nothing(&world, &live).await;
 }
 
 #[tokio::test]

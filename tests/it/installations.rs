@@ -25,7 +25,7 @@ team = "sandbox"
 "#;
 
 /// A world in which acme may use Netlify's app, installed like this. Its file of grants stays as long as the folder.
-async fn granted(installation: Value, switches: Value) -> (World, TempDir) {
+pub async fn granted(installation: Value, switches: Value) -> (World, TempDir) {
     let (folder, setting) = file_setting("LINKBROKER_GRANTS", GRANTS);
     let proof = PROOF.as_secs().to_string();
     let setup = Setup {
@@ -38,13 +38,13 @@ async fn granted(installation: Value, switches: Value) -> (World, TempDir) {
     (world, folder)
 }
 
-fn request() -> Value {
+pub fn request() -> Value {
     let mut request = docs();
     request["access"] = json!({"installation_id": INSTALLATION});
     request
 }
 
-fn everywhere() -> Value {
+pub fn everywhere() -> Value {
     json!({"app": "netlify", "account": "acme", "id": INSTALLATION})
 }
 
@@ -385,4 +385,78 @@ async fn odd_ways_to_name_an_installation_are_refused() {
     request["site"] = json!({"name": "acme-docs"});
     let problem = world.client.post("/links", request).await.expect(422).body;
     assert_eq!(problem["errors"][0]["pointer"], "/site/team");
+}
+
+#[tokio::test]
+async fn the_operator_changes_grants_while_the_service_runs() {
+    let (world, folder) = granted(everywhere(), json!({})).await;
+    let file = folder.path().join("setting.toml");
+    let refused = async || {
+        world
+            .client
+            .post("/links?validate_only=true", request())
+            .await
+            .status
+            == 403
+    };
+    assert!(!refused().await);
+
+    let hang_up = || {
+        let pid = i32::try_from(world.server.pid()).expect("a process id");
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGHUP,
+        )
+        .expect("a process that can be told");
+    };
+    std::fs::write(&file, "").expect("the file of grants");
+    hang_up();
+    until("the grant to be gone", async || {
+        refused().await.then_some(())
+    })
+    .await;
+
+    // A file that is wrong changes nothing.
+    std::fs::write(&file, "[[grant]]\ntenant = 7\n").expect("the file of grants");
+    hang_up();
+    until("the mistake to be told", async || {
+        let log = world.server.log();
+        log.contains("the grants stay as they were").then_some(())
+    })
+    .await;
+    assert!(refused().await);
+
+    std::fs::write(&file, GRANTS).expect("the file of grants");
+    hang_up();
+    until("the grant to be back", async || {
+        (!refused().await).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_command_line_links_by_an_installation() {
+    let (mut world, _folder) = granted(everywhere(), json!({})).await;
+    world.sign_in();
+    let link = [
+        "link",
+        "https://github.com/acme/docs",
+        "--site",
+        "acme-docs",
+        "--installation-id",
+        "4711",
+    ];
+    world.run(&link).await.expect(2);
+    let with_team = [
+        &link[..],
+        &["--team", "sandbox", "--verify", "build", "--wait"],
+    ]
+    .concat();
+    let linked = world.run(&with_team).await.expect(0).json();
+    assert_eq!(linked["status"], "live", "{linked:#}");
+    assert_eq!(
+        linked["request"]["access"],
+        json!({"installation_id": INSTALLATION})
+    );
+    assert_eq!(world.count("deploy_keys"), (0, 0));
 }

@@ -29,7 +29,7 @@ async fn parts_show_what_the_link_shows() {
     let diagnosis = part("diagnosis").await;
     assert_eq!(
         diagnosis,
-        json!({"status": "live", "verbs": ["rebuild", "verify", "unlink"]})
+        json!({"status": "live", "verbs": ["rebuild", "verify", "check", "heal", "rotate-key", "unlink"]})
     );
 
     let builds = part("builds").await["builds"]

@@ -11,6 +11,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::github_app::with_app;
+use crate::installations::{self, everywhere, granted};
 use crate::world::{Answer, Client, Setup, World, docs, text, until};
 
 /// Asks for a preflight and waits until it is done.
@@ -520,6 +522,60 @@ async fn every_provider_is_read_and_nothing_is_held_against_a_good_repository() 
 }
 
 #[tokio::test]
+async fn a_link_by_an_installation_is_read_for_the_app_instead_of_key_and_webhook() {
+    let (world, _folder) = granted(everywhere(), json!({})).await;
+    let asked = async || preflight(&world, installations::request()).await;
+    let found = asked().await;
+    let findings = found["findings"].as_array().expect("findings");
+    let is_about =
+        |topics: &[&str], finding: &Value| topics.contains(&text(&finding["topic"]).as_str());
+    let placed = findings
+        .iter()
+        .find(|it| is_about(&["deploy_keys", "webhook"], it));
+    assert_eq!(placed, None);
+    assert_eq!(of(&found, "installation")["status"], "unknown", "{found:#}");
+
+    // Owners may ask.
+    let owner = json!({"token": GITHUB_TOKEN, "login": "sandbox", "everywhere": "admin",
+        "scopes": ["repo", "admin:repo_hook", "read:org"]});
+    let owner: NewToken = serde_json::from_value(owner).expect("a token's description");
+    github::add_token(world.sandbox.world(), owner).expect("a token");
+    assert_eq!(of(&asked().await, "installation")["status"], "pass");
+    let mut some = everywhere();
+    some["repositories"] = json!(["blog"]);
+    world.install(some);
+    assert_eq!(of(&asked().await, "installation")["status"], "unknown");
+    let mut suspended = everywhere();
+    suspended["suspended"] = json!(true);
+    world.install(suspended);
+    let expected = obstacle("installation", "fail", "installation_not_usable");
+    assert_eq!(obstacles(&asked().await), expected);
+    reads(&world);
+}
+
+#[tokio::test]
+async fn an_app_of_ones_own_that_is_suspended_or_elsewhere_is_predicted() {
+    for (installation, code) in [
+        (
+            json!({"app": "acme-broker", "account": "acme", "suspended": true}),
+            "app_suspended",
+        ),
+        (
+            json!({"app": "acme-broker", "account": "acme", "repositories": ["blog"]}),
+            "app_not_installed",
+        ),
+    ] {
+        let (world, ..) = with_app(Setup::default(), installation).await;
+        let found = preflight(&world, docs()).await;
+        assert_eq!(of(&found, "repository")["code"], code, "{found:#}");
+        assert_eq!(found["outcome"], "fail");
+        let writes = world.sandbox.calls();
+        let mut writes = writes.iter().filter(|call| call.method != "GET");
+        assert!(writes.all(|call| call.path.ends_with("/access_tokens")));
+    }
+}
+
+#[tokio::test]
 async fn requests_that_cannot_become_links_are_refused_at_once() {
     let world = World::usual().await;
     let mut bad = docs();
@@ -568,10 +624,7 @@ async fn a_preflight_survives_its_worker() {
 async fn the_command_tells_the_findings_and_ends_as_the_link_would() {
     let mut world = World::empty(Default::default()).await;
     world.repository("docs").await;
-    let token = world.client.token().expect("a token");
-    let url = world.server.address.clone();
-    world.set("LINKBROKER_TOKEN", token);
-    world.set("LINKBROKER_URL", url);
+    world.sign_in();
     world
         .connect_with(&world.client, NETLIFY_TOKEN, GITHUB_TOKEN)
         .await;

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::Counts;
 use crate::clock::milliseconds;
 use crate::contracts::Violation;
-use crate::faults::FaultRule;
-use crate::forge::{self, Forge, NewPersonKey, NewRepository, Place, Provider};
+use crate::faults::{FaultRule, Standing};
+use crate::forge::{self, Forge, NewPersonKey, NewPullRequest, NewRepository, Place, Provider};
 use crate::git::NewCommit;
 use crate::recorder::Call;
 use crate::switches::Switches;
@@ -32,6 +32,10 @@ pub fn router() -> Router<Arc<World>> {
         .route("/violations", get(show_violations))
         .route("/repositories", post(create_repository))
         .route("/repositories/{owner}/{repo}/commits", post(create_commit))
+        .route(
+            "/repositories/{owner}/{repo}/pull-requests",
+            post(open_pull_request),
+        )
         .route("/repositories/{owner}/{repo}/rename", post(rename))
         .route("/repositories/{owner}/{repo}/archive", post(archive))
         .route(
@@ -45,7 +49,10 @@ pub fn router() -> Router<Arc<World>> {
         .route("/people/{login}", delete(remove_person))
         .route("/apps", post(create_app))
         .route("/installations", post(install))
-        .route("/faults", post(add_fault).delete(clear_faults))
+        .route(
+            "/faults",
+            get(show_faults).post(add_fault).delete(clear_faults),
+        )
         .route("/clock", post(advance_clock))
         .route("/switches", get(show_switches).patch(patch_switches))
         .route("/reset", post(reset_world))
@@ -196,6 +203,16 @@ async fn create_commit(
     Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
+async fn open_pull_request(
+    State(world): State<Arc<World>>,
+    Path(path): Path<(String, String)>,
+    Query(at): Query<At>,
+    Json(new): Json<NewPullRequest>,
+) -> Result<Response, Refused> {
+    let opened = forge::pull_requests::open(&world, &at.place(path), new).await?;
+    Ok((StatusCode::CREATED, Json(opened)).into_response())
+}
+
 async fn rename(
     State(world): State<Arc<World>>,
     Path(path): Path<(String, String)>,
@@ -313,6 +330,10 @@ async fn install(
 ) -> Result<Response, Refused> {
     let id = github::install(&world, new)?;
     Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response())
+}
+
+async fn show_faults(State(world): State<Arc<World>>) -> Json<Vec<Standing>> {
+    Json(world.faults.standing())
 }
 
 async fn add_fault(

@@ -26,7 +26,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::forge::refusal::Refusal;
-use crate::forge::{Hook, Message, Push, Repository, State, Vendor};
+use crate::forge::{Hook, Message, Opened, Push, Repository, State, Vendor};
 use crate::world::World;
 
 /// What can be turned about Azure DevOps.
@@ -175,6 +175,11 @@ impl Vendor for Azure {
         let listens = hook.events.contains("git.push") && subscription::is_on(hook);
         (listens && subscription::passes_filter(hook, push))
             .then(|| payloads::push(world, hook, push))
+    }
+
+    fn announce_request(&self, world: &World, hook: &Hook, opened: &Opened) -> Option<Message> {
+        let listens = hook.events.contains("git.pullrequest.created") && subscription::is_on(hook);
+        listens.then(|| payloads::pull_request(world, hook, opened))
     }
 
     /// A subscription without a repository is about all of its project.

@@ -1,4 +1,4 @@
-//! The body of Azure's push events, in the shape of its page "Service hooks events".
+//! The body of Azure's push and pull request events, in the shape of its page "Service hooks events".
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::shapes;
 use super::target::project_identity;
 use crate::clock::milliseconds;
-use crate::forge::{Encoding, Hook, Message, Push};
+use crate::forge::{Encoding, Hook, Message, Opened, Push};
 use crate::git::CommitInfo;
 use crate::world::World;
 
@@ -46,7 +46,7 @@ pub fn push(world: &World, hook: &Hook, push: &Push) -> Message {
     let containers = json!({
         "collection": {"id": account.uuid}, "account": {"id": account.uuid}, "project": {"id": project.uuid},
     });
-    message(hook, &text, resource, containers)
+    message(hook, "git.push", &text, resource, containers)
 }
 
 /// The invented push of a test without real data; no site is linked to its repository.
@@ -62,17 +62,38 @@ pub fn sample(hook: &Hook) -> Message {
                 "visibility": "private", "state": "wellFormed"}},
         "pushedBy": {"displayName": "Jamal Hartnett"}, "pushId": 14,
     });
-    message(hook, "Jamal Hartnett pushed updates.", resource, json!({}))
+    let text = "Jamal Hartnett pushed updates.";
+    message(hook, "git.push", text, resource, json!({}))
 }
 
-fn message(hook: &Hook, text: &str, resource: Value, containers: Value) -> Message {
+/// A pull request that was made.
+pub fn pull_request(world: &World, hook: &Hook, opened: &Opened) -> Message {
+    let Opened {
+        repository,
+        request,
+    } = opened;
+    let project = {
+        let mut state = world.forges.azure.lock();
+        project_identity(&mut state, world, repository.owner())
+    };
+    let resource = json!({
+        "pullRequestId": request.number, "status": "active", "title": request.title,
+        "sourceRefName": format!("refs/heads/{}", request.branch), "targetRefName": format!("refs/heads/{}", request.into),
+        "lastMergeSourceCommit": {"commitId": request.head.sha},
+        "repository": shapes::repository(world, repository, &project),
+    });
+    let text = format!("Somebody created pull request {}.", request.number);
+    message(hook, "git.pullrequest.created", &text, resource, json!({}))
+}
+
+fn message(hook: &Hook, event: &str, text: &str, resource: Value, containers: Value) -> Message {
     let words = json!({"text": text, "html": text, "markdown": text});
     Message {
-        event: "git.push".to_owned(),
+        event: event.to_owned(),
         headers: vec![("User-Agent", "VSServices/18.0 (service hooks)".to_owned())],
         body: json!({
             "subscriptionId": hook.uuid, "notificationId": hook.deliveries.len() + 1, "id": Uuid::new_v4(),
-            "eventType": "git.push", "publisherId": "tfs", "message": words, "detailedMessage": words,
+            "eventType": event, "publisherId": "tfs", "message": words, "detailedMessage": words,
             "resource": resource, "resourceVersion": "1.0", "resourceContainers": containers,
             "createdDate": milliseconds(time::OffsetDateTime::now_utc()),
         }),

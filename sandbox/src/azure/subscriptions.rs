@@ -175,7 +175,8 @@ pub fn by_id(organization: &Organization, state: &State, id: &str) -> Option<(u6
 
 fn all(organization: &Organization, state: &mut State, world: &World) -> Vec<Value> {
     let repositories = organization.repositories(state);
-    let hooks: Vec<Hook> = repositories.iter().flat_map(|r| r.hooks.clone()).collect();
+    let hooks = repositories.iter().flat_map(|r| r.hooks.clone());
+    let hooks: Vec<Hook> = hooks.filter(|h| world.is_listed(h.created_at)).collect();
     let shown = hooks.iter().map(|h| shape(world, state, organization, h));
     shown.collect()
 }

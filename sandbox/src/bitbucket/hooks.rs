@@ -45,6 +45,7 @@ pub async fn list(
     let mut state = world.forges.bitbucket.lock();
     let repository = target.check(&mut state, Need::Webhooks)?;
     let hooks = repository.hooks.iter();
+    let hooks = hooks.filter(|h| world.is_listed(h.created_at));
     let shown = hooks.map(|h| shapes::hook(&world, h, repository)).collect();
     let path = format!("/repositories/{}/hooks", repository.path);
     Ok(paging.of(&world, shown, &path))

@@ -29,6 +29,7 @@ pub async fn list(
     let mut state = world.forges.bitbucket.lock();
     let repository = target.check(&mut state, Need::Keys)?;
     let keys = repository.keys.iter();
+    let keys = keys.filter(|k| world.is_listed(k.created_at));
     let shown = keys.map(|k| shapes::key(&world, k, repository)).collect();
     let path = format!("/repositories/{}/deploy-keys", repository.path);
     Ok(paging.of(&world, shown, &path))

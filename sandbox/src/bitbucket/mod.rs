@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::forge::refusal::Refusal;
-use crate::forge::{Hook, Message, Push, Vendor};
+use crate::forge::{Hook, Message, Opened, Push, Vendor};
 use crate::world::World;
 
 /// What can be turned about Bitbucket.
@@ -116,6 +116,11 @@ impl Vendor for Bitbucket {
     fn announce(&self, world: &World, hook: &Hook, push: &Push) -> Option<Message> {
         let listens = hook.active && hook.events.contains("repo:push");
         listens.then(|| payloads::push(world, hook, push))
+    }
+
+    fn announce_request(&self, world: &World, hook: &Hook, opened: &Opened) -> Option<Message> {
+        let listens = hook.active && hook.events.contains("pullrequest:created");
+        listens.then(|| payloads::pull_request(world, hook, opened))
     }
 
     /// Three attempts in all (support page on webhooks).

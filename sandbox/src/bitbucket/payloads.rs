@@ -1,10 +1,10 @@
-//! The body and headers of Bitbucket's push events, in the shape of its page "Event payloads".
+//! The body and headers of Bitbucket's push and pull request events, in the shape of its page "Event payloads".
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::shapes::{self, braced};
-use crate::forge::{Encoding, Hook, Message, Push};
+use crate::forge::{Encoding, Hook, Message, Opened, Push};
 use crate::git::CommitInfo;
 use crate::world::World;
 
@@ -34,11 +34,37 @@ pub fn push(world: &World, hook: &Hook, push: &Push) -> Message {
         }]},
         "repository": shapes::repository(world, repository, &owner, &owner.login), "actor": shapes::user(&actor),
     });
+    message(hook, "repo:push", body)
+}
+
+/// A pull request that was made.
+pub fn pull_request(world: &World, hook: &Hook, opened: &Opened) -> Message {
+    let Opened {
+        repository,
+        request,
+    } = opened;
+    let owner = {
+        let mut state = world.forges.bitbucket.lock();
+        state.person(repository.owner(), repository.created_at)
+    };
+    let side = |branch: &str, commit: Value| json!({"branch": {"name": branch}, "commit": commit});
+    let body = json!({
+        "pullrequest": {
+            "type": "pullrequest", "id": request.number, "title": request.title, "state": "OPEN",
+            "source": side(&request.branch, json!({"type": "commit", "hash": request.head.sha})),
+            "destination": side(&request.into, Value::Null), "author": shapes::user(&owner),
+        },
+        "repository": shapes::repository(world, repository, &owner, &owner.login), "actor": shapes::user(&owner),
+    });
+    message(hook, "pullrequest:created", body)
+}
+
+fn message(hook: &Hook, event: &str, body: Value) -> Message {
     Message {
-        event: "repo:push".to_owned(),
+        event: event.to_owned(),
         headers: vec![
             ("User-Agent", "Bitbucket-Webhooks/2.0".to_owned()),
-            ("X-Event-Key", "repo:push".to_owned()),
+            ("X-Event-Key", event.to_owned()),
             ("X-Hook-UUID", hook.uuid.to_string()),
             ("X-Request-UUID", braced(Uuid::new_v4())),
             ("X-Attempt-Number", "1".to_owned()),

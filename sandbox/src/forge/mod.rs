@@ -2,7 +2,7 @@
 //!
 //! A provider of its own (`gitlab`, `gitea`, `bitbucket`, `azure`) adds its API on top of a [`Forge`] and tells the core by
 //! [`Vendor`] what it sends to webhooks and how its SSH server refuses. A push walks `pushes` → [`Vendor::announce`] →
-//! `outbox` → `post`. GitHub came first and keeps a state of its own; it shares `access`, `post`, `people`, `site_template`.
+//! `outbox` → `post`, an opened request `pull_requests` → [`Vendor::announce_request`] and on. GitHub came first and keeps a state of its own; it shares `access`, `post`, `people`, `site_template`.
 
 mod access;
 mod admin;
@@ -13,6 +13,7 @@ pub mod paging;
 mod people;
 mod plain;
 pub mod post;
+pub mod pull_requests;
 pub mod pushes;
 mod records;
 pub mod refusal;
@@ -34,6 +35,7 @@ pub use admin::{NewDeployKey, NewWebhook, install_key, install_webhook};
 pub use outbox::{deliver, send};
 pub use people::{NewPersonKey, NewToken, add_person_key, add_token, remove_person, revoke_token};
 pub use post::Answer;
+pub use pull_requests::{NewPullRequest, Opened, PullRequest};
 pub use pushes::Push;
 pub use records::{Delivery, DeployKey, Hook, Person, PersonKey, Repository, Token, TokenKind};
 pub use repositories::{
@@ -107,6 +109,11 @@ impl From<(Provider, &str)> for Place {
 pub trait Vendor: Send + Sync {
     /// What a webhook is told about a push; `None` when it does not listen to it or is suspended.
     fn announce(&self, world: &World, hook: &Hook, push: &Push) -> Option<Message>;
+
+    /// What a webhook is told about a request that was opened; `None` when it does not listen to it, or there are none.
+    fn announce_request(&self, _: &World, _: &Hook, _: &Opened) -> Option<Message> {
+        None
+    }
 
     /// The webhooks that may be told about a push to a repository, each with the repository that holds it.
     fn listeners(&self, _state: &State, repository: &Repository) -> Vec<(u64, Hook)> {

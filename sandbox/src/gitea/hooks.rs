@@ -29,7 +29,9 @@ pub async fn list(
 ) -> Result<Response, Refusal> {
     let mut state = world.forges.gitea.lock();
     let repository = target.administrated(&mut state)?;
-    let shown = repository.hooks.iter().map(shape).collect();
+    let hooks = repository.hooks.iter();
+    let hooks = hooks.filter(|h| world.is_listed(h.created_at));
+    let shown = hooks.map(shape).collect();
     let path = format!("/repos/{}/hooks", repository.path);
     Ok(paging.of(&world, shown, &path))
 }

@@ -27,7 +27,9 @@ pub async fn list(
 ) -> Result<Response, Refusal> {
     let mut state = world.forges.gitea.lock();
     let repository = target.administrated(&mut state)?;
-    let shown = repository.keys.iter().map(|k| shape(&world, k, repository));
+    let keys = repository.keys.iter();
+    let keys = keys.filter(|k| world.is_listed(k.created_at));
+    let shown = keys.map(|k| shape(&world, k, repository));
     let path = format!("/repos/{}/keys", repository.path);
     Ok(paging.of(&world, shown.collect(), &path))
 }

@@ -18,7 +18,7 @@ use axum::routing::{get, post};
 use serde_json::json;
 
 use crate::forge::refusal::Refusal;
-use crate::forge::{Hook, Message, Push, Vendor};
+use crate::forge::{Hook, Message, Opened, Push, Vendor};
 use crate::world::World;
 
 pub use payloads::push as push_message;
@@ -78,6 +78,11 @@ impl Vendor for Gitea {
         let filter = hook.settings.get("branch_filter").and_then(|f| f.as_str());
         let passes = filter.is_none_or(|f| f.is_empty() || push.is_on(f));
         (listens && passes).then(|| payloads::push(world, hook, push))
+    }
+
+    fn announce_request(&self, world: &World, hook: &Hook, opened: &Opened) -> Option<Message> {
+        let listens = hook.active && hook.events.contains("pull_request");
+        listens.then(|| payloads::pull_request(world, hook, opened))
     }
 
     fn not_found(&self, _: &str) -> String {

@@ -30,6 +30,7 @@ pub async fn list(
     let hooks = repository
         .hooks
         .iter()
+        .filter(|hook| world.is_listed(hook.created_at))
         .map(|hook| shapes::hook(hook, repository, &at))
         .collect();
     Ok(page.of(

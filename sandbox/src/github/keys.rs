@@ -31,6 +31,7 @@ pub async fn list(
     let keys = repository
         .keys
         .iter()
+        .filter(|key| world.is_listed(key.created_at))
         .map(|key| shapes::deploy_key(key, repository, &at))
         .collect();
     Ok(page.of(keys, &format!("{}/repositories/{}/keys", at.api, target.id)))

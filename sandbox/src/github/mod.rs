@@ -42,7 +42,7 @@ pub use limits::Limits;
 pub use people::{NewPersonKey, NewToken, add_person_key, add_token, revoke_token};
 pub use state::{Access, Permissions, State, TokenKind};
 pub use view::{counts, world_view};
-pub use webhooks::pushed;
+pub use webhooks::{open_pull_request, pushed};
 
 use answer::Refusal;
 use shapes::Addresses;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::repositories::owner;
 use super::shapes::{self, Addresses};
 use super::state::{Repository, State};
+use crate::forge::PullRequest;
 use crate::git::{Author, CommitInfo, RefUpdate, ZERO_SHA};
 use crate::world::World;
 
@@ -58,6 +59,28 @@ pub fn ref_event(world: &World, repository: u64, update: &RefUpdate) -> anyhow::
         "ref": name, "ref_type": if tag { "tag" } else { "branch" }, "full_ref": update.reference,
         "master_branch": scene.repository["master_branch"], "description": scene.repository["description"],
         "pusher_type": "user", "repository": scene.repository, "sender": scene.sender,
+    }))
+}
+
+/// `pull_request` of one that was opened.
+///
+/// # Errors
+/// When the repository is gone.
+pub fn pull_request(
+    world: &World,
+    repository: u64,
+    request: &PullRequest,
+) -> anyhow::Result<Value> {
+    let scene = Scene::of(world, repository, None)?;
+    let number = request.number;
+    Ok(json!({
+        "action": "opened", "number": number,
+        "pull_request": {
+            "number": number, "state": "open", "title": request.title,
+            "html_url": format!("https://github.com/{}/pull/{number}", scene.full_name),
+            "head": {"ref": request.branch, "sha": request.head.sha}, "base": {"ref": request.into},
+        },
+        "repository": scene.repository, "sender": scene.sender,
     }))
 }
 

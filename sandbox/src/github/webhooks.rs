@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Context;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
@@ -10,8 +11,8 @@ use uuid::Uuid;
 
 use super::payloads;
 use super::state::{Delivery, HookConfig};
-use crate::forge::Encoding;
 use crate::forge::post::{Silence, post};
+use crate::forge::{Encoding, NewPullRequest, pull_requests};
 use crate::git::{RefUpdate, ZERO_SHA};
 use crate::world::World;
 
@@ -73,6 +74,34 @@ pub async fn pushed(world: &Arc<World>, update: &RefUpdate) -> anyhow::Result<()
         }
     }
     Ok(())
+}
+
+/// Opens a pull request and tells all hooks that listen; its number.
+///
+/// # Errors
+/// When there is no such repository, or the branch has no commits.
+pub async fn open_pull_request(
+    world: &Arc<World>,
+    full_name: &str,
+    new: NewPullRequest,
+) -> anyhow::Result<u64> {
+    let (repository, number) = {
+        let mut state = world.github.lock();
+        let number = state.next_id();
+        let found = state.named(full_name).cloned();
+        (
+            found.with_context(|| format!("there is no {full_name}"))?,
+            number,
+        )
+    };
+    let (store_key, default) = (repository.store_key(), &repository.default_branch);
+    let request = pull_requests::describe(world, &store_key, default, number, new).await?;
+    let payload = payloads::pull_request(world, repository.id, &request)?;
+    let event = Event::new("pull_request", payload);
+    for hook in listeners(world, repository.id, &event.name) {
+        send(world, repository.id, hook, event.clone());
+    }
+    Ok(number)
 }
 
 /// Sends the latest push once more to one hook, as a new event.

@@ -53,6 +53,7 @@ pub async fn list(
     let shown = project
         .hooks
         .iter()
+        .filter(|h| world.is_listed(h.created_at))
         .map(|h| shapes::hook(h, project.id, now));
     let address = format!("{}/hooks", Addresses::of(&world).project_api(target.id));
     Ok(paging.of(shown.collect(), 100, &address))

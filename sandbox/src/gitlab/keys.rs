@@ -29,7 +29,8 @@ pub async fn list(
 ) -> Result<Response, Refusal> {
     let mut state = world.forges.gitlab.lock();
     let keys = &target.maintained(&mut state)?.keys;
-    let shown = keys.iter().map(shapes::deploy_key).collect();
+    let keys = keys.iter().filter(|k| world.is_listed(k.created_at));
+    let shown = keys.map(shapes::deploy_key).collect();
     let address = format!(
         "{}/deploy_keys",
         Addresses::of(&world).project_api(target.id)

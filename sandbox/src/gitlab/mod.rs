@@ -23,7 +23,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::forge::refusal::Refusal;
-use crate::forge::{Hook, Message, Push, Vendor};
+use crate::forge::{Hook, Message, Opened, Push, Vendor};
 use crate::world::World;
 
 /// What can be turned about GitLab.
@@ -148,6 +148,12 @@ impl Vendor for Gitlab {
         let listens = hook.events.contains(event) && hooks::passes_filter(hook, push);
         (listens && is_executable(hook, world.clock.now()))
             .then(|| payloads::push(world, hook, push))
+    }
+
+    fn announce_request(&self, world: &World, hook: &Hook, opened: &Opened) -> Option<Message> {
+        let listens = hook.events.contains("merge_requests_events");
+        (listens && is_executable(hook, world.clock.now()))
+            .then(|| payloads::merge_request(world, hook, opened))
     }
 
     fn settle(&self, hook: &mut Hook, delivered: bool, now: OffsetDateTime) {

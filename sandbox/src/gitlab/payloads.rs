@@ -1,10 +1,10 @@
-//! The body and headers of GitLab's push events, in the shape of its page "Webhook events".
+//! The body and headers of GitLab's push and merge request events, in the shape of its page "Webhook events".
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::shapes::Addresses;
-use crate::forge::{Encoding, Hook, Message, Push, Repository};
+use crate::forge::{Encoding, Hook, Message, Opened, Push, Repository};
 use crate::git::CommitInfo;
 use crate::world::World;
 
@@ -51,6 +51,33 @@ pub fn push(world: &World, hook: &Hook, push: &Push) -> Message {
     Message {
         event: event(push).replace("_events", "_hooks"),
         headers: headers(world, hook.id, name, hook.secret.as_deref()),
+        body,
+        encoding: Encoding::Json,
+    }
+}
+
+/// A merge request that was opened.
+pub fn merge_request(world: &World, hook: &Hook, opened: &Opened) -> Message {
+    let at = Addresses::of(world);
+    let Opened {
+        repository,
+        request,
+    } = opened;
+    let web = format!("{}/{}", at.web, repository.path);
+    let body = json!({
+        "object_kind": "merge_request", "event_type": "merge_request",
+        "user": {"id": 1, "name": repository.owner(), "username": repository.owner()},
+        "project": project(repository, &at),
+        "object_attributes": {
+            "id": request.number, "iid": request.number, "action": "open", "state": "opened", "title": request.title,
+            "source_branch": request.branch, "target_branch": request.into, "source_project_id": repository.id,
+            "target_project_id": repository.id, "last_commit": shape(&request.head, &web),
+            "url": format!("{web}/-/merge_requests/{}", request.number),
+        },
+    });
+    Message {
+        event: "merge_request_hooks".to_owned(),
+        headers: headers(world, hook.id, "Merge Request Hook", hook.secret.as_deref()),
         body,
         encoding: Encoding::Json,
     }

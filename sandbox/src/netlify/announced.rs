@@ -1,11 +1,15 @@
 //! Push events in the shapes of all providers, read into what Netlify wants to know of them.
 
+mod requests;
+
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::git::ZERO_SHA;
+
+pub use requests::{Request, read as read_request};
 
 /// Providers with an address of their own below `/hooks`.
 pub const PROVIDERS: [&str; 4] = ["github", "gitlab", "bitbucket", "azure_devops"];
@@ -279,12 +283,13 @@ impl AzurePush {
             repository,
             pushed_by,
         } = self.resource;
+        let repository = PushedRepository::from(repository);
         let push = |moved: AzureRef| Push {
             deleted: false,
             repository: PushedRepository {
-                id: repository.id.clone().into(),
-                full_name: repository.full_name(),
-                private: repository.project.visibility != "public",
+                id: repository.id.clone(),
+                full_name: repository.full_name.clone(),
+                private: repository.private,
             },
             head_commit: commits
                 .iter()
@@ -300,6 +305,16 @@ impl AzurePush {
             after: moved.new_object_id,
         };
         ref_updates.into_iter().map(push).collect()
+    }
+}
+
+impl From<AzureRepository> for PushedRepository {
+    fn from(repository: AzureRepository) -> Self {
+        Self {
+            full_name: repository.full_name(),
+            private: repository.project.visibility != "public",
+            id: repository.id.into(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::announced::{self, Push};
+use super::announced::{self, Push, PushedRepository, Request};
 use super::builds;
 use super::installation;
 use super::records::{Cause, Commit, DeployState, Site, Verdict};
@@ -31,6 +31,9 @@ pub async fn receive(
     };
     for push in pushes {
         build_matching_sites(&world, &address, &push);
+    }
+    if let Some(request) = announced::read_request(address.provider(), &headers, &body) {
+        preview_matching_sites(&world, &address, request);
     }
     StatusCode::NO_CONTENT.into_response()
 }
@@ -79,7 +82,7 @@ fn build_matching_sites(world: &Arc<World>, address: &Address, push: &Push) {
     let matching: Vec<String> = netlify
         .sites
         .values()
-        .filter(|s| listens(world, s, address, push, branch))
+        .filter(|s| listens(world, s, address, &push.repository, branch))
         .map(|s| s.id.clone())
         .collect();
     let mut superseded = Vec::new();
@@ -100,12 +103,44 @@ fn build_matching_sites(world: &Arc<World>, address: &Address, push: &Push) {
     }
 }
 
-fn listens(world: &World, site: &Site, address: &Address, push: &Push, branch: &str) -> bool {
+/// Shows what a merge would bring, on every site that builds the branch which it is to go into.
+fn preview_matching_sites(world: &Arc<World>, address: &Address, request: Request) {
+    let mut netlify = world.netlify.lock();
+    let wants = |site: &Site| {
+        let shows = site.repo.as_ref().is_some_and(|r| r.skip_prs != Some(true));
+        shows && listens(world, site, address, &request.repository, &request.into)
+    };
+    let sites = netlify.sites.values().filter(|site| wants(site));
+    let matching: Vec<String> = sites.map(|site| site.id.clone()).collect();
+    let cause = Cause {
+        source: "git",
+        branch: request.branch,
+        title: Some(request.title),
+        commit: Commit {
+            sha: Some(request.sha.clone()),
+            ..Commit::default()
+        },
+        wanted_sha: Some(request.sha),
+        review: Some(request.number),
+        ..Cause::default()
+    };
+    for site_id in matching {
+        builds::start(world, &mut netlify, &site_id, cause.clone());
+    }
+}
+
+fn listens(
+    world: &World,
+    site: &Site,
+    address: &Address,
+    repository: &PushedRepository,
+    branch: &str,
+) -> bool {
     let Some(repo) = &site.repo else {
         return false;
     };
     let by_path = !world.switches.read().netlify.deaf_without_id;
-    let (id, name) = (&push.repository.id, &push.repository.full_name);
+    let (id, name) = (&repository.id, &repository.full_name);
     let addressed = match address {
         Address::Site(id) => site.id == *id,
         // A webhook made by hand for a site of the app's gets 204 and no build (netlify.md, finding 5).
@@ -170,5 +205,6 @@ fn cause(push: &Push, branch: &str, verdict: Verdict) -> Cause {
         },
         hidden_ms: 0,
         verdict,
+        review: None,
     }
 }

@@ -114,6 +114,8 @@ pub struct Cause {
     /// How long the deploy id stays hidden.
     pub hidden_ms: u64,
     pub verdict: Verdict,
+    /// The pull or merge request that it shows.
+    pub review: Option<u64>,
 }
 
 /// Whether a build may run at all.

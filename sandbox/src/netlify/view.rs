@@ -90,6 +90,11 @@ pub fn deploy(world: &World, netlify: &State, deploy: &Deploy) -> Value {
         .and_then(|s| s.repo.as_ref())
         .map(|r| r.branch.as_str());
     let is_production = production.is_none_or(|p| p == deploy.cause.branch);
+    let context = match (deploy.cause.review, is_production) {
+        (Some(_), _) => "deploy-preview",
+        (None, true) => "production",
+        (None, false) => "branch-deploy",
+    };
     let url = host_url(world, name);
     let deploy_url = host_url(world, &format!("{}--{name}", deploy.id));
     let summary = if deploy.state == DeployState::Ready {
@@ -105,7 +110,7 @@ pub fn deploy(world: &World, netlify: &State, deploy: &Deploy) -> Value {
         "published_at": deploy.published_at.map(milliseconds), "error_message": deploy.error_message,
         "commit_ref": deploy.commit.sha, "commit_url": deploy.commit.url, "commit_message": deploy.commit.message,
         "committer": deploy.commit.committer, "branch": deploy.cause.branch, "title": deploy.cause.title,
-        "context": if is_production { "production" } else { "branch-deploy" }, "skipped": deploy.skipped,
+        "context": context, "review_id": deploy.cause.review, "skipped": deploy.skipped,
         "locked": deploy.locked, "deploy_source": deploy.cause.source, "deploy_time": deploy.deploy_time,
         "summary": {"status": summary, "messages": []},
         "strict_contributor_verification_failure": deploy.blocked,
@@ -127,13 +132,12 @@ fn shown_state(world: &World, deploy: &Deploy) -> DeployState {
 }
 
 /// Fields of a deploy that say nothing in a sandbox; answers of the vendor always have them.
-fn constant_fields() -> [(&'static str, Value); 13] {
+fn constant_fields() -> [(&'static str, Value); 12] {
     [
         ("required", json!([])),
         ("required_functions", json!([])),
         ("available_functions", json!([])),
         ("function_schedules", json!([])),
-        ("review_id", Value::Null),
         ("review_url", Value::Null),
         ("skipped_log", Value::Null),
         ("manual_deploy", json!(false)),

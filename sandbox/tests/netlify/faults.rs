@@ -100,6 +100,42 @@ async fn a_call_has_its_effect_when_the_client_has_hung_up() {
     world.until("the site is made", async || made()).await;
 }
 
+#[tokio::test]
+async fn a_call_may_stand_still_before_its_effect_or_after_it() {
+    for (fault, effects) in [(Fault::HoldRequest, 0), (Fault::HoldAnswer, 1)] {
+        let world = World::start().await;
+        let rule = FaultRule::next(Upstream::Netlify, "POST", "/sites$", fault);
+        let strikes = world.sandbox.add_fault(rule).expect("a rule");
+        let call = post_site(&world);
+        tokio::pin!(call);
+        tokio::select! {
+            answered = &mut call => panic!("{answered:?}"),
+            () = world.until("the call to stand still", async || strikes.count() == 1) => {}
+        }
+        world.sandbox.world().faults.clear();
+        assert!(call.await.is_err());
+        assert_eq!(world.sandbox.counts().of("sites").created, effects);
+    }
+}
+
+#[tokio::test]
+async fn a_rule_for_a_credential_leaves_others_alone_and_tells_when_it_struck() {
+    let world = World::start().await;
+    let rule = |credential: &str| FaultRule {
+        credential: Some(credential.to_owned()),
+        ..FaultRule::next(Upstream::Netlify, "POST", "/sites$", Fault::Watch)
+    };
+    let [ours, others] = [linkbroker_sandbox::NETLIFY_TOKEN, "another"].map(|credential| {
+        let strikes = world.sandbox.add_fault(rule(credential));
+        strikes.expect("a rule")
+    });
+    assert_eq!(post_site(&world).await.expect("an answer"), 201);
+    world.until("the strike", async || ours.count() == 1).await;
+    assert_eq!(others.count(), 0);
+    let call = world.sandbox.calls().pop().expect("a call");
+    assert_eq!(call.fault, None, "nobody was disturbed");
+}
+
 async fn post_site(world: &World) -> reqwest::Result<u16> {
     let url = format!("{}/sites", world.sandbox.netlify_url());
     let request = world

@@ -234,7 +234,7 @@ async fn resources_of(
     polling::answer_part(&summary(row), &objects, &headers)
 }
 
-async fn look_up(
+pub(super) async fn look_up(
     api: &Api,
     caller: &Caller,
     id: &str,

@@ -62,6 +62,7 @@ pub async fn plan(
     let way = Way {
         spec: &row.spec,
         provider: providers::capabilities(&instance, &row.provider_credential),
+        exchanges_key: false,
     };
     let standing_key = instance.account_keys.standing_for(tenant, &row.spec.path);
     let rounds = preview(&way, &row.provider, standing_key.is_some());

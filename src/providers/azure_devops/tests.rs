@@ -198,6 +198,28 @@ async fn resolving_takes_one_call_and_makes_addresses_from_names() {
 }
 
 #[tokio::test]
+async fn nulls_are_tolerated_and_a_missing_id_is_no_answer() {
+    for more in [
+        json!({ "isDisabled": null, "isInMaintenance": null, "size": null, "parentRepository": null }),
+        json!({ "isFork": "a word of tomorrow" }),
+    ] {
+        let vendor = Vendor::start(vec![repo(more.clone())]).await;
+        let found = azure(&vendor).resolve("acme/Web Team/Our docs", None).await;
+        assert_eq!(found.unwrap(), docs(), "{more}");
+    }
+    for reply in [
+        repo(json!({ "id": null })),
+        repo(json!({ "project": null })),
+        json_reply(json!([])),
+    ] {
+        let vendor = Vendor::start(vec![reply]).await;
+        let error = azure(&vendor).resolve("acme/Web Team/Our docs", None).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.code, FailureCode::UpstreamContractChanged);
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_public_is_private() {
     for (visibility, private) in [
         (json!("public"), false),

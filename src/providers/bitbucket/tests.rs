@@ -168,6 +168,31 @@ async fn an_access_token_resolves_in_one_call() {
 }
 
 #[tokio::test]
+async fn nulls_and_words_of_tomorrow_are_tolerated_and_a_missing_id_is_no_answer() {
+    for more in [
+        json!({"parent": null, "project": null, "size": null}),
+        json!({"type": "a word of tomorrow", "fork_policy": "another"}),
+    ] {
+        let vendor = Vendor::start(vec![Reply::new(200, repo(more.clone()))]).await;
+        let found = bitbucket(&vendor).resolve("acme/docs", None).await;
+        assert_eq!(found.unwrap(), docs(), "{more}");
+    }
+    for body in [
+        repo(json!({"uuid": null})).to_string(),
+        repo(json!({"full_name": 7})).to_string(),
+        "<html>Log in</html>".to_owned(),
+        "[]".to_owned(),
+        String::new(),
+    ] {
+        let vendor = Vendor::start(vec![Reply::new(200, &body)]).await;
+        let error = bitbucket(&vendor).resolve("acme/docs", None).await;
+        let error = error.expect_err(&body);
+        assert_eq!(error.code, FailureCode::UpstreamContractChanged, "{body}");
+        assert!(!error.detail.contains("Log in"), "{}", error.detail);
+    }
+}
+
+#[tokio::test]
 async fn links_that_are_missing_are_made_up_from_the_name() {
     let vendor = Vendor::start(vec![Reply::new(200, repo(json!({ "links": {} })))]).await;
     let found = bitbucket(&vendor).resolve("acme/docs", None).await.unwrap();

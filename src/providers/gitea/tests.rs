@@ -111,6 +111,31 @@ async fn resolving_the_default_branch_takes_one_call() {
 }
 
 #[tokio::test]
+async fn nulls_and_unknown_fields_are_tolerated_and_a_missing_id_is_no_answer() {
+    for more in [
+        json!({"permissions": null, "parent": null, "mirror_interval": 7}),
+        json!({"object_format_name": "a word of tomorrow", "owner": null}),
+    ] {
+        let vendor = Vendor::start(vec![Reply::new(200, repo(more.clone()))]).await;
+        let found = gitea(&vendor).resolve("acme/docs", None).await;
+        assert_eq!(found.unwrap(), docs(), "{more}");
+    }
+    for body in [
+        repo(json!({"id": null})).to_string(),
+        repo(json!({"id": "42"})).to_string(),
+        "<html>Sign in</html>".to_owned(),
+        "[]".to_owned(),
+        String::new(),
+    ] {
+        let vendor = Vendor::start(vec![Reply::new(200, &body)]).await;
+        let error = gitea(&vendor).resolve("acme/docs", None).await;
+        let error = error.expect_err(&body);
+        assert_eq!(error.code, FailureCode::UpstreamContractChanged, "{body}");
+        assert!(!error.detail.contains("Sign in"), "{}", error.detail);
+    }
+}
+
+#[tokio::test]
 async fn a_renamed_repository_is_followed_and_known_by_its_new_name() {
     let moved = Reply::new(307, "").header("location", "/api/repos/acme/docs");
     let vendor = Vendor::start(vec![moved, Reply::new(200, repo(json!({})))]).await;

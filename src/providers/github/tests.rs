@@ -245,6 +245,33 @@ async fn resolving_the_default_branch_takes_one_call() {
 }
 
 #[tokio::test]
+async fn nulls_and_words_of_tomorrow_are_tolerated_and_a_missing_id_is_no_answer() {
+    for more in [
+        json!({"permissions": null, "size": null, "visibility": "a word of tomorrow"}),
+        json!({"parent": null, "owner": null, "license": {"key": 7}}),
+    ] {
+        let vendor = Vendor::start(vec![Reply::new(200, repo(more.clone()))]).await;
+        let found = github(&vendor).resolve("acme/docs", None).await;
+        assert_eq!(found.unwrap(), docs(), "{more}");
+    }
+    for body in [
+        repo(json!({"id": null})).to_string(),
+        repo(json!({"id": "42"})).to_string(),
+        repo(json!({"full_name": null})).to_string(),
+        "<html>Sign in</html>".to_owned(),
+        r#"{"id": 42, "full_na"#.to_owned(),
+        "[]".to_owned(),
+        String::new(),
+    ] {
+        let vendor = Vendor::start(vec![Reply::new(200, &body)]).await;
+        let error = github(&vendor).resolve("acme/docs", None).await;
+        let error = error.expect_err(&body);
+        assert_eq!(error.code, FailureCode::UpstreamContractChanged, "{body}");
+        assert!(!error.detail.contains("Sign in"), "{}", error.detail);
+    }
+}
+
+#[tokio::test]
 async fn another_branch_or_a_suspicious_size_takes_a_second_call() {
     let there = || Reply::new(200, json!({"ref": "refs/heads/x"}));
     for (more, branch, asked) in [

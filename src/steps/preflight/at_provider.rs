@@ -9,6 +9,7 @@ use crate::{
         preflight::{Finding, FindingStatus, Topic},
     },
     providers::{FoundWebhook, Identity, WebhookFault, Webhooks},
+    steps::installation,
     upstream::UpstreamKind,
 };
 
@@ -21,7 +22,10 @@ const NOBODY: &str = "Nobody can be asked: no API of this git host is known.";
 pub(super) fn findings(link: &Intended<'_>, seen: &Seen) -> Vec<Finding> {
     let mut findings = vec![credential(link, seen)];
     findings.extend(repository(link, seen));
-    findings.extend([keys(link, seen), webhook(link, seen)]);
+    match link.spec.access.installation_id() {
+        Some(id) => findings.push(installation(id, link, seen)),
+        None => findings.extend([keys(link, seen), webhook(link, seen)]),
+    }
     findings
 }
 
@@ -147,6 +151,37 @@ fn webhook(link: &Intended<'_>, seen: &Seen) -> Finding {
     }
 }
 
+/// Neither key nor webhook is made: Netlify's app has to see the repository.
+fn installation(id: u64, link: &Intended<'_>, seen: &Seen) -> Finding {
+    let topic = Topic::Installation;
+    let Ok(repository) = &seen.repository else {
+        return topic.unknown(UNREAD);
+    };
+    if !link.provider.capabilities().installs_keys {
+        let detail = "A connection without a credential shows no rights on the repository.";
+        return topic.fail(FailureCode::AdminRequired, detail);
+    }
+    let known = match &seen.installations {
+        None => return topic.unknown(UNREAD),
+        Some(Err(failure)) => return topic.unread(failure),
+        Some(Ok(None)) => {
+            let detail = "Where Netlify's app is installed is told to owners alone; that no build comes would show it.";
+            return topic.unknown(detail);
+        }
+        Some(Ok(Some(known))) => known,
+    };
+    match installation::judge(id, known, repository) {
+        Err(failure) => topic.fail(failure.code, failure.detail),
+        Ok(it) if it.all_repositories => {
+            topic.pass(format!("Netlify's app sees all repositories of {}.", it.account))
+        }
+        Ok(_) => topic.unknown(format!(
+            "Netlify's app sees selected repositories; whether `{}` is among them shows when it is built.",
+            repository.path
+        )),
+    }
+}
+
 /// One that is there is shared with other sites of the repository.
 fn as_found(found: &FoundWebhook) -> Finding {
     let topic = Topic::Webhook;
@@ -160,22 +195,12 @@ fn as_found(found: &FoundWebhook) -> Finding {
     match &found.faults[..] {
         [] => topic.pass("There is one to Netlify already; it will be shared."),
         faults => {
-            let faults: Vec<_> = faults.iter().map(what_is_wrong).collect();
+            let faults: Vec<_> = faults.iter().map(WebhookFault::told).collect();
             let detail = format!(
                 "The one to Netlify that is there {}; linking mends that.",
                 faults.join(" and ")
             );
             topic.warn(None, detail)
         }
-    }
-}
-
-fn what_is_wrong(fault: &WebhookFault) -> String {
-    match fault {
-        WebhookFault::Inactive => "is switched off".to_owned(),
-        WebhookFault::MissingEvents(events) => format!("does not hear of {}", events.join(", ")),
-        WebhookFault::NotJson => "sends forms, which Netlify ignores".to_owned(),
-        WebhookFault::InsecureTls => "does not check Netlify's certificate".to_owned(),
-        WebhookFault::HidesBranches => "tells of some branches only".to_owned(),
     }
 }

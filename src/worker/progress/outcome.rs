@@ -36,6 +36,10 @@ impl Progress {
     ) {
         match result {
             Ok((fact, entries)) => {
+                if let Fact::KeyRetired(receipts) = &fact {
+                    self.releases.extend(receipts.iter().cloned());
+                    self.event("link.key_rotated", json!({ "receipts": receipts }));
+                }
                 self.learn(fact);
                 self.entries.extend(entries);
                 self.end(step, StepState::Done, None);

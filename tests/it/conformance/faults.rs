@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::counts::{assert_lawful, assert_leaves_nothing, assert_one_of_each, own_kinds};
 use super::straight::assert_live;
-use crate::world::{By, Way, World, text, until};
+use crate::world::{By, Setup, Way, World, text, until};
 
 /// The writing calls of a way: upstream, method, and the end of the path.
 fn writes(way: &Way) -> Vec<(&'static str, &'static str, &'static str)> {
@@ -62,6 +62,24 @@ pub async fn lost_answers_make_nothing_twice(way: &Way) {
     let link = way.link(&world).await;
     assert_live(way, &link);
     assert_eq!(struck(&world), writes(way).len(), "each fault has struck");
+    assert_one_of_each(way, &world);
+    assert_leaves_nothing(way, &world, &link).await;
+}
+
+/// Each writing call is swallowed once: it has no effect, and no answer ever comes.
+pub async fn answers_that_never_come_are_not_waited_for(way: &Way) {
+    let patience = ("LINKBROKER_CALL_TIMEOUT_SECONDS", "2".to_owned());
+    let setup = Setup {
+        settings: vec![patience],
+        ..Setup::default()
+    };
+    let world = way.world_with(setup).await;
+    // A double build that is canceled too late is built, and no harm.
+    for (upstream, method, path) in writes(way).into_iter().filter(|it| it.2 != "/cancel$") {
+        world.fault(json!({"upstream": upstream, "method": method, "path": path, "fault": {"delay_ms": 600_000}}));
+    }
+    let link = way.link(&world).await;
+    assert_live(way, &link);
     assert_one_of_each(way, &world);
     assert_leaves_nothing(way, &world, &link).await;
 }

@@ -3,7 +3,7 @@
 //! What a way cannot do is declared in its row of the table ([`crate::world::Way`]), and each case compares the row with what
 //! the API says of itself: nothing is left out in silence.
 
-mod counts;
+pub mod counts;
 mod faults;
 mod limits;
 mod straight;
@@ -41,10 +41,12 @@ macro_rules! each_way {
 
 each_way! {
     goes_live_as_planned_is_rebuilt_and_taken_back: straight::goes_live_as_planned_is_rebuilt_and_taken_back;
+    a_pull_request_is_previewed: straight::a_pull_request_is_previewed;
     the_same_request_again_changes_nothing: straight::the_same_request_again_changes_nothing;
     what_somebody_removed_before_is_already_gone: straight::what_somebody_removed_before_is_already_gone;
     a_repository_that_moves_is_linked_and_taken_back: straight::a_repository_that_moves_is_linked_and_taken_back;
     lost_answers_make_nothing_twice: faults::lost_answers_make_nothing_twice;
+    answers_that_never_come_are_not_waited_for: faults::answers_that_never_come_are_not_waited_for;
     resets_and_errors_that_pass_are_outlived: faults::resets_and_errors_that_pass_are_outlived;
     a_refusal_is_named_and_leaves_nothing: faults::a_refusal_is_named_and_leaves_nothing;
     a_rate_limit_is_waited_for: faults::a_rate_limit_is_waited_for;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::counts::{assert_lawful, assert_leaves_nothing, assert_one_of_each, own_kinds};
 use crate::planning::assert_as_planned;
-use crate::world::{By, Way, World, receipts, text};
+use crate::world::{By, Way, World, receipts, text, until};
 
 /// The plan says what then happens; a push is built; unlinking leaves nothing.
 pub async fn goes_live_as_planned_is_rebuilt_and_taken_back(way: &Way) {
@@ -68,6 +68,34 @@ fn assert_is_the_row(way: &Way, plan: &Value) {
         way.name
     );
     assert_eq!(writes("replay_push"), by_us(way.push), "{}", way.name);
+}
+
+/// A pull request is shown by a build of its own, and the link stays as it is. Webhooks of people, which the row of a way
+/// declares, hear here of pushes alone.
+pub async fn a_pull_request_is_previewed(way: &Way) {
+    if way.webhook == By::Person {
+        return;
+    }
+    let world = way.world().await;
+    let link = way.link(&world).await;
+    assert_live(way, &link);
+    way.propose(&world, "words to be merged").await;
+    let preview = until("the preview to be ready", async || {
+        let state = world.state();
+        let deploys = state["netlify"]["deploys"].as_array().expect("deploys");
+        let mut previews = deploys
+            .iter()
+            .filter(|it| it["context"] == "deploy-preview");
+        previews.find(|it| it["state"] == "ready").cloned()
+    })
+    .await;
+    assert_eq!(preview["branch"], "proposal", "{preview:#}");
+    assert_ne!(preview["review_id"], Value::Null);
+    let after = world.client.read(&text(&link["id"])).await;
+    assert_eq!(after["status"], "live", "{after:#}");
+    assert_eq!(after["deploy"]["id"], link["deploy"]["id"]);
+    assert!(!world.page("acme-docs").await.contains("words to be merged"));
+    assert_lawful(&world);
 }
 
 /// A caller who says the same again gets the same link, and nobody is called for it.

@@ -64,6 +64,13 @@ impl World {
         output.expect("the program").into()
     }
 
+    /// Has the commands that are started from now on speak as [`World::client`] does.
+    pub fn sign_in(&mut self) {
+        let (token, url) = (self.client.token(), self.server.address.clone());
+        self.set("LINKBROKER_TOKEN", token.expect("a token"));
+        self.set("LINKBROKER_URL", url);
+    }
+
     /// What commands and servers are told by their environment.
     pub fn settings(&self) -> &[(&'static str, String)] {
         &self.settings

@@ -6,17 +6,19 @@ mod command;
 mod database;
 mod description;
 mod server;
+mod unguarded;
 mod wait;
 mod way;
 mod wire;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use linkbroker::api::caller::Scope;
 use linkbroker::issuer::DevIssuer;
 use linkbroker_sandbox::github::{NewRepository, NewToken};
-use linkbroker_sandbox::{FaultRule, GITHUB_TOKEN, NETLIFY_TOKEN, Options, Sandbox};
+use linkbroker_sandbox::{FaultRule, GITHUB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Strikes};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -29,9 +31,11 @@ pub use database::Database;
 pub use description::Description;
 pub use description::FILE as OPENAPI;
 pub use server::Server;
+pub use unguarded::Unguarded;
 pub use wait::until;
 pub use way::{By, Way, place_account_key};
-pub use wire::Wire;
+use wire::Wire;
+pub use wire::{Statement, Tap, Transaction};
 
 /// The tenant of [`World::client`].
 pub const TENANT: &str = "acme";
@@ -45,16 +49,16 @@ pub struct Setup {
     pub switches: Value,
     /// A Postgres of the test's own, to do harm to; else the database lies on the one that all tests share.
     pub cluster: Option<Cluster>,
-    /// Whether the tenant predicate is taken out of the server's queries: row level security stands alone.
-    pub without_tenant_predicate: bool,
+    /// What is done between the server and its Postgres.
+    pub tap: Option<Arc<dyn Tap>>,
 }
 
 /// All that a test needs.
 pub struct World {
     // Dropped from first to last: the server goes before what it leans on.
     pub server: Server,
-    /// Between server and database, when the tenant predicate is taken out.
-    pub wire: Option<Wire>,
+    /// Between server and database, when something is done there.
+    _wire: Option<Wire>,
     pub database: Database,
     /// A Postgres of the world's own, when it has one.
     pub cluster: Option<Cluster>,
@@ -77,9 +81,9 @@ impl World {
             Some(cluster) => Database::on(&cluster.url).await,
             None => Database::create().await,
         };
-        let wire = match setup.without_tenant_predicate {
-            true => Some(Wire::to(&database.url).await),
-            false => None,
+        let wire = match setup.tap {
+            Some(tap) => Some(Wire::to(&database.url, tap).await),
+            None => None,
         };
         let url = wire.as_ref().map_or(&database.url, |wire| &wire.url);
         let mut settings = usual_settings(&sandbox, url, folder.path());
@@ -88,7 +92,7 @@ impl World {
         let mut world = Self {
             client: Client::new(&server.address, None),
             server,
-            wire,
+            _wire: wire,
             database,
             sandbox,
             cluster: setup.cluster,
@@ -175,11 +179,11 @@ impl World {
     }
 
     /// Disturbs chosen calls from now on; in the JSON form of the sandbox's admin door.
-    pub fn fault(&self, rule: Value) {
+    /// How often the rule has struck can be followed.
+    pub fn fault(&self, rule: Value) -> Strikes {
         let rule: FaultRule = serde_json::from_value(rule).expect("a fault");
-        self.sandbox
-            .add_fault(rule)
-            .expect("a path that is a regular expression");
+        let added = self.sandbox.add_fault(rule);
+        added.expect("a path that is a regular expression")
     }
 
     /// How long each call takes from now on, in milliseconds; half of it passes after the effect.
@@ -310,6 +314,11 @@ fn usual_settings(
     ];
     settings.extend(quick.map(|(name, value)| (name, value.to_owned())));
     settings
+}
+
+/// Unix time in milliseconds, as the sandbox's recorder has it.
+pub fn unix_ms() -> f64 {
+    time::OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e6
 }
 
 /// A setting whose value is a file with this text. The file stays as long as the returned folder.

@@ -103,7 +103,8 @@ impl Server {
         self.signal(Signal::SIGCONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid().try_into().expect("a process id"));
         kill(pid, signal).expect("a process that can be told");
     }
@@ -111,6 +112,11 @@ impl Server {
     /// Tells it to stop and waits until it has; how it ended.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
+        self.ended().await
+    }
+
+    /// Waits until it has ended; how it did.
+    pub async fn ended(&mut self) -> ExitStatus {
         until("the server to stop", async || {
             self.child.try_wait().expect("a child")
         })

@@ -1,7 +1,9 @@
 //! The ways of linking as a table: which provider with which credential, what a caller asks for, and what people do with
 //! their own hands.
 
-use linkbroker_sandbox::forge::{self, Access, Forge, NewDeployKey, NewPersonKey, NewWebhook};
+use linkbroker_sandbox::forge::{
+    self, Access, Forge, NewDeployKey, NewPersonKey, NewPullRequest, NewWebhook,
+};
 use linkbroker_sandbox::git::NewCommit;
 use linkbroker_sandbox::recorder::{Call, Upstream};
 use linkbroker_sandbox::{
@@ -25,7 +27,7 @@ pub enum By {
 }
 
 /// One way of linking.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Way {
     pub name: &'static str,
     pub provider: Provider,
@@ -38,6 +40,10 @@ pub struct Way {
     /// Its path after it was moved.
     pub moved: &'static str,
     credential: fn() -> Value,
+    /// The instance that the connection names, where there are several of its kind.
+    host: Option<&'static str>,
+    /// Which of the world's repositories it is.
+    number: usize,
     /// The server's settings beside the usual ones.
     settings: &'static [(&'static str, &'static str)],
     private: bool,
@@ -57,11 +63,20 @@ impl Way {
         path: "acme/docs",
         moved: "acme/handbook",
         credential: || token(GITHUB_TOKEN),
+        host: None,
+        number: 0,
         settings: &[],
         private: true,
         key: By::Linkbroker,
         webhook: By::Linkbroker,
         push: By::Linkbroker,
+    };
+    /// On a machine of its own, which the operator has configured.
+    pub const GITHUB_ENTERPRISE: Self = Self {
+        name: "github_enterprise",
+        address: "https://ghe.example.com/acme/docs",
+        host: Some("ghe.example.com"),
+        ..Self::GITHUB
     };
     pub const GITLAB: Self = Self {
         name: "gitlab",
@@ -127,6 +142,7 @@ impl Way {
         provider: Provider::Plain,
         kind: "manual",
         address: "",
+        host: Some("127.0.0.1"),
         credential: anonymous,
         key: By::Person,
         webhook: By::Person,
@@ -150,16 +166,9 @@ impl Way {
     }
 
     /// [`Self::world`] out of the ordinary.
-    pub async fn world_with(&self, mut setup: Setup) -> World {
-        let settings = self.settings.iter();
-        setup
-            .settings
-            .extend(settings.map(|(name, value)| (*name, (*value).to_owned())));
-        let mut world = World::empty(setup).await;
+    pub async fn world_with(&self, setup: Setup) -> World {
+        let world = self.bare_world(setup).await;
         self.make_repository(&world).await;
-        if self.key == By::Operator {
-            stand_key(&mut world).await;
-        }
         self.connect(&world.client).await;
         world
     }
@@ -168,18 +177,60 @@ impl Way {
     pub async fn connect(&self, client: &Client) {
         let netlify =
             json!({"name": "netlify", "kind": "netlify", "credential": token(NETLIFY_TOKEN)});
-        let mut provider =
-            json!({"name": self.kind, "kind": self.kind, "credential": (self.credential)()});
-        if self.kind == "manual" {
-            provider["host"] = json!("127.0.0.1");
-        }
-        for connection in [netlify, provider] {
+        for connection in [netlify, self.connection()] {
             let made = client.post("/connections", connection).await;
             made.expect(201);
         }
     }
 
-    async fn make_repository(&self, world: &World) {
+    /// A world with all that operators do for the way.
+    pub async fn bare_world(&self, mut setup: Setup) -> World {
+        let settings = self.settings.iter();
+        setup
+            .settings
+            .extend(settings.map(|(name, value)| (*name, (*value).to_owned())));
+        let mut world = World::empty(setup).await;
+        if self.key == By::Operator {
+            stand_key(&mut world).await;
+        }
+        if let Some(host) = self.host.filter(|_| self.provider == Provider::Github) {
+            let api = world.sandbox.github_url();
+            let entry =
+                format!("[[provider]]\nkind = \"github\"\nhost = \"{host}\"\napi = \"{api}\"\n");
+            configure(&mut world, &entry).await;
+        }
+        world
+    }
+
+    /// The same way with somebody else's push as the proof.
+    pub const fn proven_by(self, push: By) -> Self {
+        Self { push, ..self }
+    }
+
+    /// The same way with the so-many-eth repository of its world.
+    pub fn numbered(&self, number: usize) -> Self {
+        let named =
+            |text: &str| -> &'static str { text.replace("docs", &format!("docs-{number}")).leak() };
+        Self {
+            address: named(self.address),
+            path: named(self.path),
+            number,
+            ..*self
+        }
+    }
+
+    /// The connection to the provider, to be posted.
+    pub fn connection(&self) -> Value {
+        let mut connection =
+            json!({"name": self.kind, "kind": self.kind, "credential": (self.credential)()});
+        if let Some(host) = self.host {
+            connection["host"] = json!(host);
+        }
+        connection
+    }
+
+    /// Makes its repository.
+    pub async fn make_repository(&self, world: &World) {
         let (owner, name) = self.path.rsplit_once('/').expect("an owner");
         let new = NewRepository {
             provider: self.provider,
@@ -316,14 +367,36 @@ impl Way {
         world.sandbox.commit(at, commit).await.expect("a commit");
     }
 
+    /// Pushes a commit to the branch `proposal` and asks for its merge.
+    pub async fn propose(&self, world: &World, words: &str) {
+        let commit = NewCommit {
+            branch: "proposal".to_owned(),
+            files: forge::site_template::files(words),
+            ..NewCommit::default()
+        };
+        let at: Place = (self.provider, self.present_path(world).as_str()).into();
+        world
+            .sandbox
+            .commit(at.clone(), commit)
+            .await
+            .expect("a commit");
+        let request = NewPullRequest {
+            branch: "proposal".to_owned(),
+            ..NewPullRequest::default()
+        };
+        let opened = world.sandbox.open_pull_request(at, request).await;
+        opened.expect("a pull request");
+    }
+
     /// Gives the repository another path.
     pub fn rename(&self, world: &World, to: &str) {
         let at: Place = (self.provider, self.present_path(world).as_str()).into();
         admin::rename(world.sandbox.world(), &at, to).expect("a rename");
     }
 
-    fn repository(&self, world: &World) -> Value {
-        world.state()[self.provider.word()]["repositories"][0].clone()
+    /// Its repository, with keys and webhooks.
+    pub fn repository(&self, world: &World) -> Value {
+        world.state()[self.provider.word()]["repositories"][self.number].clone()
     }
 
     fn present_path(&self, world: &World) -> String {
@@ -383,12 +456,18 @@ async fn stand_key(world: &mut World) {
     let made = made.send().await.expect("an answer").json::<Value>().await;
     let key = made.expect("a key");
     place_account_key(world, &text(&key["public_key"]));
-    let file = world.folder().join("providers.toml");
-    let mut lines = std::fs::read_to_string(&file).expect("the operator's file");
-    lines += &format!(
+    let entry = format!(
         "[[standing_key]]\norganisation = \"acme\"\ndeploy_key_id = \"{}\"\ntenants = [\"{TENANT}\"]\n",
         text(&key["id"])
     );
+    configure(world, &entry).await;
+}
+
+/// Adds an entry to the operator's file of providers.
+async fn configure(world: &mut World, entry: &str) {
+    let file = world.folder().join("providers.toml");
+    let mut lines = std::fs::read_to_string(&file).expect("the operator's file");
+    lines += entry;
     std::fs::write(&file, lines).expect("the operator's file");
     world.restart().await;
 }

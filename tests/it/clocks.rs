@@ -1,0 +1,75 @@
+//! Clocks that are wrong, and lists that lag: what an interrupted try has made is found all the same, and is taken for our own.
+
+use linkbroker_sandbox::NETLIFY_TOKEN;
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::lost_answers::assert_one_of_each;
+use crate::world::{World, docs, receipts, text};
+
+/// The calls whose effect a link has to find again.
+const MAKING: [(&str, &str, &str); 5] = [
+    ("netlify", "POST", "/deploy_keys$"),
+    ("netlify", "POST", "/sites$"),
+    ("github", "POST", "/keys$"),
+    ("github", "POST", "/hooks$"),
+    ("netlify", "PATCH", "/sites/"),
+];
+
+/// Every answer is lost once, while the vendors' clocks are wrong.
+async fn lost_answers_are_found_with_clocks_wrong_by(by: Duration) {
+    let world = World::usual().await;
+    world.sandbox.world().clock.set_wrong_by(by);
+    for (upstream, method, path) in MAKING {
+        world.fault(
+            json!({"upstream": upstream, "method": method, "path": path, "fault": "lost_answer"}),
+        );
+    }
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_one_of_each(&world);
+    let gone = world.client.unlink(&text(&link["id"]), "").await;
+    for kind in ["deploy_key", "installed_key", "webhook", "site"] {
+        let deleted = (kind.to_owned(), "deleted".to_owned());
+        assert!(receipts(&gone).contains(&deleted), "{gone:#}");
+    }
+}
+
+#[tokio::test]
+async fn vendors_that_are_an_hour_ahead() {
+    lost_answers_are_found_with_clocks_wrong_by(Duration::HOUR).await;
+}
+
+#[tokio::test]
+async fn vendors_that_are_an_hour_behind() {
+    lost_answers_are_found_with_clocks_wrong_by(-Duration::HOUR).await;
+}
+
+/// A key that somebody has made a while ago is not taken for the one whose answer was lost, whatever the vendor's clock says.
+#[tokio::test]
+async fn what_others_made_before_is_not_ours_by_a_clock_that_is_ahead() {
+    let world = World::usual().await;
+    world.sandbox.world().clock.set_wrong_by(Duration::HOUR);
+    let theirs = key(&world).await;
+    world
+        .sandbox
+        .world()
+        .clock
+        .advance(std::time::Duration::from_secs(600));
+    world.fault(
+        json!({"upstream": "netlify", "method": "POST", "path": "/deploy_keys$", "fault": "reset"}),
+    );
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let resources = link["resources"].as_array().expect("resources");
+    let is_theirs = |resource: &&Value| text(&resource["id"]) == theirs;
+    assert_eq!(resources.iter().find(is_theirs), None);
+    assert_eq!(world.count("deploy_keys"), (2, 2));
+}
+
+async fn key(world: &World) -> String {
+    let url = format!("{}/deploy_keys", world.sandbox.netlify_url());
+    let made = reqwest::Client::new().post(url).bearer_auth(NETLIFY_TOKEN);
+    let made = made.send().await.expect("an answer").json::<Value>().await;
+    text(&made.expect("a key")["id"])
+}
