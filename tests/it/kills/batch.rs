@@ -245,10 +245,7 @@ async fn unlink(
     cell: Option<&Cell>,
 ) -> Result<(), String> {
     let led = cell.map(|cell| stage.lead(subject, cell));
-    let sign = match led {
-        Some(led) => Some(stage.follow(begun.link, led)),
-        None => None,
-    };
+    let sign = led.map(|led| stage.follow(begun.link, led));
     let path = format!("/links/{}", begun.id);
     stage.world.client.delete(&path).await.expect(202);
     let Some(sign) = sign else { return Ok(()) };
