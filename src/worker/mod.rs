@@ -162,7 +162,7 @@ impl Worker {
     async fn take_all(self: &Arc<Self>, presence: &Arc<Presence>, turns: &mut Turns) -> Duration {
         let pause = self.take_due(presence, turns).await;
         if let Err(error) = self.take_all_jobs().await {
-            tracing::error!(%error, "cannot claim checks and preflights");
+            tracing::error!(%error, "cannot claim checks, preflights and inspections");
         }
         pause.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot claim links");
