@@ -1,6 +1,7 @@
 //! Benchmarks: counts, and ratios within one run, printed as a table. `./dev bench` runs them with all they need;
 //! docs/benchmarks.md says what they mean. They are no tests: nothing fails because a machine is slow.
 
+mod builds;
 mod claims;
 mod process;
 mod readers;
@@ -30,7 +31,7 @@ impl Line {
     }
 }
 
-const NAMES: [&str; 3] = ["readers", "claims", "reads"];
+const NAMES: [&str; 4] = ["readers", "claims", "reads", "builds"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -50,6 +51,7 @@ async fn main() -> anyhow::Result<()> {
             "readers" => readers::run().await?,
             "claims" => claims::run().await?,
             "reads" => reads::run().await?,
+            "builds" => builds::run().await?,
             _ => anyhow::bail!(
                 "there is no benchmark {name}; there are {}",
                 NAMES.join(", ")

@@ -35,7 +35,10 @@ use instance::{BUILT_IN, PLACE_KEYS, api_address, read_providers};
 use issuer::{ISSUERS, read_issuers};
 use problems::{Complaint, Problems};
 
-use crate::link::grant::Grants;
+use crate::link::{
+    grant::Grants,
+    plan::{FirstBuild, Setup},
+};
 use crate::upstream::{Instance, UpstreamKind, WritePace};
 use crate::vault::KeyRing;
 
@@ -58,7 +61,12 @@ const STOCK_DAYS: u32 = 7;
 const SETTLE_SECONDS: u64 = 6;
 const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
+const PATROL_IDLE_SECONDS: u64 = 60;
+const QUEUE_SECONDS: u64 = 3_600;
 const PROOF_SECONDS: u64 = 60;
+/// Six hours: 5,000 links take 14 looks a minute (limits.md P11).
+const INSPECT_SECONDS: u64 = 21_600;
+const EXPIRY_WARNING_DAYS: &str = "14,3,1";
 const DRAIN_SECONDS: u64 = 10;
 const CALL_TIMEOUT_SECONDS: u64 = 20;
 const RETRY_BASE_MS: u64 = 1_000;
@@ -74,8 +82,6 @@ pub struct Config {
     pub dev: bool,
     /// Where the API listens.
     pub listen: SocketAddr,
-    /// Where Netlify reaches us, without a slash at the end of its path.
-    pub public_url: Option<Url>,
     /// Web pages that may call from a browser, by their exact origin.
     pub cors_origins: Vec<String>,
     /// Which Postgres is used.
@@ -166,10 +172,14 @@ pub struct Workers {
     pub settle: Duration,
     /// How long an unused deploy key is kept for the next link; `None`: nothing is swept.
     pub stock: Option<Duration>,
-    /// First pause between two looks at a running build.
+    /// Shortest pause between two looks at a team's running builds.
     pub watch_min: Duration,
-    /// Longest pause between two looks at a running build.
+    /// Longest pause between two looks at a team's running builds.
     pub watch_max: Duration,
+    /// Pause between two looks at a team of which no build runs.
+    pub patrol_idle: Duration,
+    /// How long a build may wait for its turn.
+    pub queue: Duration,
     /// How the first build starts.
     pub first_build: FirstBuild,
     /// How long a push may take to start a build.
@@ -180,13 +190,29 @@ pub struct Workers {
     pub call_timeout: Duration,
     /// When a failed step is tried again.
     pub retry: Retry,
+    /// Where Netlify reaches us, without a slash at the end of its path.
+    pub public_url: Option<Url>,
+    /// How links at rest are looked at again.
+    pub inspections: Inspections,
 }
 
-/// How the first build starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstBuild {
-    /// Netlify starts it by itself when the repository is attached.
-    Attach,
+/// How links at rest are looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspections {
+    /// About how long after the last look.
+    pub every: Duration,
+    /// Days before the end of a key or credential on which it is told.
+    pub warn_days: Vec<u16>,
+}
+
+impl Workers {
+    /// What of it changes the plan of links.
+    pub fn setup(&self) -> Setup {
+        Setup {
+            is_notified: self.public_url.is_some(),
+            first_build: self.first_build,
+        }
+    }
 }
 
 /// When a failed step is tried again: pauses double from `base` up to `max`.
@@ -227,11 +253,12 @@ impl Config {
         let mut problems = Problems::default();
         let dev = args.server.dev;
         let role = role(&args.server.role, &mut problems);
+        let listen = listen(&args.server, &mut problems);
+        let public_url = public_url(&args.server, &mut problems);
         let config = Self {
             role,
             dev,
-            listen: listen(&args.server, &mut problems),
-            public_url: public_url(&args.server, &mut problems),
+            listen,
             cors_origins: cors_origins(&args.server, &mut problems),
             database: database(args.database, &mut problems),
             connections: problems.number(
@@ -251,7 +278,10 @@ impl Config {
             quotas: quotas(&args.quotas, &mut problems),
             github_pace: github_pace(&args.upstreams, &mut problems),
             instances: instances(&args.upstreams, &mut problems),
-            workers: workers(&args.workers, &mut problems),
+            workers: Workers {
+                public_url,
+                ..workers(&args.workers, &mut problems)
+            },
             log: log(&args.log, &mut problems),
         };
         problems.finish(config)
@@ -640,6 +670,18 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         PROOF_SECONDS,
         1..=3_600,
     );
+    let patrol_idle = number(
+        "LINKBROKER_PATROL_IDLE_SECONDS",
+        &args.patrol_idle_seconds,
+        PATROL_IDLE_SECONDS,
+        1..=86_400,
+    );
+    let queue = number(
+        "LINKBROKER_QUEUE_SECONDS",
+        &args.queue_seconds,
+        QUEUE_SECONDS,
+        1..=604_800,
+    );
     let drain = number(
         "LINKBROKER_DRAIN_SECONDS",
         &args.drain_seconds,
@@ -655,7 +697,9 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
     if watch_min > watch_max {
         problems.add(
             "LINKBROKER_WATCH_MIN_MS",
-            format!("the first pause ({watch_min} ms) is longer than the longest ({watch_max} ms)"),
+            format!(
+                "the shortest pause ({watch_min} ms) is longer than the longest ({watch_max} ms)"
+            ),
             "Lower it, or raise LINKBROKER_WATCH_MAX_MS.",
         );
     }
@@ -676,30 +720,59 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         ),
         watch_min: Duration::from_millis(watch_min),
         watch_max: Duration::from_millis(watch_max),
+        patrol_idle: Duration::from_secs(patrol_idle),
+        queue: Duration::from_secs(queue),
         first_build: first_build(&args.first_build, problems),
         proof: Duration::from_secs(proof),
         drain: Duration::from_secs(drain),
         call_timeout: Duration::from_secs(call_timeout),
         retry: retry(args, problems),
+        public_url: None,
+        inspections: inspections(args, problems),
     }
+}
+
+fn inspections(args: &WorkerArgs, problems: &mut Problems) -> Inspections {
+    let every = problems.number(
+        "LINKBROKER_INSPECT_SECONDS",
+        &args.inspect_seconds,
+        INSPECT_SECONDS,
+        1..=604_800,
+    );
+    Inspections {
+        every: Duration::from_secs(every),
+        warn_days: warn_days(&args.expiry_warning_days, problems),
+    }
+}
+
+fn warn_days(text: &str, problems: &mut Problems) -> Vec<u16> {
+    let days = text.split(',').map(str::trim).filter(|day| !day.is_empty());
+    let days = days.map(|day| {
+        day.parse::<u16>().map_err(|_| {
+            Complaint::new(
+                format!("`{day}` is not a number of days"),
+                "Write the days before the end with commas between them, e.g. 14,3,1; nothing for no warnings.",
+            )
+        })
+    });
+    days.filter_map(|day| problems.keep("LINKBROKER_EXPIRY_WARNING_DAYS", day))
+        .collect()
 }
 
 fn first_build(text: &str, problems: &mut Problems) -> FirstBuild {
     const SETTING: &str = "LINKBROKER_FIRST_BUILD";
     match text {
-        "" | "attach" => {}
-        "gate" => problems.add(
-            SETTING,
-            "`gate` (a push starts the first build) is not implemented yet",
-            "Use `attach`, or leave it out.",
-        ),
-        _ => problems.add(
-            SETTING,
-            format!("`{text}` is not a way to start the first build"),
-            "Use `attach`, or leave it out.",
-        ),
+        "" | "attach" => FirstBuild::Attach,
+        "gate" => FirstBuild::Gate,
+        _ => {
+            problems.add(
+                SETTING,
+                format!("`{text}` is not a way to start the first build"),
+                "Use `attach` or `gate`, or leave it out.",
+            );
+            FirstBuild::Attach
+        }
     }
-    FirstBuild::Attach
 }
 
 fn retry(args: &WorkerArgs, problems: &mut Problems) -> Retry {

@@ -3,6 +3,9 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+use secrecy::ExposeSecret;
+
+use crate::link::environment::Environment;
 
 /// What stands where a secret stood.
 pub const MASK: &str = "[redacted]";
@@ -74,6 +77,14 @@ pub fn without(text: &str, secret: &str) -> String {
         let quoted = serde_json::Value::from(line).to_string();
         let escaped = &quoted[1..quoted.len() - 1];
         text.replace(line, MASK).replace(escaped, MASK)
+    })
+}
+
+/// [`without`] the value of any of these variables.
+pub fn without_values(text: &str, environment: &Environment) -> String {
+    let values = environment.values();
+    values.fold(text.to_owned(), |text, variable| {
+        without(&text, variable.value.expose_secret())
     })
 }
 

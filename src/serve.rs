@@ -150,6 +150,7 @@ async fn start_api(
         key_ring: config.key_ring()?,
         instances: instances(config),
         grants,
+        setup: config.workers.setup(),
         authenticator: Arc::new(authenticator),
         cors_origins: config
             .cors_origins

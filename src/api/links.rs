@@ -1,7 +1,9 @@
 //! `/links`: list, read and unlink; creating, the verbs and the parts have files of their own.
 
 mod actions;
+mod builds;
 pub(super) mod create;
+mod drift;
 mod filter;
 mod parts;
 mod plan;
@@ -73,7 +75,9 @@ pub fn router() -> OpenApiRouter<Api> {
         .merge(create::router())
         .routes(routes!(get, unlink))
         .merge(actions::router())
+        .merge(drift::router())
         .merge(parts::router())
+        .merge(builds::router())
 }
 
 /// List links

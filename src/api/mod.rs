@@ -16,6 +16,7 @@ pub mod feed;
 pub mod idempotency;
 mod ids;
 pub mod links;
+mod notifications;
 mod operations;
 pub mod outdated;
 mod page;
@@ -37,7 +38,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    link::grant::GrantBook,
+    link::{grant::GrantBook, plan::Setup},
     store::StoreError,
     store::bell::Bell,
     upstream::{Instance, UpstreamKind},
@@ -69,6 +70,8 @@ pub struct Api {
     pub quotas: Arc<Quotas>,
     /// Knows the callers.
     pub authenticator: Arc<Authenticator>,
+    /// What the operator has set that changes the plan of links.
+    pub setup: Setup,
     /// Web pages that may call from a browser.
     pub cors_origins: Vec<HeaderValue>,
     /// Cancelled when the process begins to drain.
@@ -113,6 +116,7 @@ fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .merge(errors::router())
         .merge(status_tokens::router())
         .merge(audit::router())
+        .merge(notifications::router())
         .merge(operations::router())
         .split_for_parts();
     description::complete(&mut document);

@@ -35,6 +35,8 @@ const ASK_AGAIN: u32 = 5;
 
 /// Metric: long polls and streams that wait for news now.
 const WAITING_READERS: &str = "linkbroker_waiting_readers";
+/// Notifications about one tenant's links that each process takes in a minute: many times what Netlify's builds can make.
+const NOTIFICATIONS_PER_MINUTE: u32 = 3_000;
 /// Seconds in which a rate is given back.
 const MINUTE: u32 = 60;
 
@@ -43,6 +45,7 @@ const MINUTE: u32 = 60;
 pub struct Quotas {
     requests: Rate,
     links: Rate,
+    notifications: Rate,
     in_flight: Option<NonZeroU32>,
     readers: Option<NonZeroU32>,
     waiting: Arc<Mutex<HashMap<String, u32>>>,
@@ -72,6 +75,7 @@ impl Quotas {
         Self {
             requests: Rate::new("requests", limits.requests_per_minute),
             links: Rate::new("links", limits.links_per_minute),
+            notifications: Rate::new("notifications", NonZeroU32::new(NOTIFICATIONS_PER_MINUTE)),
             in_flight: limits.links_in_flight,
             readers: limits.waiting_readers,
             waiting: Arc::default(),
@@ -92,6 +96,14 @@ impl Quotas {
     /// When there were too many within a minute.
     pub fn link(&self, tenant: &Tenant) -> Result<(), Problem> {
         self.links.count(tenant).map(drop)
+    }
+
+    /// Counts a notification about one of the tenant's links, before its signature is looked at.
+    ///
+    /// # Errors
+    /// When there were too many within a minute.
+    pub fn notification(&self, tenant: &Tenant) -> Result<(), Problem> {
+        self.notifications.count(tenant).map(drop)
     }
 
     /// Refuses one more link when too many are under way. Requests at the same moment do not see
@@ -139,10 +151,8 @@ impl Quotas {
         let mut ticks = tokio::time::interval(FORGET_EVERY);
         loop {
             ticks.tick().await;
-            for limiter in [&self.requests.limiter, &self.links.limiter]
-                .into_iter()
-                .flatten()
-            {
+            let rates = [&self.requests, &self.links, &self.notifications];
+            for limiter in rates.into_iter().flat_map(|rate| &rate.limiter) {
                 limiter.retain_recent();
                 limiter.shrink_to_fit();
             }

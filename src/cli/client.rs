@@ -19,6 +19,7 @@ use crate::api::links::view::{Link, LinkPage};
 use crate::api::preflights::Preflight;
 use crate::api::problem::{ProblemCode, ProblemDocument};
 use crate::config::is_loopback;
+use crate::link::drift::DriftKind;
 use crate::link::request::LinkRequest;
 use crate::link::status::LinkStatus;
 use crate::upstream::{Credential, UpstreamKind};
@@ -227,6 +228,28 @@ impl Client {
     /// `POST /links/{id}/retry`
     pub async fn retry(&self, id: &str) -> Result<Link, ClientError> {
         let call = self.call(Method::POST, &["links", id, "retry"]);
+        self.parsed(self.send(call).await?)
+    }
+
+    /// `POST /links/{id}/check`
+    pub async fn check(&self, id: &str) -> Result<Link, ClientError> {
+        let call = self.call(Method::POST, &["links", id, "check"]);
+        self.parsed(self.send(call).await?)
+    }
+
+    /// `POST /links/{id}/heal`: these kinds, or all.
+    pub async fn heal(&self, id: &str, kinds: &[DriftKind]) -> Result<Link, ClientError> {
+        let body = match kinds.is_empty() {
+            true => json!({ "drift": "all" }),
+            false => json!({ "drift": kinds }),
+        };
+        let call = self.call(Method::POST, &["links", id, "heal"]).json(&body);
+        self.parsed(self.send(call).await?)
+    }
+
+    /// `POST /links/{id}/rotate-key`
+    pub async fn rotate_key(&self, id: &str) -> Result<Link, ClientError> {
+        let call = self.call(Method::POST, &["links", id, "rotate-key"]);
         self.parsed(self.send(call).await?)
     }
 

@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod connect;
 mod database;
+mod drift;
 mod duration;
 mod error_text;
 mod errors;
@@ -82,6 +83,9 @@ pub enum Command {
     Status(status::StatusArgs),
     List(list::ListArgs),
     Retry(status::RetryArgs),
+    Drift(drift::DriftArgs),
+    Heal(drift::HealArgs),
+    RotateKey(drift::RotateKeyArgs),
     Unlink(unlink::UnlinkArgs),
     /// Runs the service: the API, the workers, or both.
     Serve(Box<crate::config::ServeArgs>),
@@ -118,6 +122,9 @@ pub async fn run() -> ExitCode {
         Command::Status(args) => status::run(args, output).await,
         Command::List(args) => list::run(args, output).await,
         Command::Retry(args) => status::retry(args, output).await,
+        Command::Drift(args) => drift::drift(args, output).await,
+        Command::Heal(args) => drift::heal(args, output).await,
+        Command::RotateKey(args) => drift::rotate_key(args, output).await,
         Command::Unlink(args) => unlink::run(args, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Keys(command) => keys::run(command, output).await,

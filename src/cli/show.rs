@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 
 use super::step_line::{StepLine, title};
 use super::terminal::plain;
-use crate::api::links::view::{Diagnosis, Link, LinkSummary, ResourceView};
+use crate::api::links::view::{Diagnosis, DriftView, Link, LinkSummary, ResourceView};
 use crate::link::action::{Action, Deed};
+use crate::link::drift::Healable;
 use crate::link::facts::Origin;
 use crate::link::failure::{Certainty, Evidence, Fault, UpstreamTrace};
 use crate::link::resource::{Receipt, ResourceKind};
@@ -31,6 +32,9 @@ pub fn status(status: LinkStatus) -> String {
 pub fn link(link: &Link) -> String {
     let mut text = outcome(link);
     text += &rows(&link.summary);
+    if !link.summary.drift.is_empty() {
+        text += &format!("\nDrift\n{}", drift(&link.summary));
+    }
     text += "\nSteps\n";
     for step in &link.steps {
         let Some(line) = StepLine::of(step, link.summary.status) else {
@@ -202,6 +206,29 @@ pub fn age(at: OffsetDateTime) -> String {
     }
 }
 
+/// What differs from how the link left it, and whether it can be put back.
+pub fn drift(link: &LinkSummary) -> String {
+    if link.drift.is_empty() {
+        return "Everything is as the link left it.\n".to_owned();
+    }
+    let row = |drift: &DriftView| {
+        let said = |value: &Option<String>| plain(value.as_deref().unwrap_or("-"));
+        let fate = match drift.healable {
+            Healable::ByPolicy | Healable::OnRequest => "linkbroker heal puts it back",
+            Healable::No => "yours to mend",
+        };
+        vec![
+            format!("  {}", drift.kind),
+            said(&drift.expected),
+            said(&drift.found),
+            age(drift.since),
+            fate.to_owned(),
+        ]
+    };
+    let heads = ["  what", "expected", "found", "since", ""];
+    table(&heads, link.drift.iter().map(row))
+}
+
 /// Each object of a link and what became of it.
 pub fn receipt(resources: &[ResourceView]) -> String {
     let row = |object: &ResourceView| {
@@ -211,6 +238,7 @@ pub fn receipt(resources: &[ResourceView]) -> String {
             ResourceKind::Webhook => "  webhook",
             ResourceKind::EnvVariable => "  variable",
             ResourceKind::Site => "  site",
+            ResourceKind::Notification => "  notification",
         };
         let fate = fate(object.receipt, object.origin).to_owned();
         vec![

@@ -18,10 +18,13 @@ pub const fn title(step: StepName) -> &'static str {
         StepName::SetEnvironment => "set the environment variables",
         StepName::AttachRepository => "attach the repository",
         StepName::AlignWebhook => "point the webhook at the site",
+        StepName::OpenGate => "let the site build",
+        StepName::SubscribeNotifications => "have Netlify tell of deploys",
         StepName::FindBuild => "find the first build",
         StepName::WatchDeploy => "build and deploy",
         StepName::ReplayPush => "replay the last push",
         StepName::ProvePush => "see the push start a build",
+        StepName::RetireKey => "remove the former deploy key",
     }
 }
 

@@ -104,7 +104,7 @@ impl Config {
             ("LINKBROKER_LISTEN", self.listen.to_string()),
             (
                 "LINKBROKER_PUBLIC_URL",
-                or_not_set(self.public_url.as_ref()),
+                or_not_set(self.workers.public_url.as_ref()),
             ),
             ("LINKBROKER_CORS_ORIGINS", {
                 let origins = self.cors_origins.join(",");
@@ -241,9 +241,12 @@ impl Config {
         ]
     }
 
-    fn worked(&self) -> [(&'static str, String); 12] {
+    fn worked(&self) -> [(&'static str, String); 16] {
         let workers = &self.workers;
-        let FirstBuild::Attach = workers.first_build;
+        let first_build = match workers.first_build {
+            FirstBuild::Attach => "attach",
+            FirstBuild::Gate => "gate",
+        };
         [
             (
                 "LINKBROKER_WORKERS_IN_FLIGHT",
@@ -254,7 +257,12 @@ impl Config {
             ("LINKBROKER_WATCH_MIN_MS", milliseconds(workers.watch_min)),
             ("LINKBROKER_WATCH_MAX_MS", milliseconds(workers.watch_max)),
             ("LINKBROKER_STOCK_DAYS", days(workers.stock)),
-            ("LINKBROKER_FIRST_BUILD", "attach".to_owned()),
+            (
+                "LINKBROKER_PATROL_IDLE_SECONDS",
+                seconds(workers.patrol_idle),
+            ),
+            ("LINKBROKER_QUEUE_SECONDS", seconds(workers.queue)),
+            ("LINKBROKER_FIRST_BUILD", first_build.to_owned()),
             ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),
             ("LINKBROKER_DRAIN_SECONDS", seconds(workers.drain)),
             ("LINKBROKER_RETRY_BASE_MS", milliseconds(workers.retry.base)),
@@ -263,6 +271,14 @@ impl Config {
                 "LINKBROKER_RETRY_ATTEMPTS",
                 workers.retry.attempts.to_string(),
             ),
+            (
+                "LINKBROKER_INSPECT_SECONDS",
+                seconds(workers.inspections.every),
+            ),
+            ("LINKBROKER_EXPIRY_WARNING_DAYS", {
+                let days = workers.inspections.warn_days.iter();
+                days.map(u16::to_string).collect::<Vec<_>>().join(",")
+            }),
         ]
     }
 }

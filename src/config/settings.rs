@@ -237,11 +237,11 @@ pub struct WorkerArgs {
     #[arg(long, env = "LINKBROKER_SETTLE_SECONDS", value_name = "SECONDS", default_value_t = super::SETTLE_SECONDS.to_string())]
     pub settle_seconds: String,
 
-    /// First pause between two looks at a running build, in milliseconds (10 to 600000).
+    /// Shortest pause between two looks at the running builds of a Netlify team, in milliseconds (10 to 600000).
     #[arg(long, env = "LINKBROKER_WATCH_MIN_MS", value_name = "MS", default_value_t = super::WATCH_MIN_MS.to_string())]
     pub watch_min_ms: String,
 
-    /// Longest pause between two looks at a running build, in milliseconds (10 to 600000).
+    /// Longest pause between two looks at the running builds of a Netlify team, in milliseconds (10 to 600000).
     #[arg(long, env = "LINKBROKER_WATCH_MAX_MS", value_name = "MS", default_value_t = super::WATCH_MAX_MS.to_string())]
     pub watch_max_ms: String,
 
@@ -249,7 +249,7 @@ pub struct WorkerArgs {
     #[arg(long, env = "LINKBROKER_STOCK_DAYS", value_name = "DAYS", default_value_t = super::STOCK_DAYS.to_string())]
     pub stock_days: String,
 
-    /// How the first build starts: `attach` (Netlify starts it when the repository is attached).
+    /// How the first build starts: `attach` (Netlify starts it when the repository is attached), or `gate` (the site is kept from building until key and webhook are in place; then the replayed push starts it, where the provider can replay one).
     #[arg(
         long,
         env = "LINKBROKER_FIRST_BUILD",
@@ -261,6 +261,14 @@ pub struct WorkerArgs {
     /// Seconds that a push may take to start a build (1 to 3600): a replayed one, or with an installation of Netlify's GitHub App somebody's.
     #[arg(long, env = "LINKBROKER_PROOF_SECONDS", value_name = "SECONDS", default_value_t = super::PROOF_SECONDS.to_string())]
     pub proof_seconds: String,
+
+    /// Seconds between two looks at a Netlify team of which no build runs, at least (1 to 86400); with many teams it is longer, so that one connection asks at most 50 times a minute.
+    #[arg(long, env = "LINKBROKER_PATROL_IDLE_SECONDS", value_name = "SECONDS", default_value_t = super::PATROL_IDLE_SECONDS.to_string())]
+    pub patrol_idle_seconds: String,
+
+    /// Seconds that a build of a link may wait for its turn before it is canceled (1 to 604800).
+    #[arg(long, env = "LINKBROKER_QUEUE_SECONDS", value_name = "SECONDS", default_value_t = super::QUEUE_SECONDS.to_string())]
+    pub queue_seconds: String,
 
     /// Seconds that running work may take to end when the server is told to stop (0 to 600).
     #[arg(long, env = "LINKBROKER_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = super::DRAIN_SECONDS.to_string())]
@@ -281,6 +289,14 @@ pub struct WorkerArgs {
     /// Times that a step is tried before its link fails (1 to 100).
     #[arg(long, env = "LINKBROKER_RETRY_ATTEMPTS", value_name = "COUNT", default_value_t = super::RETRY_ATTEMPTS.to_string())]
     pub retry_attempts: String,
+
+    /// Seconds between two looks at a link at rest: whether key, webhook, site and repository are as it left them (1 to 604800).
+    #[arg(long, env = "LINKBROKER_INSPECT_SECONDS", value_name = "SECONDS", default_value_t = super::INSPECT_SECONDS.to_string())]
+    pub inspect_seconds: String,
+
+    /// Days before the end of a key or a provider's credential on which links tell of it, with commas between them; empty: never.
+    #[arg(long, env = "LINKBROKER_EXPIRY_WARNING_DAYS", value_name = "DAYS", default_value = super::EXPIRY_WARNING_DAYS)]
+    pub expiry_warning_days: String,
 }
 
 /// How the log looks.

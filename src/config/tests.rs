@@ -104,7 +104,7 @@ fn all_problems_are_told_at_once() {
         "--watch-min-ms=20000",
         "--retry-base-ms=60000",
         "--retry-max-seconds=1",
-        "--first-build=gate",
+        "--first-build=later",
         "--log=a=b=c",
         "--log-format=xml",
     ]));

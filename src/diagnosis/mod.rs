@@ -27,6 +27,9 @@ use crate::{
 /// Most lines of a build log that a diagnosis keeps.
 const LOG_LINES: usize = 40;
 
+/// The source of evidence that is a line of the build's log.
+pub const BUILD_LOG: &str = "netlify.deploy.log";
+
 /// What a diagnosis wants to know of the world: each is one read, of the repository up to three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
@@ -61,7 +64,7 @@ fn evidence(
     message
         .into_iter()
         .chain(live.evidence())
-        .chain(log.map(|line| seen("netlify.deploy.log", line)))
+        .chain(log.map(|line| seen(BUILD_LOG, line)))
         .filter(|evidence| !evidence.text.is_empty())
         .collect()
 }

@@ -151,6 +151,7 @@ fn deploy() -> Deploy {
         url: None,
         created_at: None,
         published_at: None,
+        deploy_time: None,
         title: None,
         source: None,
         skipped: false,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{plan::StepName, status::StepState, step_run::StepRun, words::text_enum};
+use super::{drift::Drift, plan::StepName, status::StepState, step_run::StepRun, words::text_enum};
 
 text_enum! {
     /// Something that is true of a link, false, or not yet known.
@@ -21,6 +21,8 @@ text_enum! {
         FirstDeployReady "FirstDeployReady",
         /// A push was seen to start a build.
         PushTriggersBuild "PushTriggersBuild",
+        /// Everything was found to be as the link left it.
+        InSync "InSync",
     }
 }
 
@@ -80,28 +82,50 @@ impl ConditionStatus {
 }
 
 impl ConditionType {
-    /// The step that it is read off.
-    pub const fn step(self) -> StepName {
-        match self {
+    /// The step that it is read off; absent for what inspections tell.
+    pub const fn step(self) -> Option<StepName> {
+        Some(match self {
             Self::RepositoryResolved => StepName::ResolveRepository,
             Self::KeyInstalled => StepName::InstallDeployKey,
             Self::WebhookInstalled => StepName::AlignWebhook,
             Self::SiteConfigured => StepName::AttachRepository,
             Self::FirstDeployReady => StepName::WatchDeploy,
             Self::PushTriggersBuild => StepName::ProvePush,
-        }
+            Self::InSync => return None,
+        })
     }
 }
 
-/// The conditions of a link with these steps.
-pub fn conditions(steps: &[StepRun]) -> Vec<Condition> {
-    ConditionType::ALL
-        .iter()
-        .filter_map(|kind| {
-            let run = steps.iter().find(|run| run.step == kind.step())?;
-            Some(condition(*kind, run))
-        })
-        .collect()
+/// The conditions of a link with these steps and this drift, found when it was last looked at.
+pub fn conditions(
+    steps: &[StepRun],
+    drift: &[Drift],
+    checked_at: Option<OffsetDateTime>,
+) -> Vec<Condition> {
+    let of_step = |kind: &ConditionType| {
+        let run = steps.iter().find(|run| Some(run.step) == kind.step())?;
+        Some(condition(*kind, run))
+    };
+    let mut conditions: Vec<_> = ConditionType::ALL.iter().filter_map(of_step).collect();
+    conditions.push(in_sync(drift, checked_at));
+    conditions
+}
+
+fn in_sync(drift: &[Drift], checked_at: Option<OffsetDateTime>) -> Condition {
+    let first = drift.iter().min_by_key(|drift| drift.since);
+    let (status, reason) = match (first, checked_at) {
+        (Some(first), _) => (ConditionStatus::False, first.kind.as_str()),
+        (None, Some(_)) => (ConditionStatus::True, "as_left"),
+        (None, None) => (ConditionStatus::Unknown, "not_checked"),
+    };
+    let told: Vec<_> = drift.iter().map(Drift::told).collect();
+    Condition {
+        kind: ConditionType::InSync,
+        status,
+        reason: reason.to_owned(),
+        message: (!told.is_empty()).then(|| told.join("; ")),
+        since: first.map(|drift| drift.since),
+    }
 }
 
 fn condition(kind: ConditionType, run: &StepRun) -> Condition {

@@ -1,4 +1,5 @@
-//! Where a request differs from a link that exists: a link's fields are fixed when it is accepted, but for its labels.
+//! Where a request differs from a link that exists: a link's fields are fixed when it is accepted, but for its labels and
+//! for what becomes of drift.
 
 use super::request::{ConnectionNames, FieldError, LinkRequest, LinkSpec};
 

@@ -3,10 +3,16 @@
 //! Facts are what one step hands to the next. They hold ids and public data, never a secret.
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 
-use super::{plan::StepName, request::BuildSettings};
+use super::{
+    drift::{Drift, DriftKind, Heal},
+    failure::Failure,
+    plan::StepName,
+    request::BuildSettings,
+    resource::{Receipt, ResourceKind},
+};
 
 /// The repository as its provider describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -120,6 +126,15 @@ pub struct SetVariable {
     pub origin: Origin,
 }
 
+/// A hook by which Netlify tells us of a site's deploys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationHook {
+    /// Netlify's id.
+    pub id: String,
+    /// What it tells.
+    pub event: String,
+}
+
 /// What Netlify answered when the repository was attached to the site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Attachment {
@@ -163,6 +178,9 @@ pub struct Deploy {
     pub created_at: Option<String>,
     /// RFC 3339, by Netlify's clock; absent when it was not published.
     pub published_at: Option<String>,
+    /// Seconds that it took; absent until it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy_time: Option<i64>,
     /// Title of the build; ours when we started it.
     #[serde(default)]
     pub title: Option<String>,
@@ -229,6 +247,31 @@ pub struct EndedBuild {
     pub deploy: Option<Deploy>,
 }
 
+/// A key that is on its way out of the link: another has taken its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// The pair that goes; absent when there is none any more.
+    pub key: Option<DeployKey>,
+    /// Its public half at the provider.
+    pub installed: Option<InstalledKey>,
+    /// The build that the link followed before, to be shown again should the new key fail.
+    pub build: Option<EndedBuild>,
+    /// Why nothing can be cloned with it, so that it never takes its place back: the new one failed, or Netlify has deleted it.
+    pub useless: Option<Failure>,
+}
+
+/// How a rotation of the key ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rotated {
+    /// When, in the service's time.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = "date-time")]
+    pub at: OffsetDateTime,
+    /// Why the link kept the key that it had; absent when it has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
 /// A build that the caller asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedBuild {
@@ -270,6 +313,9 @@ pub struct Facts {
     pub environment: Vec<SetVariable>,
     /// Set by `attach_repository`.
     pub attachment: Option<Attachment>,
+    /// Set by `subscribe_notifications`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<NotificationHook>,
     /// Set by `find_build`.
     pub build: Option<Build>,
     /// Builds that the link followed before, oldest first; none of them is news.
@@ -283,6 +329,21 @@ pub struct Facts {
     /// Steps whose part a person was asked to do and linkbroker cannot see done: the next try takes it as done.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<StepName>,
+    /// What the last inspection found to be other than the link left it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+    /// What is being put back; its steps are at work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub healing: Vec<DriftKind>,
+    /// The key that another is taking the place of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+    /// How the key was last exchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<Rotated>,
+    /// Heals of the last days, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub heals: Vec<Heal>,
 }
 
 /// Who made an object.
@@ -316,6 +377,8 @@ pub enum Fact {
     Environment(Vec<SetVariable>),
     /// The site knows its repository.
     Attachment(Attachment),
+    /// Netlify tells us of the site's deploys, unless there are none of these.
+    Notifications(Vec<NotificationHook>),
     /// The first build is known, and its deploy as far as it was seen.
     Build(Build, Option<Deploy>),
     /// Netlify has started the build that the caller asked for.
@@ -326,12 +389,21 @@ pub enum Fact {
     Proof(Proof),
     /// A person was asked to do the part of this step.
     Asked(StepName),
+    /// The key that another took the place of is gone; what became of its halves.
+    KeyRetired(Vec<(ResourceKind, String, Receipt)>),
     /// Nothing that later steps need.
     Nothing,
 }
 
 /// Ended builds that a link remembers.
 const ENDED_BUILDS_MAX: usize = 10;
+
+impl Deploy {
+    /// When it was started.
+    pub fn made_at(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.created_at.as_deref()?, &Rfc3339).ok()
+    }
+}
 
 impl Facts {
     /// Makes room for another build to follow; the one so far becomes history.
@@ -342,6 +414,42 @@ impl Facts {
         let surplus = self.ended_builds.len().saturating_sub(ENDED_BUILDS_MAX);
         self.ended_builds.drain(..surplus);
         self.asked_build = None;
+    }
+
+    /// Makes room for another key; the one so far goes once the new one is proven, or at once when it is `useless`.
+    pub fn retire_key(&mut self, useless: Option<Failure>) {
+        self.rotation = Some(Rotation {
+            key: self.deploy_key.take(),
+            installed: self.installed_key.take(),
+            build: self.build.clone().map(|build| EndedBuild {
+                build,
+                deploy: self.deploy.clone(),
+            }),
+            useless,
+        });
+    }
+
+    /// The new key has failed: the old one takes its place back, and the new one goes.
+    pub fn keep_old_key(&mut self, failure: Failure) {
+        let Some(rotation) = &mut self.rotation else {
+            return;
+        };
+        std::mem::swap(&mut rotation.key, &mut self.deploy_key);
+        std::mem::swap(&mut rotation.installed, &mut self.installed_key);
+        rotation.useless = Some(failure);
+        let before = rotation.build.take();
+        self.end_build();
+        if let Some(before) = before {
+            self.ended_builds
+                .retain(|ended| ended.build != before.build);
+            self.build = Some(before.build);
+            self.deploy = before.deploy;
+        }
+    }
+
+    /// Whether something is other than it should be.
+    pub fn is_degraded(&self) -> bool {
+        self.drift.iter().any(|drift| drift.kind.degrades())
     }
 
     /// Takes over what a step learned; tells whether it was news.
@@ -373,6 +481,7 @@ impl Facts {
             }
             Fact::Environment(it) => self.environment = it,
             Fact::Attachment(it) => self.attachment = Some(it),
+            Fact::Notifications(it) => self.notifications = it,
             Fact::Build(it, deploy) => {
                 self.build = Some(it);
                 self.deploy = deploy;
@@ -383,6 +492,12 @@ impl Facts {
             Fact::Asked(step) => {
                 self.asked.retain(|asked| *asked != step);
                 self.asked.push(step);
+            }
+            Fact::KeyRetired(_) => {
+                self.rotated = self.rotation.take().map(|rotation| Rotated {
+                    at: OffsetDateTime::now_utc(),
+                    failure: rotation.useless,
+                });
             }
             Fact::Nothing => {}
         }

@@ -2,9 +2,11 @@
 
 pub mod access;
 pub mod action;
+pub mod builds;
 pub mod capabilities;
 pub mod conditions;
 pub mod difference;
+pub mod drift;
 pub mod environment;
 pub mod facts;
 pub mod failure;

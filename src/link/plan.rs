@@ -25,6 +25,10 @@ text_enum! {
         AttachRepository "attach_repository",
         /// Points the webhook to where the attached site wants it.
         AlignWebhook "align_webhook",
+        /// Lets the attached site build.
+        OpenGate "open_gate",
+        /// Has Netlify tell us of the site's deploys.
+        SubscribeNotifications "subscribe_notifications",
         /// Finds the first build and its deploy.
         FindBuild "find_build",
         /// Follows the deploy to its end.
@@ -33,12 +37,15 @@ text_enum! {
         ReplayPush "replay_push",
         /// Sees a build start from the replayed push.
         ProvePush "prove_push",
+        /// Removes the key that another has taken the place of.
+        RetireKey "retire_key",
     }
 }
 
 use StepName::{
     AlignWebhook, AttachRepository, CreateSite, FindBuild, InstallDeployKey, InstallWebhook,
-    ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, SetEnvironment, WatchDeploy,
+    OpenGate, ProvePush, ReplayPush, ReserveDeployKey, ResolveRepository, RetireKey,
+    SetEnvironment, SubscribeNotifications, WatchDeploy,
 };
 
 /// What a step does to the world, which says what the engine owes it.
@@ -70,12 +77,42 @@ pub struct Way<'a> {
     pub spec: &'a LinkSpec,
     /// What can be done at the provider.
     pub provider: Capabilities,
+    /// Whether the link exchanges its key.
+    pub exchanges_key: bool,
+    /// What the operator has set.
+    pub setup: Setup,
+}
+
+/// What the operator has set that changes the plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// Whether the service has an address at which Netlify can tell it of deploys.
+    pub is_notified: bool,
+    /// How first builds start.
+    pub first_build: FirstBuild,
+}
+
+/// How the first build of a link starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FirstBuild {
+    /// Netlify starts it by itself when the repository is attached.
+    #[default]
+    Attach,
+    /// The site is kept from building until everything is in place; the replayed push starts it then, and proves itself.
+    Gate,
 }
 
 impl Way<'_> {
     /// Whether the provider can be had to send the last push again. Deliveries to Netlify's own app are Netlify's.
     pub fn replays_pushes(&self) -> bool {
         self.provider.replays_pushes && !by_installation(self)
+    }
+
+    /// Whether the site is kept from building until the replayed push can start the first build.
+    pub fn is_gated(&self) -> bool {
+        self.setup.first_build == FirstBuild::Gate
+            && self.spec.verify == Verify::Push
+            && self.replays_pushes()
     }
 
     /// The steps that must be done or skipped before this one begins.
@@ -137,6 +174,35 @@ fn has_no_environment(way: &Way<'_>) -> bool {
     way.spec.env.is_empty()
 }
 
+fn has_no_gate(way: &Way<'_>) -> bool {
+    !way.is_gated()
+}
+
+fn needs_of_build(way: &Way<'_>) -> &'static [StepName] {
+    match way.is_gated() {
+        true => &[ReplayPush],
+        false => &[AttachRepository],
+    }
+}
+
+fn needs_of_replay(way: &Way<'_>) -> &'static [StepName] {
+    match way.is_gated() {
+        true => &[OpenGate],
+        false => &[AlignWebhook, WatchDeploy],
+    }
+}
+
+fn needs_of_proof(way: &Way<'_>) -> &'static [StepName] {
+    match way.is_gated() {
+        true => &[ReplayPush, WatchDeploy],
+        false => &[ReplayPush],
+    }
+}
+
+fn nobody_is_told(way: &Way<'_>) -> bool {
+    !way.setup.is_notified
+}
+
 fn builds_prove_enough(way: &Way<'_>) -> bool {
     way.spec.verify == Verify::Build
 }
@@ -158,10 +224,13 @@ pub const PLAN: &[PlannedStep] = &[
     step(SetEnvironment,    Makes, |_| &[CreateSite]).unless(has_no_environment),
     step(AttachRepository,  Makes, needs_of_attachment),
     step(AlignWebhook,      Acts,  |_| &[InstallWebhook, AttachRepository]).unless(by_installation),
-    step(FindBuild,         Acts,  |_| &[AttachRepository]),
+    step(OpenGate,          Acts,  |_| &[AlignWebhook]).unless(has_no_gate),
+    step(SubscribeNotifications, Makes, |_| &[AttachRepository]).unless(nobody_is_told),
+    step(FindBuild,         Acts,  needs_of_build),
     step(WatchDeploy,       Looks, |_| &[FindBuild]),
-    step(ReplayPush,        Acts,  |_| &[AlignWebhook, WatchDeploy]).unless(push_is_not_replayed),
-    step(ProvePush,         Looks, |_| &[ReplayPush]).unless(builds_prove_enough),
+    step(ReplayPush,        Acts,  needs_of_replay).unless(push_is_not_replayed),
+    step(ProvePush,         Looks, needs_of_proof).unless(builds_prove_enough),
+    step(RetireKey,         Acts,  |_| &[FindBuild]).unless(|way| !way.exchanges_key),
 ];
 
 impl StepName {

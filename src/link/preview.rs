@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 
 use super::{
     plan::{PLAN, StepName, Way},
-    request::LinkSpec,
     resource::ResourceKind,
 };
 
@@ -103,13 +102,16 @@ impl StepName {
             Self::InstallWebhook => Some(ResourceKind::Webhook),
             Self::CreateSite => Some(ResourceKind::Site),
             Self::SetEnvironment => Some(ResourceKind::EnvVariable),
+            Self::SubscribeNotifications => Some(ResourceKind::Notification),
             Self::ResolveRepository
             | Self::AttachRepository
             | Self::AlignWebhook
+            | Self::OpenGate
             | Self::FindBuild
             | Self::WatchDeploy
             | Self::ReplayPush
-            | Self::ProvePush => None,
+            | Self::ProvePush
+            | Self::RetireKey => None,
         }
     }
 }
@@ -125,7 +127,7 @@ fn is_by_hand(step: StepName, way: &Way<'_>) -> bool {
 
 /// The calls of a step: Netlify's, and the provider's where no person takes its part.
 fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
-    let mut calls = netlify_calls(step, way.spec);
+    let mut calls = netlify_calls(step, way);
     calls.append(&mut match is_by_hand(step, way) {
         true => provider::calls_by_hand(provider, step),
         false => provider::calls(provider, step),
@@ -133,7 +135,8 @@ fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
     calls
 }
 
-fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
+fn netlify_calls(step: StepName, way: &Way<'_>) -> Vec<PreviewCall> {
+    let spec = way.spec;
     let netlify = |method, path| call("netlify", method, path);
     match step {
         StepName::ResolveRepository if spec.site.id.is_some() => {
@@ -172,8 +175,21 @@ fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
             ]
         }
         StepName::AttachRepository => vec![netlify("PATCH", "/sites/{site_id}")],
+        StepName::OpenGate => vec![netlify("PATCH", "/sites/{site_id}")],
+        StepName::SubscribeNotifications => {
+            vec![
+                netlify("GET", "/hooks"),
+                netlify("POST", "/hooks").repeated(),
+            ]
+        }
+        StepName::FindBuild if way.is_gated() => {
+            vec![netlify("GET", "/sites/{site_id}/builds").repeated()]
+        }
         StepName::FindBuild => vec![netlify("GET", "/deploys/{deploy_id}")],
-        StepName::WatchDeploy => vec![netlify("GET", "/deploys/{deploy_id}").repeated()],
+        StepName::WatchDeploy => vec![
+            netlify("GET", "/accounts/{account_id}/builds/status").repeated(),
+            netlify("GET", "/deploys/{deploy_id}"),
+        ],
         StepName::ReplayPush => vec![netlify("GET", "/sites/{site_id}/builds")],
         StepName::ProvePush => vec![
             netlify("GET", "/sites/{site_id}/builds").repeated(),
@@ -182,7 +198,8 @@ fn netlify_calls(step: StepName, spec: &LinkSpec) -> Vec<PreviewCall> {
         StepName::ResolveRepository
         | StepName::InstallDeployKey
         | StepName::InstallWebhook
-        | StepName::AlignWebhook => Vec::new(),
+        | StepName::AlignWebhook
+        | StepName::RetireKey => Vec::new(),
     }
 }
 

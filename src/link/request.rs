@@ -12,6 +12,7 @@ use utoipa::{
 
 use super::{
     access::{AccessMode, INSTALLATION_MAX},
+    drift::DriftPolicy,
     environment::{self, EnvSettings, Environment},
     repository_ref::{RefError, RepositoryRef},
 };
@@ -70,6 +71,10 @@ pub struct LinkRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 50)]
     pub allowed_branches: Option<Vec<String>>,
+    /// What becomes of drift, where the world is found to be other than the link left it. May be changed later, by
+    /// `PUT /links/by-ref/{ref}`.
+    #[serde(default)]
+    pub drift: DriftPolicy,
     /// Names of the connections to use. Default: the tenant's only one of that kind.
     #[serde(default, deserialize_with = "json_object::only")]
     pub connections: ConnectionNames,
@@ -220,6 +225,9 @@ pub struct LinkSpec {
     pub verify: Verify,
     /// Branches that Netlify deploys; absent means the production branch alone.
     pub allowed_branches: Option<Vec<String>>,
+    /// What becomes of drift.
+    #[serde(default)]
+    pub drift: DriftPolicy,
 }
 
 /// The site of a link.
@@ -307,6 +315,7 @@ impl LinkRequest {
             access: self.access,
             verify: self.verify,
             allowed_branches: self.allowed_branches.clone(),
+            drift: self.drift,
         })
     }
 

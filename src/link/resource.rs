@@ -15,6 +15,8 @@ text_enum! {
         Site "site",
         /// An environment variable of a site; its name is its id.
         EnvVariable "env_variable",
+        /// A hook by which Netlify tells us of a site's deploys.
+        Notification "notification",
     }
 }
 

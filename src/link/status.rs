@@ -8,6 +8,7 @@
 //! queued|linking|building|action_required → canceling → canceled
 //! any settled status → unlinking → unlinked   (an undo that cannot finish: action_required)
 //! live|degraded|build_failed → rebuild → building;  live|degraded → verify → building
+//! live → (drift found) → degraded → (heal) → linking → live;  degraded → (drift gone) → live
 //! ```
 //!
 //! A link that was live once is never canceled, only unlinked: canceling takes the site with it.
@@ -98,7 +99,7 @@ impl LinkStatus {
                 Self::ActionRequired
             }
             (StepName::WatchDeploy, _) => Self::BuildFailed,
-            (StepName::ReplayPush | StepName::ProvePush, _) => Self::Degraded,
+            (StepName::ReplayPush | StepName::ProvePush | StepName::RetireKey, _) => Self::Degraded,
             (_, Severity::NeedsAction) => Self::ActionRequired,
             (_, Severity::Transient | Severity::Permanent) => Self::Failed,
         }
@@ -116,6 +117,12 @@ text_enum! {
         Rebuild "rebuild",
         /// Prove once more that a push builds.
         Verify "verify",
+        /// See whether everything is as the link left it.
+        Check "check",
+        /// Put back what is not.
+        Heal "heal",
+        /// Exchange its deploy key for a new one.
+        RotateKey "rotate-key",
         /// Take it back.
         Unlink "unlink",
     }
@@ -144,7 +151,9 @@ impl Standing {
                     matches!(self.status, Queued | Linking | Building | ActionRequired);
                 is_under_way && is_wanted && !self.was_live
             }
-            Verb::Rebuild => is_wanted && matches!(self.status, Live | Degraded | BuildFailed),
+            Verb::Rebuild | Verb::Check | Verb::Heal | Verb::RotateKey => {
+                is_wanted && matches!(self.status, Live | Degraded | BuildFailed)
+            }
             Verb::Verify => is_wanted && matches!(self.status, Live | Degraded),
             Verb::Unlink => !self.status.is_over(),
         }
@@ -221,7 +230,14 @@ mod tests {
     fn a_link_that_is_not_wanted_may_only_be_taken_back() {
         for status in LinkStatus::ALL {
             let verbs = standing(*status, Wanted::Unlinked, true).verbs();
-            let others = [Verb::Cancel, Verb::Rebuild, Verb::Verify];
+            let others = [
+                Verb::Cancel,
+                Verb::Rebuild,
+                Verb::Verify,
+                Verb::Check,
+                Verb::Heal,
+                Verb::RotateKey,
+            ];
             assert!(!verbs.iter().any(|verb| others.contains(verb)), "{status}");
         }
         assert!(

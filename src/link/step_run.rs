@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::{
+    drift::{DriftKind, Heal},
     facts::{AskedBuild, Facts, Proof},
     failure::{Failure, FailureCode},
     plan::StepName,
@@ -119,6 +120,114 @@ pub fn prepare_verify(steps: &mut [StepRun], facts: &mut Facts, now: OffsetDateT
     begin_anew(steps, |run| {
         matches!(run.step, StepName::ReplayPush | StepName::ProvePush)
     });
+}
+
+/// What the wish for another key makes of a link at rest: a new pair is placed beside the old one, the site is told of it, and
+/// a build that clones with it is the proof.
+pub fn prepare_rotation(
+    steps: &mut [StepRun],
+    facts: &mut Facts,
+    proof: AskedBuild,
+    now: OffsetDateTime,
+) {
+    facts.retire_key(None);
+    facts.end_build();
+    facts.asked_build = Some(proof);
+    begin_anew(steps, |run| {
+        exchanges_key(run.step) || matches!(run.step, StepName::FindBuild | StepName::WatchDeploy)
+    });
+    look_again(steps, StepName::AttachRepository);
+    // A proof that had failed would keep everything from going on.
+    let is_failed_proof = |run: &StepRun| {
+        run.state == StepState::Failed
+            && matches!(run.step, StepName::ReplayPush | StepName::ProvePush)
+    };
+    if steps.iter().any(is_failed_proof) {
+        prepare_verify(steps, facts, now);
+    }
+}
+
+const fn exchanges_key(step: StepName) -> bool {
+    matches!(
+        step,
+        StepName::ReserveDeployKey | StepName::InstallDeployKey | StepName::RetireKey
+    )
+}
+
+/// What is left of a step when the former key has its place back; whether the step changes by that.
+pub fn prepare_old_key(run: &mut StepRun) -> bool {
+    let state = match run.step {
+        StepName::RetireKey | StepName::AttachRepository => StepState::Pending,
+        StepName::ReserveDeployKey
+        | StepName::InstallDeployKey
+        | StepName::FindBuild
+        | StepName::WatchDeploy => StepState::Done,
+        _ => return false,
+    };
+    *run = StepRun {
+        state,
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+        ..StepRun::pending(run.step)
+    };
+    true
+}
+
+/// Pending in plan order, but begun before: the step looks first.
+fn look_again(steps: &mut [StepRun], step: StepName) {
+    for run in steps.iter_mut().filter(|run| run.step == step) {
+        run.state = StepState::Pending;
+        run.attempts = 0;
+        run.next_attempt_at = None;
+    }
+}
+
+/// What the wish to put these kinds of drift back makes of a link at rest: the steps that made what is other now look at it
+/// and mend it, and where pushes may have gone by unheard, the proof begins anew.
+pub fn prepare_heal(
+    steps: &mut [StepRun],
+    facts: &mut Facts,
+    kinds: &[DriftKind],
+    now: OffsetDateTime,
+) {
+    let mended = |step| kinds.iter().any(|kind| kind.mended_by().contains(&step));
+    for run in steps.iter_mut() {
+        if mended(run.step) && run.state == StepState::Done {
+            // As in `look_again`.
+            run.state = StepState::Pending;
+        } else if run.state == StepState::Failed {
+            run.state = StepState::Waiting;
+        }
+        run.attempts = 0;
+        run.next_attempt_at = None;
+    }
+    let loses_key = |kind: &DriftKind| kind.takes_the_key_along();
+    if kinds.iter().any(loses_key) && facts.deploy_key.as_ref().is_some_and(|key| !key.standing) {
+        let detail = "Netlify deletes the key of a site that is detached";
+        facts.retire_key(Some(Failure::new(FailureCode::LinkDeaf, detail)));
+        begin_anew(steps, |run| exchanges_key(run.step));
+    }
+    if kinds.iter().any(|kind| kind.is_mended_by_a_build()) {
+        facts.end_build();
+        begin_anew(steps, |run| {
+            matches!(run.step, StepName::FindBuild | StepName::WatchDeploy)
+        });
+    }
+    let is_replayed = |run: &StepRun| {
+        run.step == StepName::ReplayPush && !matches!(run.state, StepState::Skipped)
+    };
+    if kinds.iter().any(|kind| kind.casts_doubt_on_pushes()) && steps.iter().any(is_replayed) {
+        prepare_verify(steps, facts, now);
+    }
+    facts
+        .heals
+        .retain(|heal| now - heal.at < time::Duration::DAY);
+    let begun = kinds.iter().map(|kind| Heal {
+        kind: *kind,
+        at: now,
+    });
+    facts.heals.extend(begun);
+    facts.healing = kinds.to_vec();
 }
 
 fn begin_anew(steps: &mut [StepRun], which: impl Fn(&StepRun) -> bool) {

@@ -4,7 +4,11 @@ use serde::Deserialize;
 
 use super::present;
 use crate::{
-    link::{facts, failure::FailureCode},
+    link::{
+        builds::{BuildOutcome, SeenBuild},
+        facts,
+        failure::FailureCode,
+    },
     upstream::{Access, Call, UpstreamError},
 };
 
@@ -25,6 +29,7 @@ struct Deploy {
     deploy_url: Option<String>,
     created_at: Option<String>,
     published_at: Option<String>,
+    deploy_time: Option<f64>,
     title: Option<String>,
     deploy_source: Option<String>,
     skipped: Option<bool>,
@@ -44,6 +49,7 @@ impl From<Deploy> for facts::Deploy {
             url: present(deploy.deploy_ssl_url).or(present(deploy.deploy_url)),
             created_at: present(deploy.created_at),
             published_at: present(deploy.published_at),
+            deploy_time: deploy.deploy_time.map(|seconds| seconds as i64),
             title: present(deploy.title),
             source: present(deploy.deploy_source),
             skipped: deploy.skipped == Some(true),
@@ -132,51 +138,33 @@ impl LogEntry {
     }
 }
 
-/// How a deploy stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Not over yet; also for states that we do not know.
-    Running,
-    /// Not over, and a person has to approve it on Netlify.
-    InReview,
-    /// Live at its own address; published only if [`facts::Deploy::published_at`] is set.
-    Ready,
-    /// Over, without a new version of the site.
-    Failed(Ending),
-}
-
-/// How a deploy ended that did not become ready. Netlify calls all of these `error`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// The build failed.
-    Failed,
-    /// A person or a program canceled it.
-    Canceled,
-    /// Nothing had changed: the site is as it should be.
-    Unchanged,
-    /// Never ran: a newer commit, a skip mark, or no credits.
-    Skipped,
-    /// Never ran: pushed by somebody whom Netlify does not know.
-    Blocked,
-    /// A person said no.
-    Rejected,
-}
-
-/// How a deploy stands, by Netlify's words for it. An error text is final whatever the state says: a canceled deploy
-/// has been seen as `prepared`.
-pub fn verdict(deploy: &facts::Deploy) -> Verdict {
+/// How a build with this deploy stands, by Netlify's words for it. An error text is final whatever the state says: a
+/// canceled deploy has been seen as `prepared`.
+pub fn outcome(deploy: &facts::Deploy) -> BuildOutcome {
     match deploy.state.as_str() {
-        "ready" => Verdict::Ready,
-        "rejected" => Verdict::Failed(Ending::Rejected),
-        "pending_review" if deploy.error_message.is_none() => Verdict::InReview,
-        state if state == "error" || deploy.error_message.is_some() => {
-            Verdict::Failed(ending(deploy))
-        }
-        _ => Verdict::Running,
+        "ready" => BuildOutcome::Ready,
+        "rejected" => BuildOutcome::Rejected,
+        "pending_review" if deploy.error_message.is_none() => BuildOutcome::InReview,
+        state if state == "error" || deploy.error_message.is_some() => ending(deploy),
+        _ => BuildOutcome::Running,
     }
 }
 
-fn ending(deploy: &facts::Deploy) -> Ending {
+/// A deploy as a build that was seen; file uploads are no builds.
+pub fn seen(deploy: facts::Deploy) -> Option<SeenBuild> {
+    let build = facts::Build {
+        id: deploy.build_id.clone()?,
+        deploy_id: deploy.id.clone(),
+    };
+    Some(SeenBuild {
+        outcome: outcome(&deploy),
+        created_at: deploy.made_at(),
+        deploy: Some(deploy),
+        ..SeenBuild::unseen(build)
+    })
+}
+
+fn ending(deploy: &facts::Deploy) -> BuildOutcome {
     let message = deploy
         .error_message
         .as_deref()
@@ -184,15 +172,15 @@ fn ending(deploy: &facts::Deploy) -> Ending {
         .trim()
         .to_ascii_lowercase();
     if message.starts_with("build blocked:") || deploy.unknown_contributor {
-        Ending::Blocked
+        BuildOutcome::Blocked
     } else if message.contains("canceled build due to no content change") {
-        Ending::Unchanged
+        BuildOutcome::Unchanged
     } else if message == "canceled build" || message.starts_with("build canceled by ") {
-        Ending::Canceled
+        BuildOutcome::Canceled
     } else if deploy.skipped || message.starts_with("skipped") {
-        Ending::Skipped
+        BuildOutcome::Skipped
     } else {
-        Ending::Failed
+        BuildOutcome::Failed
     }
 }
 
@@ -212,55 +200,49 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_follow_message_and_state() {
-        use Ending::{Blocked, Canceled, Failed, Rejected, Skipped, Unchanged};
+    fn outcomes_follow_message_and_state() {
+        use BuildOutcome::{Blocked, Canceled, Failed, Ready, Rejected, Skipped, Unchanged};
         for (answer, expected) in [
-            (json!({ "state": "ready" }), Verdict::Ready),
-            (
-                json!({ "state": "ready", "error_message": "" }),
-                Verdict::Ready,
-            ),
-            (json!({ "state": "rejected" }), Verdict::Failed(Rejected)),
-            (json!({ "state": "pending_review" }), Verdict::InReview),
-            (json!({ "state": "error" }), Verdict::Failed(Failed)),
+            (json!({ "state": "ready" }), Ready),
+            (json!({ "state": "ready", "error_message": "" }), Ready),
+            (json!({ "state": "rejected" }), Rejected),
+            (json!({ "state": "pending_review" }), BuildOutcome::InReview),
+            (json!({ "state": "error" }), Failed),
             (
                 json!({ "state": "error", "error_message": "Canceled build" }),
-                Verdict::Failed(Canceled),
+                Canceled,
             ),
             (
                 json!({ "state": "prepared", "error_message": "Canceled build" }),
-                Verdict::Failed(Canceled),
+                Canceled,
             ),
             (
                 json!({ "state": "error", "error_message": "Failed during stage 'checking build content for changes': Canceled build due to no content change" }),
-                Verdict::Failed(Unchanged),
+                Unchanged,
             ),
             (
                 json!({ "state": "error", "error_message": "Build canceled by my-plugin" }),
-                Verdict::Failed(Canceled),
+                Canceled,
             ),
-            (
-                json!({ "state": "error", "skipped": true }),
-                Verdict::Failed(Skipped),
-            ),
+            (json!({ "state": "error", "skipped": true }), Skipped),
             (
                 json!({ "state": "error", "error_message": "Skipped due to account credit usage exceeded" }),
-                Verdict::Failed(Skipped),
+                Skipped,
             ),
             (
                 json!({ "state": "error", "error_message": "Build blocked: Unrecognized Git contributor." }),
-                Verdict::Failed(Blocked),
+                Blocked,
             ),
             (
                 json!({ "state": "error", "strict_contributor_verification_failure": true }),
-                Verdict::Failed(Blocked),
+                Blocked,
             ),
             (
                 json!({ "state": "error", "error_message": "Failed during stage 'building site': exit code 2" }),
-                Verdict::Failed(Failed),
+                Failed,
             ),
         ] {
-            assert_eq!(verdict(&deploy(answer.clone())), expected, "{answer}");
+            assert_eq!(outcome(&deploy(answer.clone())), expected, "{answer}");
         }
     }
 
@@ -282,8 +264,8 @@ mod tests {
             "",
         ] {
             assert_eq!(
-                verdict(&deploy(json!({ "state": state }))),
-                Verdict::Running,
+                outcome(&deploy(json!({ "state": state }))),
+                BuildOutcome::Running,
                 "{state}"
             );
         }

@@ -8,6 +8,7 @@ pub mod builds;
 pub mod deploy_keys;
 pub mod deploys;
 pub mod environment;
+pub mod hooks;
 pub mod sites;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
-pub use repo::{Attach, CloneKey, attach, put_back, repository_path};
+pub use repo::{Attach, Change, CloneKey, attach, change, put_back, repository_path};
 
 use super::{present, was_there};
 use crate::{
@@ -259,9 +259,21 @@ pub async fn unlink_repo(access: &Access, id: &str) -> Result<bool, UpstreamErro
 /// # Errors
 /// As [`Access::send`].
 pub async fn stop_builds(access: &Access, id: &str) -> Result<bool, UpstreamError> {
-    let settings = json!({ "build_settings": { "stop_builds": true } });
-    let call = Call::patch(["sites", id]).json(&settings);
-    was_there(access.send(call).await)
+    was_there(access.send(builds_stopped(id, true)).await)
+}
+
+/// Lets a site build on pushes again.
+///
+/// # Errors
+/// `site_gone`.
+pub async fn let_build(access: &Access, id: &str) -> Result<(), UpstreamError> {
+    let answer = access.send(builds_stopped(id, false)).await;
+    answer.map_err(|error| gone(error, id))?;
+    Ok(())
+}
+
+fn builds_stopped(id: &str, stopped: bool) -> Call {
+    Call::patch(["sites", id]).json(&json!({ "build_settings": { "stop_builds": stopped } }))
 }
 
 /// Deletes a site with everything on it; its name is free at once. Whether it was there.

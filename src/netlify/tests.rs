@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::link::builds::BuildOutcome;
 use crate::upstream::{
     Call,
     testing::{Reply, Vendor, answer, instance},
@@ -257,7 +258,7 @@ async fn canceling_what_is_over_reports_how_it_ended() {
         let over = Reply::new(200, json!({"id": "d", "state": "ready"}));
         let vendor = Vendor::start(vec![Reply::new(refusal, "{}"), over]).await;
         let deploy = deploys::cancel(&netlify(&vendor), "d").await.unwrap();
-        assert_eq!(deploys::verdict(&deploy), deploys::Verdict::Ready);
+        assert_eq!(deploys::outcome(&deploy), BuildOutcome::Ready);
         assert_eq!(
             vendor.asked(),
             ["POST /api/deploys/d/cancel", "GET /api/deploys/d"]

@@ -114,6 +114,19 @@ pub enum WebhookFault {
     HidesBranches,
 }
 
+impl WebhookFault {
+    /// What it does or does not, in words.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Inactive => "is switched off".to_owned(),
+            Self::MissingEvents(events) => format!("does not hear of {}", events.join(", ")),
+            Self::NotJson => "sends forms, which Netlify ignores".to_owned(),
+            Self::InsecureTls => "does not check Netlify's certificate".to_owned(),
+            Self::HidesBranches => "tells of some branches only".to_owned(),
+        }
+    }
+}
+
 /// A webhook that is in place now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledWebhook {

@@ -1,46 +1,147 @@
 //! Step `attach_repository`: the site learns its repository, and Netlify starts the first build.
 
+mod settings;
+
 use super::{Halt, StepContext, Undone};
 use crate::{
-    link::facts::{self, Fact, SiteBefore},
-    netlify::sites::{self, Attach, Site},
+    link::{
+        drift::{
+            Drift,
+            DriftKind::{
+                BranchChanged, BuildsStopped, CloneKeyChanged, CloneKeyMissing, SiteDisabled,
+                SiteGone, SiteRelinked, SiteUnlinked,
+            },
+        },
+        facts::{self, Fact, SiteBefore},
+        failure::FailureCode,
+    },
+    netlify::sites::{self, Attach, Change, Site},
 };
+use settings::Settings;
 
-/// The site knows our repository, branch and key already. A second attaching would build again.
+/// The site knows our repository and key already, and the settings that have to be ours. A second attaching would build
+/// again.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let site = sites::get(cx.netlify, &cx.site()?.id).await?;
-    Ok(is_attached(cx, &site)?.then(|| Fact::Attachment(site.attachment())))
+    let amiss = amiss(cx, &site)?;
+    Ok(amiss
+        .is_empty()
+        .then(|| Fact::Attachment(site.attachment())))
 }
 
-fn is_attached(cx: &StepContext<'_>, site: &Site) -> Result<bool, Halt> {
-    let repository = cx.repository()?;
-    let has_path = match site.repository_path() {
-        Some(path) => is_ours(cx, path)?,
-        None => false,
+/// Where the site is other than it was made.
+pub async fn drift(cx: &StepContext<'_>) -> Result<Vec<Drift>, Halt> {
+    let id = &cx.site()?.id;
+    match sites::get(cx.netlify, id).await {
+        Ok(site) => differences(cx, &site),
+        Err(error) if error.code == FailureCode::SiteGone => {
+            Ok(vec![Drift::new(SiteGone, Some(id.clone()), None)])
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the step has to bring about. Settings people may have changed on purpose: they count while the site is attached first,
+/// later only when somebody asked to have them put back.
+fn amiss(cx: &StepContext<'_>, site: &Site) -> Result<Vec<Drift>, Halt> {
+    let is_first = cx.facts.attachment.is_none();
+    let counts = |drift: &Drift| match drift.kind {
+        SiteUnlinked | SiteRelinked | CloneKeyMissing | CloneKeyChanged => true,
+        BranchChanged if is_first => true,
+        kind => cx.facts.healing.contains(&kind),
     };
-    let has_key = cx.clone_key()?.is_kept(site);
-    Ok(has_path && has_key && site.branch() == Some(&repository.branch))
+    let mut drift = differences(cx, site)?;
+    drift.retain(counts);
+    Ok(drift)
 }
 
-/// Attaches it. Netlify's answer is read back: a site that kept no key is deaf. What the caller says nothing about stays
-/// as it was on a site that is there.
+fn differences(cx: &StepContext<'_>, site: &Site) -> Result<Vec<Drift>, Halt> {
+    let ours = sites::repository_path(cx.provider_kind, cx.repository()?).to_owned();
+    let Some(path) = site.repository_path() else {
+        return Ok(vec![Drift::new(SiteUnlinked, Some(ours), None)]);
+    };
+    if !is_ours(cx, path)? {
+        let other = Some(path.to_owned());
+        return Ok(vec![Drift::new(SiteRelinked, Some(ours), other)]);
+    }
+    let mut drift = key_differs(cx, site)?;
+    let is_on = |on| Some(if on { "on" } else { "off" }.to_owned());
+    if site.builds_are_stopped() {
+        drift.push(Drift::new(BuildsStopped, is_on(true), is_on(false)));
+    }
+    if site.disabled == Some(true) {
+        drift.push(Drift::new(SiteDisabled, is_on(true), is_on(false)));
+    }
+    drift.extend(Settings::asked(cx)?.differ(&Settings::of(site), cx.spec));
+    Ok(drift)
+}
+
+fn key_differs(cx: &StepContext<'_>, site: &Site) -> Result<Vec<Drift>, Halt> {
+    let key = cx.clone_key()?;
+    if key.is_kept(site) {
+        return Ok(Vec::new());
+    }
+    let kind = match site.is_deaf() {
+        true => CloneKeyMissing,
+        false => CloneKeyChanged,
+    };
+    let installed = site.installation_id().map(|id| id.to_string());
+    let found = site.deploy_key_id().map(str::to_owned).or(installed);
+    Ok(vec![Drift::new(kind, Some(key.to_string()), found)])
+}
+
+/// Attaches it, or mends what is left of an attachment. Netlify's answer is read back: a site that kept no key is deaf.
 pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
-    free_from_other(cx).await?;
-    let before = cx.facts.site_before.clone().unwrap_or_default();
-    let was_attached = before.repository.is_some();
-    let kept = was_attached.then_some(&before.allowed_branches[..]);
-    let asked = cx.spec.allowed_branches.as_deref().or(kept);
-    let repository = cx.repository()?;
+    // The gate is opened once.
+    let is_first = cx.facts.build.is_none() && cx.facts.ended_builds.is_empty();
+    let settings = match cx.facts.attachment {
+        None => {
+            free_from_other(cx).await?;
+            Settings::asked(cx)?
+        }
+        Some(_) => {
+            let site = sites::get(cx.netlify, &cx.site()?.id).await?;
+            if let Some(mended) = mend(cx, &site).await? {
+                return Ok(Fact::Attachment(mended.attachment()));
+            }
+            match cx.facts.healing.contains(&SiteRelinked) {
+                true => {
+                    sites::unlink_repo(cx.netlify, &site.id).await?;
+                    Settings::asked(cx)?
+                }
+                false => Settings::left(cx, &site)?,
+            }
+        }
+    };
     let attach = Attach {
         provider: cx.provider_kind,
-        repository,
+        repository: &settings.of_repository(cx.repository()?),
         key: cx.clone_key()?,
-        build: cx.spec.build.over(&before.build),
-        allowed_branches: &allowed_branches(asked, &repository.branch),
-        stop_builds: false,
+        build: settings.build,
+        allowed_branches: &settings.allowed_branches,
+        stop_builds: is_first && cx.way().is_gated(),
     };
     let site = sites::attach(cx.netlify, &cx.site()?.id, &attach).await?;
     Ok(Fact::Attachment(site.attachment()))
+}
+
+/// A site that the repository is still attached to gets key and settings back, which starts no build; attaching would.
+/// Nothing when that was not enough.
+async fn mend(cx: &StepContext<'_>, site: &Site) -> Result<Option<Site>, Halt> {
+    match site.repository_path() {
+        Some(path) if is_ours(cx, path)? => {}
+        _ => return Ok(None),
+    }
+    let settings = Settings::left(cx, site)?;
+    let change = Change {
+        key: cx.clone_key()?,
+        branch: &settings.branch,
+        build: &settings.build,
+        allowed_branches: &settings.allowed_branches,
+        resumes_builds: cx.facts.healing.contains(&BuildsStopped),
+    };
+    let changed = sites::change(cx.netlify, &site.id, &change).await?;
+    Ok(amiss(cx, &changed)?.is_empty().then_some(changed))
 }
 
 /// Takes the site from the repository that has it: attaching over another one is said to change nothing but the settings.
@@ -66,18 +167,6 @@ async fn free_from_other(cx: &StepContext<'_>) -> Result<(), Halt> {
 fn is_ours(cx: &StepContext<'_>, path: &str) -> Result<bool, Halt> {
     let ours = sites::repository_path(cx.provider_kind, cx.repository()?);
     Ok(path.eq_ignore_ascii_case(ours))
-}
-
-/// Netlify takes an empty list for every branch. A list without the production branch would make a
-/// link that builds once and never again.
-fn allowed_branches(asked: Option<&[String]>, production: &str) -> Vec<String> {
-    match asked {
-        Some([]) => Vec::new(),
-        Some(branches) if branches.iter().any(|branch| branch == production) => branches.to_vec(),
-        other => std::iter::once(production.to_owned())
-            .chain(other.into_iter().flatten().cloned())
-            .collect(),
-    }
 }
 
 /// Detaches a site that stays; one that goes takes its attachment with it. Netlify deletes the

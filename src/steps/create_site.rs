@@ -130,7 +130,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     }
 }
 
-/// Deletes the site, unless the caller wants it to stay or it is not ours. Its environment variables go with it.
+/// Deletes the site, unless the caller wants it to stay or it is not ours. Its environment variables and notifications go with it.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let Some(site) = &cx.facts.site else {
         return Ok(Vec::new());
@@ -143,6 +143,8 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     if let [(_, _, gone @ (Receipt::Deleted | Receipt::AlreadyGone))] = receipts[..] {
         let variables = cx.facts.environment.iter();
         receipts.extend(variables.map(|set| (ResourceKind::EnvVariable, set.name.clone(), gone)));
+        let hooks = cx.facts.notifications.iter();
+        receipts.extend(hooks.map(|hook| (ResourceKind::Notification, hook.id.clone(), gone)));
     }
     Ok(receipts)
 }

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The newest build of the site, unless the link followed it before. One that the caller asked for is
+/// The newest build of the site, unless the link followed it before; after a failed one, unless it has failed too. One that the caller asked for is
 /// found by its title.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     if let Some(asked) = &cx.facts.asked_build {
@@ -26,10 +26,19 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     let mut started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     started.sort_by(|a, b| b.created_at.cmp(&a.created_at));
     let newest = started.into_iter().next();
-    match newest.filter(|newest| is_news(cx, &newest.id)) {
+    let known = cx.facts.proof.as_ref().map(|proof| &proof.known_builds);
+    let newest = newest
+        .filter(|newest| !is_pushed(cx) || known.is_none_or(|known| !known.contains(&newest.id)));
+    let is_over = |build: &builds::Build| is_retry(cx) && build.has_failed();
+    match newest.filter(|newest| is_news(cx, &newest.id) && !is_over(newest)) {
         None => Ok(None),
         Some(build) => named(build, cx).map(Some),
     }
+}
+
+/// Whether the link has followed a build before.
+fn is_retry(cx: &StepContext<'_>) -> bool {
+    !cx.facts.ended_builds.is_empty()
 }
 
 /// Whether the link neither followed the build before nor found it on the site.
@@ -49,26 +58,53 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     if let Some(asked) = &cx.facts.asked_build {
         return start_asked(cx, asked).await;
     }
+    if is_pushed(cx) {
+        return see_pushed(cx).await;
+    }
     if let Some(fact) = read_named(cx).await? {
         return Ok(fact);
     }
     if let Some(fact) = observe(cx).await? {
         return Ok(fact);
     }
-    if cx.facts.ended_builds.is_empty() && cx.elapsed < patience(cx) {
+    if !is_retry(cx) && cx.elapsed < patience(cx) {
         return Err(Halt::wait(
             LOOK_AGAIN,
             "waits for Netlify to start the first build",
         ));
     }
-    let is_first = cx.facts.ended_builds.is_empty();
-    if cx.spec.access.installation_id().is_some() && is_first {
+    if cx.spec.access.installation_id().is_some() && !is_retry(cx) {
         let detail = format!(
             "no build started within {} s of the attaching",
             patience(cx).as_secs()
         );
         return Err(installation::not_delivering(cx, detail).into());
     }
+    start(cx).await
+}
+
+/// Whether the replayed push is to start the build.
+fn is_pushed(cx: &StepContext<'_>) -> bool {
+    cx.way().is_gated() && !is_retry(cx)
+}
+
+/// Waits for the build of the replayed push. Without one in time the site gets its build all the same: the one that has
+/// started by itself where the gate does not hold, else one of ours.
+async fn see_pushed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
+    if let Some(fact) = observe(cx).await? {
+        return Ok(fact);
+    }
+    if cx.elapsed < cx.pace.proof {
+        let note = "waits for the replayed push to start the first build";
+        return Err(Halt::wait(cx.pace.pause(cx.elapsed), note));
+    }
+    if let Some(fact) = read_named(cx).await? {
+        return Ok(fact);
+    }
+    start(cx).await
+}
+
+async fn start(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let title = format!("linkbroker {}", cx.link.simple());
     let build = builds::start(cx.netlify, &cx.site()?.id, &title, Cache::Keep).await?;
     named(build, cx)

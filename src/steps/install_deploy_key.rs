@@ -7,6 +7,7 @@ use crate::{
     link::resource::ResourceKind,
     link::{
         action::{Deed, GoesOn},
+        drift::{Drift, DriftKind, Healable},
         facts::{DeployKey, Fact, InstalledKey, Origin},
         failure::FailureCode,
         plan::StepName,
@@ -26,14 +27,43 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     if !cx.provider.capabilities().finds_keys {
         return Ok(None);
     }
-    let found = cx
-        .provider
-        .find_key(cx.repository()?, &key.public_key)
-        .await?;
-    Ok(found.map(|found| {
+    Ok(find(cx, key).await?.map(|found| {
         let origin = cx.origin_at_provider(found.created_at);
         Fact::InstalledKey(installed(key, found), origin)
     }))
+}
+
+async fn find(cx: &StepContext<'_>, key: &DeployKey) -> Result<Option<RepositoryKey>, Halt> {
+    let repository = cx.repository()?;
+    Ok(cx.provider.find_key(repository, &key.public_key).await?)
+}
+
+/// Whether the key is there and works, where that can be seen.
+pub async fn drift(cx: &StepContext<'_>) -> Result<Vec<Drift>, Halt> {
+    let key = cx.deploy_key()?;
+    if key.standing || !cx.provider.capabilities().finds_keys {
+        return Ok(Vec::new());
+    }
+    let expected = cx.facts.installed_key.as_ref().map(|key| key.id.clone());
+    Ok(match find(cx, key).await? {
+        Some(found) if found.enabled => Vec::new(),
+        Some(_) => vec![Drift::new(
+            DriftKind::KeyDisabled,
+            Some("on".to_owned()),
+            Some("off".to_owned()),
+        )],
+        None => {
+            let missing = Drift::new(DriftKind::KeyMissing, expected, None);
+            vec![match cx.provider.capabilities().installs_keys {
+                true => missing,
+                // A person has to be asked, which needs somebody who wants it.
+                false => Drift {
+                    healable: Healable::OnRequest,
+                    ..missing
+                },
+            }]
+        }
+    })
 }
 
 fn installed(key: &DeployKey, found: RepositoryKey) -> InstalledKey {
@@ -126,11 +156,13 @@ fn is_taken(code: FailureCode) -> bool {
     )
 }
 
-/// Takes our key off the repository.
+/// Takes our key off the repository, and the one that it was to take the place of.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
-    let Some(key) = &cx.facts.installed_key else {
-        return Ok(Vec::new());
-    };
-    let delete = cx.provider.remove_key(cx.repository()?, &key.id);
-    remove(cx, ResourceKind::InstalledKey, &key.id, delete).await
+    let former = cx.facts.rotation.iter().flat_map(|it| &it.installed);
+    let mut receipts = Vec::new();
+    for key in cx.facts.installed_key.iter().chain(former) {
+        let delete = cx.provider.remove_key(cx.repository()?, &key.id);
+        receipts.extend(remove(cx, ResourceKind::InstalledKey, &key.id, delete).await?);
+    }
+    Ok(receipts)
 }

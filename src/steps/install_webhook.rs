@@ -6,6 +6,7 @@ use super::{Halt, StepContext, Undone, ask, prove_push, remove};
 use crate::{
     link::{
         action::{Deed, GoesOn},
+        drift::{Drift, DriftKind},
         facts::{Fact, Origin, Webhook},
         failure::FailureCode,
         plan::StepName,
@@ -13,7 +14,7 @@ use crate::{
         resource::ResourceKind,
     },
     netlify,
-    providers::FoundWebhook,
+    providers::{FoundWebhook, WebhookFault},
 };
 
 /// How long a look at the webhooks counts.
@@ -26,12 +27,44 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
         let pushed = prove_push::pushed(cx).await?;
         return pushed.map(|_| by_a_person(cx)).transpose();
     }
-    let found = cx
-        .provider
-        .find_webhook(cx.repository()?, &address(cx)?)
-        .await?;
+    let found = find(cx).await?;
     let fit = found.filter(|found| found.faults.is_empty());
     Ok(fit.map(|found| Fact::Webhook(found.webhook, cx.origin_at_provider(found.created_at))))
+}
+
+async fn find(cx: &StepContext<'_>) -> Result<Option<FoundWebhook>, Halt> {
+    let repository = cx.repository()?;
+    Ok(cx.provider.find_webhook(repository, &address(cx)?).await?)
+}
+
+/// Whether the webhook is there and tells Netlify all that it needs, where that can be seen.
+pub async fn drift(cx: &StepContext<'_>) -> Result<Vec<Drift>, Halt> {
+    if !cx.provider.capabilities().installs_webhooks {
+        return Ok(Vec::new());
+    }
+    let Some(found) = find(cx).await? else {
+        let url = Some(address(cx)?);
+        return Ok(vec![Drift::new(DriftKind::WebhookMissing, url, None)]);
+    };
+    let (inactive, changed): (Vec<_>, Vec<_>) = found
+        .faults
+        .iter()
+        .partition(|fault| **fault == WebhookFault::Inactive);
+    let mut drift = Vec::new();
+    if !inactive.is_empty() {
+        let (on, off) = ("on".to_owned(), "off".to_owned());
+        drift.push(Drift::new(DriftKind::WebhookDisabled, Some(on), Some(off)));
+    }
+    if !changed.is_empty() {
+        let told: Vec<_> = changed.into_iter().map(WebhookFault::told).collect();
+        let told = Some(told.join(" and "));
+        drift.push(Drift::new(DriftKind::WebhookChanged, None, told));
+    }
+    if !found.doubles.is_empty() {
+        let (one, ids) = (found.webhook.id, found.doubles.join(", "));
+        drift.push(Drift::new(DriftKind::WebhookDoubled, Some(one), Some(ids)));
+    }
+    Ok(drift)
 }
 
 /// Makes it, or asks a person to. One that is there is adopted, and mended where it lacks something that Netlify needs.

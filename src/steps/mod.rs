@@ -3,6 +3,8 @@
 //! - `observe` never changes anything: it answers what the step would make, when that is there.
 //! - `ensure` makes it. The engine has committed the intent before, and calls `observe` first
 //!   when an earlier try may have had its effect.
+//! - `drift`, of the steps whose part of the world people can change, tells field by field where it is other than the link left
+//!   it. It reads what `observe` reads, and changes nothing either.
 //! - `undo` takes it back; absent counts as done; nothing foreign or shared is touched.
 //!
 //! Steps see the link's request and facts and the two upstreams, never the database.
@@ -16,29 +18,37 @@ mod install_deploy_key;
 mod install_webhook;
 mod installation;
 mod live;
+mod open_gate;
 pub mod preflight;
 mod prove_push;
 mod replay_push;
 mod reserve_deploy_key;
 mod resolve_repository;
+mod retire_key;
 mod set_environment;
+mod subscribe_notifications;
 mod watch_deploy;
 
 use std::time::{Duration, Instant};
 
+use secrecy::SecretString;
 use time::OffsetDateTime;
+use url::Url;
 use uuid::Uuid;
 
 use crate::{
+    config::Workers,
     link::resource::{Receipt, ResourceKind, Right},
     link::{
         access::AccessMode,
         action::{Action, Deed, GoesOn},
+        builds::SeenBuild,
+        drift::Drift,
         environment::Environment,
         facts::{DeployKey, Fact, Facts, Origin, Repository, Site},
         failure::{Failure, FailureCode, Severity},
         grant::Grants,
-        plan::{StepName, Way},
+        plan::{Setup, StepName, Way},
         request::LinkSpec,
     },
     netlify::sites::CloneKey,
@@ -58,6 +68,10 @@ pub struct StepContext<'a> {
     pub spec: &'a LinkSpec,
     /// What the link knows.
     pub facts: &'a Facts,
+    /// The newest builds of the site as they were seen last, newest first.
+    pub builds: &'a [SeenBuild],
+    /// Whether the running builds of the site's team were looked at lately.
+    pub patrolled: bool,
     /// The environment variables to set, with their values.
     pub environment: &'a Environment,
     /// Netlify.
@@ -86,10 +100,23 @@ pub struct StepContext<'a> {
     pub key_was_sent: bool,
     /// What the link may remove.
     pub rights: Vec<(ResourceKind, String, Right)>,
+    /// Where Netlify is to tell us of the site's deploys.
+    pub subscription: Option<&'a Subscription>,
+    /// What the operator has set.
+    pub setup: Setup,
     /// Whether the caller wants the site to stay.
     pub keep_site: bool,
     /// How patient to be.
     pub pace: Pace,
+}
+
+/// Where Netlify is to tell us of a site's deploys.
+#[derive(Debug)]
+pub struct Subscription {
+    /// What it signs with.
+    pub secret: SecretString,
+    /// An address for each event.
+    pub addresses: Vec<(String, Url)>,
 }
 
 /// How often to look and how long to wait.
@@ -101,9 +128,21 @@ pub struct Pace {
     pub watch_max: Duration,
     /// How long a replayed push may take to start a build.
     pub proof: Duration,
+    /// How long a build may wait for its turn.
+    pub queue: Duration,
 }
 
 impl Pace {
+    /// As the operator has set it.
+    pub const fn of(settings: &Workers) -> Self {
+        Self {
+            watch_min: settings.watch_min,
+            watch_max: settings.watch_max,
+            proof: settings.proof,
+            queue: settings.queue,
+        }
+    }
+
     /// The next pause: half of the time that the build has taken so far, so the news is never
     /// older than half the build (limits.md A4), within the limits.
     pub fn pause(self, elapsed: Duration) -> Duration {
@@ -229,10 +268,13 @@ macro_rules! dispatch {
             StepName::SetEnvironment => set_environment::$function($cx).await,
             StepName::AttachRepository => attach_repository::$function($cx).await,
             StepName::AlignWebhook => align_webhook::$function($cx).await,
+            StepName::OpenGate => open_gate::$function($cx).await,
+            StepName::SubscribeNotifications => subscribe_notifications::$function($cx).await,
             StepName::FindBuild => find_build::$function($cx).await,
             StepName::WatchDeploy => watch_deploy::$function($cx).await,
             StepName::ReplayPush => replay_push::$function($cx).await,
             StepName::ProvePush => prove_push::$function($cx).await,
+            StepName::RetireKey => retire_key::$function($cx).await,
         }
     };
 }
@@ -255,6 +297,17 @@ pub async fn ensure(step: StepName, cx: &StepContext<'_>, look_first: bool) -> R
     dispatch!(ensure, step, cx)
 }
 
+/// Where the step's part of the world is other than the link left it. Steps that leave nothing behind have none.
+pub async fn drift(step: StepName, cx: &StepContext<'_>) -> Result<Vec<Drift>, Halt> {
+    match step {
+        StepName::ResolveRepository => resolve_repository::drift(cx).await,
+        StepName::InstallDeployKey => install_deploy_key::drift(cx).await,
+        StepName::InstallWebhook => install_webhook::drift(cx).await,
+        StepName::AttachRepository => attach_repository::drift(cx).await,
+        _ => Ok(Vec::new()),
+    }
+}
+
 /// Takes the step's part of the world back.
 pub async fn undo(step: StepName, cx: &StepContext<'_>) -> Result<Undone, Halt> {
     dispatch!(undo, step, cx)
@@ -274,6 +327,8 @@ impl StepContext<'_> {
         Way {
             spec: self.spec,
             provider: self.provider.capabilities(),
+            setup: self.setup,
+            exchanges_key: self.facts.rotation.is_some(),
         }
     }
 

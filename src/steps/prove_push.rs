@@ -8,13 +8,11 @@ use super::{Halt, StepContext, Undone, ask, diagnose, installation, known};
 use crate::{
     link::{
         action::{Deed, GoesOn},
+        builds::BuildOutcome,
         facts::{Deploy, Fact, Proof},
         failure::{Failure, FailureCode},
     },
-    netlify::{
-        builds,
-        deploys::{self, Ending, Verdict},
-    },
+    netlify::{builds, deploys},
     providers::Place,
 };
 
@@ -112,8 +110,8 @@ fn deployed_commit<'a>(cx: &'a StepContext<'_>) -> Option<&'a str> {
 
 /// What a build that a push started proves.
 fn level(deploy: &Deploy) -> u8 {
-    match deploys::verdict(deploy) {
-        Verdict::Ready => 3,
+    match deploys::outcome(deploy) {
+        BuildOutcome::Ready => 3,
         _ => 2,
     }
 }
@@ -121,10 +119,13 @@ fn level(deploy: &Deploy) -> u8 {
 /// Without a build in time, says how the delivery ended.
 async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let proof = known(cx.facts.proof.as_ref(), "replayed push")?;
+    if let Some(first) = first_pushed(cx, proof) {
+        return first;
+    }
     let started = builds::list_for_site(cx.netlify, &cx.site()?.id).await?;
     let new: Vec<_> = started
         .iter()
-        .filter(|build| !proof.known_builds.contains(&build.id))
+        .filter(|build| !proof.known_builds.contains(&build.id) && !is_followed(cx, build))
         .collect();
     if !new.is_empty() {
         if proof.since.is_some() {
@@ -134,7 +135,7 @@ async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     }
     if cx.elapsed < cx.pace.proof {
         let note = "waits for the replayed push to start a build";
-        return Err(Halt::wait(cx.pace.watch_min, note));
+        return Err(Halt::wait(cx.pace.pause(cx.elapsed), note));
     }
     let patience = cx.pace.proof.as_secs();
     let detail = format!("no build started within {patience} s of the replayed push");
@@ -144,6 +145,27 @@ async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
 /// A look leaves nothing behind.
 pub async fn undo(_: &StepContext<'_>) -> Result<Undone, Halt> {
     Ok(Vec::new())
+}
+
+/// The build that the link follows may be one of ours.
+fn is_followed(cx: &StepContext<'_>, build: &builds::Build) -> bool {
+    let followed = cx.facts.build.as_ref();
+    followed.is_some_and(|followed| followed.id == build.id)
+}
+
+/// Behind the gate the first build is the proof, when the push has started it.
+fn first_pushed(cx: &StepContext<'_>, proof: &Proof) -> Option<Result<Fact, Halt>> {
+    let (build, deploy) = cx.facts.build.as_ref().zip(cx.facts.deploy.as_ref())?;
+    let is_new = cx.way().is_gated() && !proof.known_builds.contains(&build.id);
+    let is_of_push = deploy.source.as_deref() == Some("git");
+    (is_new && is_of_push).then(|| {
+        Ok(Fact::Proof(Proof {
+            level: level(deploy),
+            build: Some(build.clone()),
+            deploy: Some(deploy.clone()),
+            ..proof.clone()
+        }))
+    })
 }
 
 async fn proven(cx: &StepContext<'_>, proof: &Proof, new: &[&builds::Build]) -> Result<Fact, Halt> {
@@ -173,7 +195,7 @@ fn refusal(proof: Proof) -> Result<Proof, Halt> {
     let Some(deploy) = &proof.deploy else {
         return Ok(proof);
     };
-    if deploys::verdict(deploy) != Verdict::Failed(Ending::Blocked) {
+    if deploys::outcome(deploy) != BuildOutcome::Blocked {
         return Ok(proof);
     }
     let said = deploy.error_message.clone().unwrap_or_default();

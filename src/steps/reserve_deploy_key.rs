@@ -61,6 +61,8 @@ async fn read_standing(cx: &StepContext<'_>, standing: &StandingKey) -> Result<F
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let mut receipts = Vec::new();
     let mut sent = cx.facts.refused_keys.clone();
+    let former = cx.facts.rotation.iter().flat_map(|it| &it.key);
+    sent.extend(former.map(|key| key.id.clone()));
     if let Some(key) = cx.facts.deploy_key.as_ref().filter(|key| !key.standing) {
         match cx.key_was_sent {
             true => sent.push(key.id.clone()),

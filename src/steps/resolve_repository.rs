@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use super::{Halt, StepContext, Undone, create_site, install_webhook, installation};
 use crate::{
     link::{
+        drift::{Drift, DriftKind},
         facts::{Fact, Repository},
         failure::FailureCode,
     },
@@ -16,6 +17,71 @@ use crate::{
 /// What is true of the repository can only be read anew.
 pub async fn observe(_: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     Ok(None)
+}
+
+/// Whether the repository is still the one that the link knows, by the path that it had last.
+pub async fn drift(cx: &StepContext<'_>) -> Result<Vec<Drift>, Halt> {
+    let known = cx.repository()?;
+    let found = match find_again(cx, known).await {
+        Ok(found) => found,
+        Err(error) => return in_the_way(error),
+    };
+    if found.id != known.id {
+        let drift = Drift::new(
+            DriftKind::RepositoryReplaced,
+            Some(known.id.clone()),
+            Some(found.id),
+        );
+        return Ok(vec![drift]);
+    }
+    let privacy = |private| Some(if private { "private" } else { "public" }.to_owned());
+    let fields = [
+        (
+            DriftKind::RepositoryRenamed,
+            Some(known.path.clone()),
+            Some(found.path),
+        ),
+        (
+            DriftKind::VisibilityChanged,
+            privacy(known.private),
+            privacy(found.private),
+        ),
+    ];
+    let differing = fields
+        .into_iter()
+        .filter(|(_, known, found)| known != found);
+    Ok(differing
+        .map(|(kind, known, found)| Drift::new(kind, known, found))
+        .collect())
+}
+
+async fn find_again(cx: &StepContext<'_>, known: &Repository) -> Result<Repository, UpstreamError> {
+    let branch = Some(known.branch.as_str());
+    match (
+        cx.provider.resolve(&known.path, branch).await,
+        lasting_path(cx),
+    ) {
+        (Err(error), Some(path)) if error.is_missing() => cx.provider.resolve(&path, branch).await,
+        (found, _) => found,
+    }
+}
+
+/// What keeps the repository from being read is drift, when it is not passing trouble.
+fn in_the_way(error: UpstreamError) -> Result<Vec<Drift>, Halt> {
+    let kind = match error.code {
+        FailureCode::RepositoryNotFoundOrNoAccess | FailureCode::ProviderRefused => {
+            DriftKind::RepositoryUnreachable
+        }
+        FailureCode::RepositoryArchived => DriftKind::RepositoryArchived,
+        FailureCode::BranchMissing | FailureCode::RepositoryEmpty => DriftKind::BranchMissing,
+        FailureCode::AdminRequired
+        | FailureCode::ScopeMissing
+        | FailureCode::SsoRequired
+        | FailureCode::AppNotInstalled
+        | FailureCode::AppSuspended => DriftKind::RightsLost,
+        _ => return Err(error.into()),
+    };
+    Ok(vec![Drift::new(kind, None, Some(error.detail))])
 }
 
 /// Existence, id, privacy, branch and rights, and whether a site that is there is free, before anything is touched.

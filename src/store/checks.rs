@@ -79,6 +79,26 @@ pub async fn request(
     Ok(())
 }
 
+/// When a connection's credential stops working, as its last check has found. One that was not checked for a day is checked.
+pub async fn ends_at(
+    db: &mut PgConnection,
+    tenant: &str,
+    connection: Uuid,
+) -> Result<Option<OffsetDateTime>, StoreError> {
+    let checked = sqlx::query!(
+        r#"select expires_at, coalesce(checked_at, requested_at) > now() - interval '1 day' as "is_fresh!"
+           from connection_checks where tenant = $1 and connection_id = $2"#,
+        tenant,
+        connection
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    if !checked.as_ref().is_some_and(|checked| checked.is_fresh) {
+        request(db, tenant, connection).await?;
+    }
+    Ok(checked.and_then(|checked| checked.expires_at))
+}
+
 /// The last checks of these connections, in no order; a connection that was never checked has none.
 pub async fn of_connections(
     db: &mut PgConnection,

@@ -14,13 +14,18 @@ pub use due::next_due_in;
 pub use turns::Turns;
 
 use super::{
-    StoreError, environments,
+    StoreError, builds, environments,
     events::{self, NewEvent},
+    patrols,
     resources::{self, Entry},
-    step_runs,
+    step_runs, subscriptions,
+    watches::{self, NewWatch},
 };
 use crate::link::{
-    facts::Facts,
+    builds::SeenBuild,
+    conditions::ConditionStatus,
+    drift::DriftPolicy,
+    facts::{Deploy, Facts},
     failure::Failure,
     plan::StepName,
     repository_ref::RepositoryRef,
@@ -70,6 +75,8 @@ pub struct LinkRow {
     pub wanted: Wanted,
     /// What the steps found and made.
     pub facts: Facts,
+    /// Builds of the team that the followed one waits for.
+    pub ahead: Option<i32>,
     /// Why it stands still.
     pub failure: Option<Failure>,
     /// One more with every change.
@@ -88,6 +95,19 @@ pub struct LinkRow {
     pub updated_at: OffsetDateTime,
     /// When it first was live.
     pub live_at: Option<OffsetDateTime>,
+    /// When it was last looked at, and is looked at next.
+    pub inspection: Inspection,
+}
+
+/// The looks at a link at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspection {
+    /// When the last one was done.
+    pub checked_at: Option<OffsetDateTime>,
+    /// When the next one is due.
+    pub next_at: Option<OffsetDateTime>,
+    /// Whether a caller waits for it.
+    pub is_asked: bool,
 }
 
 impl LinkRow {
@@ -194,6 +214,8 @@ pub struct Filter {
     pub labels: Option<serde_json::Value>,
     /// Only when this step is in one of these states.
     pub step: Option<(StepName, Vec<StepState>)>,
+    /// Only when inspections tell this of them.
+    pub in_sync: Option<ConditionStatus>,
     /// Only changed after this.
     pub updated_after: Option<OffsetDateTime>,
     /// Only ones that are not over.
@@ -229,8 +251,12 @@ pub async fn list(
     let rows = sqlx::query!(
         r#"select l.id, l.ref, l.spec as "spec: Json<LinkSpec>", l.labels, l.status, l.wanted, l.live_at,
                   l.facts as "facts: Json<Facts>", l.failure as "failure: Json<Failure>", l.version,
-                  n.name as netlify_connection, p.name as provider_connection, p.kind as provider, p.credential_type as provider_credential, l.created_at, l.updated_at
+                  n.name as netlify_connection, p.name as provider_connection, p.kind as provider, p.credential_type as provider_credential, l.created_at, l.updated_at,
+                  b.deploy as "deploy?: Json<Deploy>", b.ahead as "ahead?",
+                  i.checked_at as "checked_at?", i.due_at as "inspect_at?", i.asked_at as "asked_at?"
            from links l
+           left join builds b on b.link_id = l.id and b.deploy_id = l.facts -> 'build' ->> 'deploy_id'
+           left join inspections i on i.link_id = l.id
            join connections n on n.id = l.netlify_connection
            join connections p on p.id = l.provider_connection
            where l.tenant = $1
@@ -247,6 +273,9 @@ pub async fn list(
              and ($13::text is null or coalesce(
                   (select r.state from step_runs r where r.link_id = l.id and r.step = $13), 'pending') = any($14))
              and ($15::timestamptz is null or l.updated_at > $15)
+             and ($16::text is null or $16 = case
+                  when jsonb_array_length(coalesce(l.facts -> 'drift', '[]')) > 0 then 'false'
+                  when i.checked_at is not null then 'true' else 'unknown' end)
            order by l.id desc limit $8"#,
         tenant,
         filter.id,
@@ -262,7 +291,8 @@ pub async fn list(
         filter.labels,
         step.map(StepName::as_str),
         &states,
-        filter.updated_after
+        filter.updated_after,
+        filter.in_sync.map(ConditionStatus::as_str)
     )
     .fetch_all(db)
     .await?;
@@ -275,7 +305,12 @@ pub async fn list(
                 labels: row.labels,
                 status: row.status.parse()?,
                 wanted: row.wanted.parse()?,
-                facts: row.facts.0,
+                // What was seen of the build since the link was worked on last.
+                facts: Facts {
+                    deploy: row.deploy.map(|json| json.0).or(row.facts.0.deploy),
+                    ..row.facts.0
+                },
+                ahead: row.ahead,
                 failure: row.failure.map(|json| json.0),
                 version: row.version,
                 netlify_connection: row.netlify_connection,
@@ -285,6 +320,11 @@ pub async fn list(
                 created_at: row.created_at,
                 updated_at: row.updated_at,
                 live_at: row.live_at,
+                inspection: Inspection {
+                    checked_at: row.checked_at,
+                    next_at: row.inspect_at,
+                    is_asked: row.asked_at.is_some(),
+                },
             })
         })
         .collect()
@@ -310,18 +350,21 @@ pub async fn in_flight(db: &mut PgConnection, tenant: &str, most: i64) -> Result
     Ok(count)
 }
 
-/// Gives the link other labels.
-pub async fn set_labels(
+/// Gives the link what a caller may change later: labels, and what becomes of drift.
+pub async fn change(
     db: &mut PgConnection,
     tenant: &str,
     id: Uuid,
     labels: &serde_json::Value,
+    drift: DriftPolicy,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "update links set labels = $3, version = version + 1, updated_at = now() where tenant = $1 and id = $2",
+        "update links set labels = $3, spec = jsonb_set(spec, '{drift}', to_jsonb($4::text)),
+             version = version + 1, updated_at = now() where tenant = $1 and id = $2",
         tenant,
         id,
-        labels
+        labels,
+        drift.as_str()
     )
     .execute(db)
     .await?;
@@ -529,6 +572,10 @@ pub struct Round<'a> {
     pub releases: Vec<(ResourceKind, String, Receipt)>,
     /// What happened.
     pub events: Vec<NewEvent>,
+    /// Builds that were seen.
+    pub builds: Vec<SeenBuild>,
+    /// How soon to look at those that are not over.
+    pub look_within: Duration,
     /// What becomes of the lease.
     pub then: Then,
 }
@@ -548,7 +595,7 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
              status = case when wanted = $9 then $3 else status end,
              failure = case when wanted = $9 then $5::jsonb end,
              live_at = case when $3 = 'live' then coalesce(live_at, now()) else live_at end,
-             next_run_at = case when not $7 and wanted <> $9 then now() else now() + $8 end,
+             next_run_at = case when not $7 and (wanted <> $9 or news_at > $10) then now() else now() + $8 end,
              lease_owner = case when $7 then lease_owner end,
              lease_until = null
          where id = $1 and fence = $2 returning wanted",
@@ -561,6 +608,7 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
         hold,
         after.map(interval) as _,
         link.wanted.as_str(),
+        link.claimed_at,
     )
     .fetch_optional(&mut *db)
     .await?
@@ -573,10 +621,107 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
         resources::release(db, link.id, *kind, external_id, *receipt).await?;
     }
     events::append(db, link.id, &link.tenant, &round.events).await?;
+    for seen in &round.builds {
+        builds::record(db, link.id, &link.tenant, seen).await?;
+    }
+    let is_running = |seen: &SeenBuild| !seen.outcome.is_over();
+    let is_notified = |entry: &Entry| entry.kind == ResourceKind::Notification;
+    if round.builds.iter().any(is_running) || round.entries.iter().any(is_notified) {
+        follow_builds(db, link, round.look_within).await?;
+    }
     if link.status.is_over() {
         environments::forget(db, link.id).await?;
+        watches::end(db, link.id).await?;
+        subscriptions::forget(db, link.id).await?;
     }
     Ok(wanted.parse()?)
+}
+
+/// Has a running build looked at with all others of its team.
+async fn follow_builds(
+    db: &mut PgConnection,
+    link: &LeasedLink,
+    within: Duration,
+) -> Result<(), StoreError> {
+    let Some(site) = &link.facts.site else {
+        return Ok(());
+    };
+    let (tenant, connection) = (&link.tenant, link.netlify_connection);
+    let new = NewWatch {
+        link: link.id,
+        tenant,
+        connection,
+        team: &site.team,
+        site: &site.id,
+        notified: !link.facts.notifications.is_empty(),
+    };
+    watches::begin(db, &new).await?;
+    patrols::request(db, tenant, connection, &site.team, within).await
+}
+
+/// Whom something that was seen of a link's builds is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum News {
+    /// For those who read the link.
+    ToReaders,
+    /// For a worker too: it may change where the link stands.
+    ToWorkers,
+}
+
+/// Tells that something was seen of a link's builds. A worker that holds the link looks again once it has let go.
+pub async fn tell(db: &mut PgConnection, id: Uuid, news: News) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update links set version = version + 1, updated_at = now(),
+             news_at = case when $2 then clock_timestamp() else news_at end,
+             next_run_at = case when $2 and lease_owner is null then now() else next_run_at end
+         where id = $1",
+        id,
+        news == News::ToWorkers
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Where a link stands towards its builds.
+#[derive(Debug)]
+pub struct Follower {
+    /// The link.
+    pub id: Uuid,
+    /// Where it stands.
+    pub status: LinkStatus,
+    /// The deploy that it follows.
+    pub deploy_id: Option<String>,
+    /// How far it is proven that a push builds.
+    pub proof_level: i32,
+    /// When it was accepted.
+    pub created_at: OffsetDateTime,
+    /// What was asked for.
+    pub spec: LinkSpec,
+}
+
+/// How these links stand towards their builds.
+pub async fn followers(db: &mut PgConnection, links: &[Uuid]) -> Result<Vec<Follower>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select id, status, facts -> 'build' ->> 'deploy_id' as deploy_id, created_at, spec as "spec: Json<LinkSpec>",
+                  coalesce((facts -> 'proof' ->> 'level')::int, 0) as "proof_level!"
+           from links where id = any($1)"#,
+        links
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Follower {
+                id: row.id,
+                status: row.status.parse()?,
+                deploy_id: row.deploy_id,
+                proof_level: row.proof_level,
+                created_at: row.created_at,
+                spec: row.spec.0,
+            })
+        })
+        .collect()
 }
 
 /// Lets go of a link of which callers need not be told anything: its steps look again at these times.
@@ -591,12 +736,13 @@ pub async fn rest_again(
 ) -> Result<(), StoreError> {
     let done = sqlx::query!(
         "update links set lease_owner = null, lease_until = null, deaths = 0,
-             next_run_at = case when wanted <> $3 then now() else now() + $4 end
+             next_run_at = case when wanted <> $3 or news_at > $5 then now() else now() + $4 end
          where id = $1 and fence = $2",
         link.id,
         link.fence,
         link.wanted.as_str(),
-        after.map(interval) as _
+        after.map(interval) as _,
+        link.claimed_at
     )
     .execute(&mut *db)
     .await?;

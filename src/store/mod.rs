@@ -7,6 +7,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod bell;
 pub mod budgets;
+pub mod builds;
 pub mod checks;
 pub mod connections;
 pub mod data_keys;
@@ -14,12 +15,16 @@ pub mod embedded;
 pub mod environments;
 pub mod events;
 pub mod idempotency;
+pub mod inspections;
 pub mod links;
 pub mod opened;
 pub mod orphans;
+pub mod patrols;
 pub mod preflights;
 pub mod resources;
 pub mod step_runs;
+pub mod subscriptions;
+pub mod watches;
 pub mod webhook_locks;
 pub mod workers;
 
@@ -31,7 +36,7 @@ use sqlx::{
 };
 
 /// Longest wait for a connection: whoever asks is told within two seconds that the database is away.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_900);
 
 /// Whose rows a transaction sees.
 #[derive(Debug, Clone, Copy)]

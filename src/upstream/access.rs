@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH,
+        LOCATION,
     },
 };
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use url::Url;
 
 use super::{
     Answer, Budgets, Call, CallClass, Class, Credential, Http, Instance, NoBudget, UpstreamError,
-    WritePace, journal, rate::RateState,
+    WritePace, journal, memory, rate::RateState,
 };
 use crate::link::failure::{FailureCode, UpstreamTrace};
 
@@ -195,7 +196,13 @@ impl Access {
         self.may_make(call).await?;
         let started = Instant::now();
         let path = url.path().to_owned();
-        let request = self.request(call, url.clone())?;
+        let mut request = self.request(call, url.clone())?;
+        // What an app asks as itself is how to get in, and no part of a look.
+        let is_look = !matches!(self.credential, Credential::GithubApp(_));
+        let known = memory::known(self.instance.kind, &call.method, &url);
+        if let Some(tag) = known.filter(|_| is_look) {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
         let write = journal::about_to_send(self.instance.kind, &call.method, &url)
             .map_err(|journal::NoLeave| self.without_leave())?;
         let result = match request.send().await {
@@ -204,7 +211,13 @@ impl Access {
         };
         write.ended(&result);
         self.note(&call.method, &path, &result, started);
-        result
+        match result {
+            Ok(answer) if memory::note(&url, &answer) => {
+                let what = "nothing has changed since the last look";
+                Err(self.lost(&call.method, what.to_owned(), Some(answer.status)))
+            }
+            result => result,
+        }
     }
 
     /// Nothing was sent, and whoever may write by now goes on.

@@ -15,6 +15,7 @@ mod guard;
 mod http;
 mod instance;
 mod journal;
+mod memory;
 mod minted;
 mod rate;
 #[cfg(test)]
@@ -32,5 +33,6 @@ pub use github_app::GithubApp;
 pub use http::Http;
 pub use instance::{AccountKeys, Instance, StandingKey, UpstreamKind, instance_of};
 pub use journal::{Journal, SentWrite};
+pub use memory::{Looked, Memory, Tags};
 pub use minted::{Minted, Slot};
 pub use rate::RateState;

@@ -155,6 +155,7 @@ fn is_trace(fact: &Fact, stocked: Option<&DeployKey>) -> bool {
             *origin == Origin::Made
         }
         Fact::Environment(set) => set.iter().any(|it| it.origin == Origin::Made),
+        Fact::Notifications(hooks) => !hooks.is_empty(),
         Fact::Attachment(_) | Fact::AskedBuild(_) | Fact::Proof(_) => true,
         Fact::Repository(..)
         | Fact::DeployKeyRefused
@@ -162,6 +163,7 @@ fn is_trace(fact: &Fact, stocked: Option<&DeployKey>) -> bool {
         | Fact::Build(..)
         | Fact::Deploy(_)
         | Fact::Asked(_)
+        | Fact::KeyRetired(_)
         | Fact::Nothing => false,
     }
 }

@@ -61,7 +61,7 @@ impl Job for ClaimedCheck {
         Ok(())
     }
 
-    fn tell(&self, worker: &Worker) {
+    fn tell(&self, worker: &Worker, _: &Self::Outcome) {
         worker.bell.due();
     }
 

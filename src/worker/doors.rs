@@ -9,6 +9,7 @@ use crate::{
     link::{
         environment::{self, Environment},
         failure::{Failure, FailureCode},
+        request::LinkSpec,
         status::Wanted,
     },
     netlify,
@@ -69,6 +70,8 @@ pub struct Opened {
     pub standing_key: Option<StandingKey>,
     /// The environment variables to set, with their values.
     pub environment: Environment,
+    /// Seals what is the tenant's.
+    pub key: DataKey,
     /// The credentials behind the two, Netlify's first.
     pub credentials: [UsedCredential; 2],
 }
@@ -139,7 +142,7 @@ impl Doors {
         let credentials = [used(&netlify)?, used(&provider)?];
         let key = self.data_key(pair.tenant, wrapped)?;
         let environment = match with_variables {
-            Some(link) => unseal_environment(&key, link, sealed)?,
+            Some(link) => unseal_environment(&key, link.id, &link.spec, sealed)?,
             None => Environment::new(),
         };
         let (netlify, credential) = self.unseal(&key, netlify)?;
@@ -161,6 +164,7 @@ impl Doors {
             provider_kind,
             standing_key,
             environment,
+            key,
             credentials,
         })
     }
@@ -192,6 +196,30 @@ impl Doors {
             providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
         let provider = provider.ok_or_else(|| closed(format!("{kind} is not built yet")))?;
         Ok(Door::Provider(provider))
+    }
+
+    /// The values of the environment variables that a link sets; nothing when they cannot be opened.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn environment(
+        &self,
+        pool: &PgPool,
+        tenant: &str,
+        link: Uuid,
+        spec: &LinkSpec,
+    ) -> Result<Option<Environment>, StoreError> {
+        if spec.env.is_empty() {
+            return Ok(Some(Environment::new()));
+        }
+        let mut tx = begin(pool, Rows::Of(tenant)).await?;
+        let wrapped = data_keys::get(&mut tx, tenant).await?;
+        let sealed = environments::get(&mut tx, tenant, link).await?;
+        drop(tx);
+        let key = self.data_key(tenant, wrapped);
+        Ok(key
+            .and_then(|key| unseal_environment(&key, link, spec, sealed))
+            .ok())
     }
 
     fn data_key(&self, tenant: &str, wrapped: Option<DataKeyRow>) -> Result<DataKey, Failure> {
@@ -237,13 +265,14 @@ fn used(row: &Option<ConnectionRow>) -> Result<UsedCredential, Failure> {
 
 fn unseal_environment(
     key: &DataKey,
-    link: &LeasedLink,
+    link: Uuid,
+    spec: &LinkSpec,
     sealed: Option<Vec<u8>>,
 ) -> Result<Environment, Failure> {
     let sealed = sealed.ok_or_else(|| closed("the values of the environment are gone"))?;
-    let row = link_row(link.id);
+    let row = link_row(link);
     let plain = key.open(&Sealed(sealed), &row, Purpose::Environment);
-    let whole = environment::from_stored(&link.spec.env, &plain.map_err(closed)?);
+    let whole = environment::from_stored(&spec.env, &plain.map_err(closed)?);
     whole.ok_or_else(|| closed("the values of the environment do not fit the link"))
 }
 

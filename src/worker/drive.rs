@@ -6,25 +6,28 @@ use super::{
     Worker,
     audited::Audit,
     doors::{OpenError, Opened},
+    inspections::first_look,
     lease::Lease,
     ledger, left_behind,
     progress::{Next, Progress, Task},
     refusals,
     slots::Slot,
+    subscription,
 };
 use crate::{
     link::{
+        builds::SeenBuild,
         facts::{DeployKey, Fact},
         failure::Failure,
         plan::StepName,
         resource::{ResourceKind, Right},
         status::Wanted,
     },
-    steps::{self, Halt, Pace, StepContext, Undone},
+    steps::{self, Halt, Pace, StepContext, Subscription, Undone},
     store::{
-        Rows, StoreError, begin,
+        Rows, StoreError, begin, builds, inspections,
         links::{self, LeasedLink, Round, Then},
-        orphans,
+        orphans, patrols,
         resources::{self, Entry},
         webhook_locks::{self, WebhookLock},
     },
@@ -44,6 +47,7 @@ struct Supplies {
     key_at_hand: Option<DeployKey>,
     known_deploy_keys: Vec<String>,
     sites_of_others: Vec<String>,
+    subscription: Option<Subscription>,
     rights: Vec<(ResourceKind, String, Right)>,
 }
 
@@ -114,7 +118,8 @@ async fn go_on(
     mut slot: Option<Slot>,
     audit: &Audit,
 ) -> Result<(), StoreError> {
-    let mut progress = Progress::new(link);
+    let mut progress = Progress::new(link, worker.settings.setup());
+    let seen = Seen::of(worker, &progress.link).await?;
     let opened = match worker
         .doors
         .open(&worker.pool, &(&progress.link).into())
@@ -139,7 +144,7 @@ async fn go_on(
                 if slot.is_none() {
                     slot = worker.slots.take(&progress.link.tenant).await;
                 }
-                let round = round(worker, &mut progress, &opened, due, audit);
+                let round = round(worker, &mut progress, &opened, &seen, due, audit);
                 tokio::select! {
                     done = round => done?,
                     () = lease.lapsed() => return Err(StoreError::LeaseLost),
@@ -154,8 +159,12 @@ async fn go_on(
                 nap(worker, &progress, lease, pause).await?;
             }
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
+            Next::Rest if progress.keeps_old_key() => {}
             Next::Rest => {
                 progress.settle();
+                if progress.heed_builds(&seen.builds) {
+                    continue;
+                }
                 progress.name_left_behind(|link| left_behind::evidence(link, &opened));
                 let after = progress.looks_again_in();
                 if progress.is_dirty() || !audit.is_empty() {
@@ -164,6 +173,28 @@ async fn go_on(
                 return rest_again(worker, &mut progress, after).await;
             }
         }
+    }
+}
+
+/// What patrols have seen of the link's site.
+#[derive(Default)]
+struct Seen {
+    /// Its newest builds.
+    builds: Vec<SeenBuild>,
+    /// Whether somebody has looked lately.
+    lately: bool,
+}
+
+impl Seen {
+    async fn of(worker: &Worker, link: &LeasedLink) -> Result<Self, StoreError> {
+        let (Some(site), Some(_)) = (&link.facts.site, &link.facts.attachment) else {
+            return Ok(Self::default());
+        };
+        let mut tx = begin(&worker.pool, Rows::Of(&link.tenant)).await?;
+        Ok(Self {
+            builds: builds::recent(&mut tx, &link.tenant, link.id).await?,
+            lately: patrols::is_recent(&mut tx, link.netlify_connection, &site.team).await?,
+        })
     }
 }
 
@@ -208,6 +239,7 @@ async fn round(
     worker: &Worker,
     progress: &mut Progress,
     opened: &Opened,
+    seen: &Seen,
     mut due: Vec<StepName>,
     audit: &Audit,
 ) -> Result<(), StoreError> {
@@ -235,11 +267,7 @@ async fn round(
         progress.take_webhook_lock(lock);
     }
     let grants = worker.grants.current();
-    let pace = Pace {
-        watch_min: worker.settings.watch_min,
-        watch_max: worker.settings.watch_max,
-        proof: worker.settings.proof,
-    };
+    let pace = Pace::of(&worker.settings);
     let running = due
         .iter()
         .zip(&tasks)
@@ -251,6 +279,8 @@ async fn round(
                 grants: &grants,
                 spec: &progress.link.spec,
                 facts: &progress.link.facts,
+                builds: &seen.builds,
+                patrolled: seen.lately,
                 environment: &opened.environment,
                 netlify: &opened.netlify,
                 provider: opened.provider.as_ref(),
@@ -269,6 +299,8 @@ async fn round(
                     .started_at
                     .is_some(),
                 rights: supplies.rights.clone(),
+                subscription: supplies.subscription.as_ref(),
+                setup: worker.settings.setup(),
                 keep_site: progress.link.wanted == Wanted::UnlinkedKeepSite,
                 pace,
             };
@@ -377,8 +409,9 @@ async fn save_intents(
     let tenant = progress.link.tenant.clone();
     // Also while undoing: what an interrupted try made is looked for then.
     let takes_site = due.contains(&StepName::CreateSite);
+    let removes = undoing || due.contains(&StepName::RetireKey);
     // What may be removed and taken is asked across tenants: they may share a repository, and a team at Netlify.
-    let rows = match undoing || takes_site {
+    let rows = match removes || takes_site {
         true => Rows::OfAll,
         false => Rows::Of(&tenant),
     };
@@ -389,11 +422,16 @@ async fn save_intents(
     let mut supplies = Supplies::default();
     let unrecorded = audit.unrecorded();
     if progress.is_dirty() {
-        write(&mut tx, progress, Then::Hold).await?;
+        write(&mut tx, worker, progress, Then::Hold).await?;
     }
     audit.record(&mut tx, &unrecorded).await?;
     let (id, connection) = (progress.link.id, progress.link.netlify_connection);
-    if undoing {
+    if due.contains(&StepName::SubscribeNotifications) {
+        let link = &progress.link;
+        supplies.subscription =
+            subscription::of_link(worker, &mut tx, opened, link, !undoing).await?;
+    }
+    if removes {
         supplies.rights = resources::rights(&mut tx, id).await?;
     }
     if takes_site {
@@ -402,8 +440,11 @@ async fn save_intents(
         supplies.sites_of_others = resources::sites_of_others(&mut tx, id, host, wanted).await?;
     }
     if due.contains(&StepName::ReserveDeployKey) {
-        let refused = &progress.link.facts.refused_keys;
-        supplies.key_at_hand = match resources::held_key(&mut tx, id, refused).await? {
+        let facts = &progress.link.facts;
+        let former = facts.rotation.iter().flat_map(|rotation| &rotation.key);
+        let mut refused = facts.refused_keys.clone();
+        refused.extend(former.map(|key| key.id.clone()));
+        supplies.key_at_hand = match resources::held_key(&mut tx, id, &refused).await? {
             None if !undoing => resources::take_stock(&mut tx, id, &tenant, connection).await?,
             held => held,
         };
@@ -431,8 +472,13 @@ async fn save(
     let tenant = progress.link.tenant.clone();
     let mut tx = begin(&worker.pool, Rows::Of(&tenant)).await?;
     let unrecorded = audit.unrecorded();
-    write(&mut tx, progress, then).await?;
+    write(&mut tx, worker, progress, then).await?;
     audit.record(&mut tx, &unrecorded).await?;
+    if let Then::LetGo(None) = then
+        && let Some(after) = first_look(&progress.link, worker.settings.inspections.every)
+    {
+        inspections::enlist(&mut tx, &progress.link, after).await?;
+    }
     tx.commit().await?;
     audit.forget(&unrecorded);
     worker.bell.changed(progress.link.id);
@@ -441,6 +487,7 @@ async fn save(
 
 async fn write(
     db: &mut sqlx::PgConnection,
+    worker: &Worker,
     progress: &mut Progress,
     then: Then,
 ) -> Result<(), StoreError> {
@@ -451,6 +498,8 @@ async fn write(
         entries: unsaved.entries,
         releases: unsaved.releases,
         events: unsaved.events,
+        builds: unsaved.builds,
+        look_within: worker.settings.watch_min,
         then,
     };
     let wanted = links::save(db, &round).await?;

@@ -52,7 +52,7 @@ pub trait Job: Sized + Send + Sync + 'static {
     fn let_go(&self, db: &mut PgConnection) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Tells readers in wait that the outcome is there.
-    fn tell(&self, _: &Worker) {}
+    fn tell(&self, _: &Worker, _: &Self::Outcome) {}
 }
 
 impl Worker {
@@ -98,8 +98,8 @@ impl Worker {
             None => job.let_go(&mut tx).await?,
         }
         tx.commit().await?;
-        if outcome.is_some() {
-            job.tell(self);
+        if let Some(outcome) = &outcome {
+            job.tell(self, outcome);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::doors::Opened;
 use crate::{
     link::{
-        facts::{Fact, Origin, SetVariable},
+        facts::{Fact, NotificationHook, Origin, SetVariable},
         resource::ResourceKind,
     },
     store::{links::LeasedLink, resources::Entry},
@@ -76,6 +76,13 @@ pub fn entries(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Vec<Entry> {
             };
             set.iter().map(variable).collect()
         }
+        Fact::Notifications(hooks) => {
+            let hook = |hook: &NotificationHook| {
+                let event = json!({ "event": hook.event });
+                netlify(ResourceKind::Notification, &hook.id, Origin::Made, event)
+            };
+            hooks.iter().map(hook).collect()
+        }
         Fact::Repository(..)
         | Fact::DeployKeyRefused
         | Fact::Attachment(_)
@@ -84,6 +91,7 @@ pub fn entries(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Vec<Entry> {
         | Fact::Deploy(_)
         | Fact::Proof(_)
         | Fact::Asked(_)
+        | Fact::KeyRetired(_)
         | Fact::Nothing => Vec::new(),
     }
 }

@@ -9,15 +9,18 @@ mod budgets;
 mod checks;
 mod doors;
 mod drive;
+mod inspections;
 mod jobs;
 mod lease;
 mod ledger;
 mod left_behind;
+mod patrols;
 mod preflights;
 mod presence;
 mod progress;
 mod refusals;
 mod slots;
+mod subscription;
 mod sweep;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -44,7 +47,9 @@ use crate::{
         Rows, StoreError, begin,
         bell::Bell,
         checks::ClaimedCheck,
+        inspections::{self as looks, ClaimedInspection},
         links::{self, LeasedLink, Turns},
+        patrols::{self as patrols_due, ClaimedPatrol},
         preflights::ClaimedPreflight,
         workers,
     },
@@ -52,6 +57,8 @@ use crate::{
 
 /// Longest pause between looks for due links: what a lost wake-up costs at most.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest pause between two looks.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 /// Pause before a place among the workers is asked for again.
 const REAPPEAR: Duration = Duration::from_millis(500);
 /// Pause between two looks for links that were given up without letting go of them.
@@ -71,6 +78,8 @@ pub struct Worker {
     slots: Slots,
     check_slots: Arc<Semaphore>,
     preflight_slots: Arc<Semaphore>,
+    patrol_slots: Arc<Semaphore>,
+    inspection_slots: Arc<Semaphore>,
     held: Mutex<HashMap<Uuid, Arc<Lease>>>,
     drain: CancellationToken,
     tasks: TaskTracker,
@@ -95,6 +104,8 @@ impl Worker {
             slots: Slots::new(settings.in_flight, bell.when_due()),
             check_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             preflight_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
+            patrol_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
+            inspection_slots: Arc::new(Semaphore::new(jobs::AT_ONCE)),
             settings,
             bell,
             held: Mutex::default(),
@@ -135,6 +146,9 @@ impl Worker {
         let mut turns = Turns::default();
         let mut strays = interval_at(Instant::now() + STRAYS_EVERY, STRAYS_EVERY);
         let mut net = interval_at(Instant::now() + NET_EVERY, NET_EVERY);
+        if let Err(error) = self.enlist_all().await {
+            tracing::error!(%error, "cannot enlist links for inspections; the next start will");
+        }
         while !self.drain.is_cancelled() {
             // Subscribed before the look, so that a wake-up during it is not lost.
             let woken = due.notified();
@@ -153,14 +167,17 @@ impl Worker {
 
     /// Takes what is due, and tells how long to pause before the next look.
     async fn take_all(self: &Arc<Self>, presence: &Arc<Presence>, turns: &mut Turns) -> Duration {
-        let pause = self.take_due(presence, turns).await;
-        if let Err(error) = self.take_all_jobs().await {
-            tracing::error!(%error, "cannot claim checks and preflights");
-        }
-        pause.unwrap_or_else(|error| {
+        let links = self.take_due(presence, turns).await;
+        let links = links.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot claim links");
             IDLE_PAUSE
-        })
+        });
+        let jobs = self.take_all_jobs().await;
+        let jobs = jobs.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot claim jobs");
+            IDLE_PAUSE
+        });
+        links.min(jobs)
     }
 
     /// The others need not notice that this process is gone.
@@ -191,7 +208,7 @@ impl Worker {
             let next = links::next_due_in(&mut tx).await?;
             return Ok(next
                 .map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE))
-                .max(Duration::from_millis(5)));
+                .max(SHORTEST_PAUSE));
         }
         tx.commit().await?;
         for link in claimed {
@@ -200,10 +217,25 @@ impl Worker {
         Ok(Duration::ZERO)
     }
 
-    async fn take_all_jobs(self: &Arc<Self>) -> Result<(), StoreError> {
+    /// Claims due jobs of every kind; how long until the next patrol is due, which nobody rings for.
+    async fn take_all_jobs(self: &Arc<Self>) -> Result<Duration, StoreError> {
         self.take_jobs::<ClaimedCheck>(&self.check_slots).await?;
         let slots = &self.preflight_slots;
-        self.take_jobs::<ClaimedPreflight>(slots).await
+        self.take_jobs::<ClaimedPreflight>(slots).await?;
+        self.take_jobs::<ClaimedPatrol>(&self.patrol_slots).await?;
+        let slots = &self.inspection_slots;
+        self.take_jobs::<ClaimedInspection>(slots).await?;
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        let next = patrols_due::next_due_in(&mut tx).await?;
+        Ok(next.map_or(IDLE_PAUSE, |next| next.max(SHORTEST_PAUSE)))
+    }
+
+    /// Links that came to rest under an earlier version are looked at too.
+    async fn enlist_all(&self) -> Result<(), StoreError> {
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        looks::enlist_all(&mut tx, self.settings.inspections.every).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn start(self: &Arc<Self>, link: LeasedLink, presence: &Arc<Presence>) {

@@ -58,7 +58,7 @@ impl Job for ClaimedPreflight {
         preflights::let_go(db, self).await
     }
 
-    fn tell(&self, worker: &Worker) {
+    fn tell(&self, worker: &Worker, _: &Self::Outcome) {
         worker.bell.changed(self.id);
     }
 }

@@ -3,6 +3,7 @@
 //! Pure: it knows neither the database nor the network. The times are database time, carried on
 //! from the moment of the claim.
 
+mod builds;
 mod due;
 mod locks;
 mod outcome;
@@ -19,7 +20,8 @@ use tokio::time::Instant;
 
 use crate::{
     link::{
-        plan::{PLAN, StepName},
+        builds::SeenBuild,
+        plan::{PLAN, Setup, StepName},
         resource::{Receipt, ResourceKind},
         status::{LinkStatus, Wanted},
         step_run::StepRun,
@@ -35,6 +37,7 @@ const DEATHS_MAX: i16 = 3;
 pub struct Progress {
     /// The link as it is now.
     pub link: LeasedLink,
+    setup: Setup,
     claimed: Instant,
     /// When the last try of a step ended without an answer, in this claim.
     uncertain_since: BTreeMap<StepName, Instant>,
@@ -43,6 +46,7 @@ pub struct Progress {
     entries: Vec<Entry>,
     releases: Vec<(ResourceKind, String, Receipt)>,
     events: Vec<NewEvent>,
+    builds: Vec<SeenBuild>,
     has_webhook_lock: bool,
 }
 
@@ -68,6 +72,8 @@ pub struct Unsaved {
     pub releases: Vec<(ResourceKind, String, Receipt)>,
     /// What happened.
     pub events: Vec<NewEvent>,
+    /// Builds that were seen.
+    pub builds: Vec<SeenBuild>,
 }
 
 /// What is to be done about a step.
@@ -88,9 +94,10 @@ pub enum Task {
 
 impl Progress {
     /// Takes up a link that was just claimed.
-    pub fn new(link: LeasedLink) -> Self {
+    pub fn new(link: LeasedLink, setup: Setup) -> Self {
         let mut progress = Self {
             link,
+            setup,
             claimed: Instant::now(),
             uncertain_since: BTreeMap::new(),
             dirty: false,
@@ -98,9 +105,11 @@ impl Progress {
             entries: Vec::new(),
             releases: Vec::new(),
             events: Vec::new(),
+            builds: Vec::new(),
             has_webhook_lock: false,
         };
         progress.fill_steps();
+        progress.watch_at_once();
         if progress.link.deaths >= DEATHS_MAX {
             progress.park();
         }
@@ -196,6 +205,7 @@ impl Progress {
             entries: std::mem::take(&mut self.entries),
             releases: std::mem::take(&mut self.releases),
             events: std::mem::take(&mut self.events),
+            builds: std::mem::take(&mut self.builds),
         }
     }
 }

@@ -130,19 +130,22 @@ async fn an_effect_whose_record_died_with_the_process_is_audited_when_it_is_foun
 }
 
 /// Every operation of the API that writes.
-const WRITES: [&str; 13] = [
+const WRITES: [&str; 16] = [
     "cancelLink",
     "checkConnection",
+    "checkLink",
     "createConnection",
     "createLink",
     "createPreflight",
     "createStatusToken",
     "deleteConnection",
     "deleteLink",
+    "healLink",
     "putLinkByRef",
     "rebuildLink",
     "replaceCredential",
     "retryLink",
+    "rotateKey",
     "verifyLink",
 ];
 
@@ -156,7 +159,7 @@ async fn every_write_of_a_caller_has_one_row() {
     let spare = write_a_connection(&world.client).await;
     let thought_of = write_a_preflight(&world.client).await;
     let broken = write_a_link_that_fails(&world.client).await;
-    let named = write_a_link_by_ref(&world.client).await;
+    let named = write_a_link_by_ref(&world).await;
     let canceled = write_a_link_that_is_canceled(&world).await;
 
     let entries = whole(&world.client, "").await;
@@ -181,6 +184,9 @@ async fn every_write_of_a_caller_has_one_row() {
         ("set_labels", &named),
         ("verify", &named),
         ("rebuild", &named),
+        ("rotate-key", &named),
+        ("check", &named),
+        ("heal", &named),
         ("unlink", &named),
         ("create", &canceled),
         ("cancel", &canceled),
@@ -225,7 +231,8 @@ async fn write_a_link_that_fails(client: &Client) -> String {
     id
 }
 
-async fn write_a_link_by_ref(client: &Client) -> String {
+async fn write_a_link_by_ref(world: &World) -> String {
+    let client = &world.client;
     let put = async |labels: Value, status| {
         let mut request = docs();
         request["connections"] = json!({"provider": "github"});
@@ -240,12 +247,29 @@ async fn write_a_link_by_ref(client: &Client) -> String {
     put(json!({"portal": "backstage"}), 200).await;
     // Equal to what is there: no write.
     put(json!({"portal": "backstage"}), 200).await;
-    for verb in ["verify", "rebuild"] {
+    for verb in ["verify", "rebuild", "rotate-key"] {
         act(client, &format!("/links/{id}/{verb}"), 202).await;
         assert_eq!(client.settled(&id).await["status"], "live");
     }
+    stop_builds(world);
+    act(client, &format!("/links/{id}/check"), 202).await;
+    assert_eq!(client.settled(&id).await["status"], "degraded");
+    let path = format!("/links/{id}/heal");
+    let heal = client.post(&path, json!({"drift": "all"})).await;
+    heal.expect(202);
+    assert_eq!(client.settled(&id).await["status"], "live");
     client.unlink(&id, "").await;
     id
+}
+
+/// As somebody does on the site's page.
+fn stop_builds(world: &World) {
+    let mut netlify = world.sandbox.world().netlify.lock();
+    let mut repos = netlify
+        .sites
+        .values_mut()
+        .filter_map(|site| site.repo.as_mut());
+    repos.next().expect("an attached repository").stop_builds = true;
 }
 
 async fn write_a_link_that_is_canceled(world: &World) -> String {

@@ -243,7 +243,7 @@ async fn verbs_that_do_not_fit_are_refused_with_those_that_do() {
         assert_eq!(refused.code(), "illegal_transition");
         let detail = text(&refused.body["detail"]);
         assert!(
-            detail.ends_with("asked of it now: rebuild, verify, unlink."),
+            detail.ends_with("asked of it now: rebuild, verify, check, heal, rotate-key, unlink."),
             "{detail}"
         );
     }

@@ -29,7 +29,7 @@ async fn parts_show_what_the_link_shows() {
     let diagnosis = part("diagnosis").await;
     assert_eq!(
         diagnosis,
-        json!({"status": "live", "verbs": ["rebuild", "verify", "unlink"]})
+        json!({"status": "live", "verbs": ["rebuild", "verify", "check", "heal", "rotate-key", "unlink"]})
     );
 
     let builds = part("builds").await["builds"]
@@ -37,7 +37,8 @@ async fn parts_show_what_the_link_shows() {
         .expect("builds")
         .clone();
     assert_eq!(builds.len(), 2);
-    let (first, proof) = (&builds[0], &builds[1]);
+    // Newest first.
+    let (proof, first) = (&builds[0], &builds[1]);
     assert_eq!(
         (&first["role"], &proof["role"]),
         (&json!("followed"), &json!("proof"))

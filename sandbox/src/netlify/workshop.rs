@@ -33,12 +33,32 @@ pub async fn clone_and_build(world: &Arc<World>, job: &Job) -> Result<TempDir, B
         .tempdir_in(&world.data_dir)
         .map_err(|error| BuildFailed(format!("Failed during stage 'initializing': {error}")))?;
     let checkout = scratch.path().join("repo");
+    if world.switches.read().netlify.pretend_builds {
+        return pretend(world, job);
+    }
     let commit = clone(world, job, &checkout).await?;
     let settings = settings(&job.repo, &checkout)?;
     if let Some(command) = &settings.command {
         run_command(world, job, command, &settings, scratch.path(), &commit).await?;
     }
     collect(&settings, &checkout, &world.data_dir)
+}
+
+/// A site without a clone and without a command.
+fn pretend(world: &World, job: &Job) -> Result<TempDir, BuildFailed> {
+    let sha = job.wanted_sha.clone().unwrap_or_else(|| "0".repeat(40));
+    found_commit(world, job, sha, "Pretended".to_owned());
+    let made = || -> anyhow::Result<TempDir> {
+        let site = tempfile::Builder::new()
+            .prefix("upload-")
+            .tempdir_in(&world.data_dir)?;
+        std::fs::write(
+            site.path().join("index.html"),
+            "This build was pretended.\n",
+        )?;
+        Ok(site)
+    };
+    made().map_err(|error| BuildFailed(format!("Failed during stage 'deploying site': {error:#}")))
 }
 
 async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, BuildFailed> {

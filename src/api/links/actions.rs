@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use axum::{extract::State, response::Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use utoipa::{
     IntoParams, IntoResponses,
     openapi::{self, RefOr},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use super::{
     accepted, audited, not_found,
@@ -32,13 +33,15 @@ use crate::{
         facts::AskedBuild,
         request::Verify,
         status::{LinkStatus, Standing, Verb, Wanted},
-        step_run::{prepare_rebuild, prepare_retry, prepare_verify},
+        step_run::{prepare_rebuild, prepare_retry, prepare_rotation, prepare_verify},
     },
+    providers,
     store::{
         Rows, begin,
         events::{self, NewEvent},
         links::{self, LinkRow},
     },
+    upstream::instance_of,
 };
 
 /// How to build once more.
@@ -57,10 +60,11 @@ enum Wish {
     Cancel,
     Rebuild { clear_cache: bool },
     Verify,
+    RotateKey,
 }
 
 /// The verb does not fit the link's status.
-struct DoesNotFit;
+pub(super) struct DoesNotFit;
 
 impl IntoResponses for DoesNotFit {
     fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
@@ -75,6 +79,7 @@ pub fn router() -> OpenApiRouter<Api> {
         .routes(routes!(cancel))
         .routes(routes!(rebuild))
         .routes(routes!(verify))
+        .routes(routes!(rotate_key))
 }
 
 /// Try again
@@ -157,24 +162,88 @@ async fn verify(
     act(&api, &caller, &id, Wish::Verify).await
 }
 
+/// Exchange the deploy key
+///
+/// For a link that is `live`, `degraded` or `build_failed`: a new key is placed beside the old one, the site is told of it, and a
+/// build is started, which has to clone with it. Then the old key is removed; no build fails meanwhile. When the new key fails,
+/// the old one stays, and `key_rotation` says why. Not for keys that people or operators place.
+#[utoipa::path(post, path = "/links/{id}/rotate-key", tag = "links", operation_id = "rotateKey",
+    params(("id" = String, Path, description = "Id of the link")),
+    responses((status = 202, description = "Accepted: poll the link", body = Link,
+        headers(("Location" = String, description = "Address of the link"),
+                ("ETag" = String, description = "Version of the link"),
+                ("Retry-After" = u32, description = "When to read it, in seconds"))),
+        DoesNotFit, CallerProblems, ObjectProblems))]
+async fn rotate_key(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    act(&api, &caller, &id, Wish::RotateKey).await
+}
+
+/// Whether linkbroker can place another key for the link by itself.
+fn check_rotation(api: &Api, row: &LinkRow) -> Result<(), Problem> {
+    let refused = |detail: &str| Problem::new(ProblemCode::IllegalTransition).detail(detail);
+    let gone = || Problem::internal(anyhow::anyhow!("{} is not configured", row.spec.host));
+    let instance = instance_of(&api.instances, &row.provider, &row.spec.host).ok_or_else(gone)?;
+    let can = providers::capabilities(&instance, &row.provider_credential);
+    let facts = &row.facts;
+    match &facts.deploy_key {
+        None => Err(refused("The link has no deploy key.")),
+        Some(key) if key.standing => Err(refused("The link uses the operator's standing key.")),
+        Some(_) if !can.installs_keys => Err(refused("People place this link's key.")),
+        Some(_) if facts.rotation.is_some() => Err(refused("The key is being exchanged already.")),
+        Some(_) => Ok(()),
+    }
+}
+
 async fn act(api: &Api, caller: &Caller, id: &str, wish: Wish) -> Result<Response, Problem> {
+    let (mut tx, row) = fitting(api, caller, id, wish.verb()).await?;
+    let id = row.id;
+    if let Wish::RotateKey = wish {
+        check_rotation(api, &row)?;
+    }
+    heed(&mut tx, caller.tenant.as_str(), row, &wish).await?;
+    let asked = NewEvent {
+        kind: wish.event(),
+        detail: wish.detail(&caller.subject),
+    };
+    heeded(api, caller, tx, id, wish.verb(), asked).await
+}
+
+/// Locks a link of which a verb may be asked now.
+pub(super) async fn fitting(
+    api: &Api,
+    caller: &Caller,
+    id: &str,
+    verb: Verb,
+) -> Result<(Transaction<'static, Postgres>, LinkRow), Problem> {
     caller.require(Scope::LinksWrite)?;
     let id = ids::parse(Prefix::Link, id)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
     let standing = links::lock(&mut tx, tenant, id).await?;
     let standing = standing.ok_or_else(not_found)?;
-    if !standing.allows(wish.verb()) {
+    if !standing.allows(verb) {
         return Err(does_not_fit(standing));
     }
     let row = links::get(&mut tx, tenant, id).await?;
-    heed(&mut tx, tenant, row.ok_or_else(not_found)?, &wish).await?;
-    let asked = NewEvent {
-        kind: wish.event(),
-        detail: wish.detail(&caller.subject),
-    };
+    Ok((tx, row.ok_or_else(not_found)?))
+}
+
+/// Records what was asked of a link, and wakes the workers.
+pub(super) async fn heeded(
+    api: &Api,
+    caller: &Caller,
+    mut tx: Transaction<'static, Postgres>,
+    id: Uuid,
+    verb: Verb,
+    asked: NewEvent,
+) -> Result<Response, Problem> {
+    let tenant = caller.tenant.as_str();
     events::append(&mut tx, id, tenant, &[asked]).await?;
-    audited(&mut tx, caller, wish.verb().as_str(), id).await?;
+    audited(&mut tx, caller, verb.as_str(), id).await?;
     let view = read(&mut tx, tenant, id).await?;
     tx.commit().await?;
     api.bell.due();
@@ -216,6 +285,15 @@ async fn heed(
             prepare_rebuild(&mut steps, &mut facts, asked);
             LinkStatus::Building
         }
+        Wish::RotateKey => {
+            let proof = AskedBuild {
+                title,
+                clear_cache: false,
+                id: None,
+            };
+            prepare_rotation(&mut steps, &mut facts, proof, OffsetDateTime::now_utc());
+            LinkStatus::Linking
+        }
         Wish::Retry => {
             prepare_retry(&mut steps, &mut facts, standing.status);
             match standing.wanted {
@@ -244,6 +322,7 @@ impl Wish {
             Self::Cancel => Verb::Cancel,
             Self::Rebuild { .. } => Verb::Rebuild,
             Self::Verify => Verb::Verify,
+            Self::RotateKey => Verb::RotateKey,
         }
     }
 
@@ -253,13 +332,14 @@ impl Wish {
             Self::Cancel => "link.cancel_requested",
             Self::Rebuild { .. } => "link.rebuild_requested",
             Self::Verify => "link.verify_requested",
+            Self::RotateKey => "link.key_rotation_requested",
         }
     }
 
     fn detail(&self, by: &str) -> Value {
         match self {
             Self::Rebuild { clear_cache } => json!({ "by": by, "clear_cache": clear_cache }),
-            Self::Retry | Self::Cancel | Self::Verify => json!({ "by": by }),
+            Self::Retry | Self::Cancel | Self::Verify | Self::RotateKey => json!({ "by": by }),
         }
     }
 }

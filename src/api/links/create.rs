@@ -141,7 +141,7 @@ async fn create(
         let link = checked.choose(&api, &mut tx, &caller).await?;
         let mut tx = insert(&api, tx, &link).await?;
         // Read inside the transaction, which ends without a commit.
-        let plan = plan(&api.instances, &mut tx, tenant, link.id).await?;
+        let plan = plan(&api.instances, api.setup, &mut tx, tenant, link.id).await?;
         return Ok(Json(plan).into_response());
     }
     let keep = match once.begin(&api, &mut tx, tenant).await? {
@@ -162,7 +162,7 @@ async fn create(
 /// Make a link be there, under the caller's own name for it
 ///
 /// Makes it when there is none that is not over. When there is one and it is as asked, it is answered as it
-/// stands; its labels may be others, and are changed. Any other difference is refused, and `errors` names
+/// stands; its labels and its `drift` policy may be others, and are changed. Any other difference is refused, and `errors` names
 /// the fields.
 ///
 /// What the request leaves to us (the site's name, the connections) fits whatever was chosen.
@@ -350,15 +350,23 @@ impl<'a> Checked<'a> {
         let has_same_values = self.has_values_of(api, &mut tx, tenant, row.id).await?;
         self.compare(&row, has_same_values)?;
         let labels = json!(self.request.labels);
-        let has_changed = row.labels != labels;
-        if has_changed {
-            links::set_labels(&mut tx, tenant, row.id, &labels).await?;
-            let changed = NewEvent {
-                kind: "link.labels_changed",
-                detail: json!({ "by": caller.subject }),
-            };
+        let has_other_labels = row.labels != labels;
+        let has_other_policy = row.spec.drift != self.spec.drift;
+        let mut change = async |kind, verb| -> Result<(), Problem> {
+            let by = json!({ "by": caller.subject });
+            let changed = NewEvent { kind, detail: by };
             events::append(&mut tx, row.id, tenant, &[changed]).await?;
-            audited(&mut tx, caller, "set_labels", row.id).await?;
+            Ok(audited(&mut tx, caller, verb, row.id).await?)
+        };
+        if has_other_labels {
+            change("link.labels_changed", "set_labels").await?;
+        }
+        if has_other_policy {
+            change("link.drift_policy_changed", "set_drift_policy").await?;
+        }
+        let has_changed = has_other_labels || has_other_policy;
+        if has_changed {
+            links::change(&mut tx, tenant, row.id, &labels, self.spec.drift).await?;
         }
         let link = read(&mut tx, tenant, row.id).await?;
         tx.commit().await?;

@@ -150,7 +150,7 @@ impl ListRequest {
     pub fn filter(&self, api: &Api, page: &PageQuery<'_>) -> Result<Filter, Problem> {
         let query = &self.query;
         let repository = query.repository.as_deref();
-        let condition = query.condition.as_deref();
+        let asked = query.condition.as_deref().map(condition).transpose()?;
         Ok(Filter {
             before: page.cursor::<Uuid>()?,
             status: query.status,
@@ -163,30 +163,28 @@ impl ListRequest {
             site: query.site.clone(),
             reference: query.reference.clone(),
             labels: (!self.labels.is_empty()).then(|| json!(self.labels)),
-            step: condition.map(step_states).transpose()?,
+            step: match asked.as_ref() {
+                Some((kind, status)) => kind.step().map(|step| (step, status.states().collect())),
+                None => None,
+            },
+            in_sync: asked
+                .filter(|(kind, _)| *kind == ConditionType::InSync)
+                .map(|(_, status)| status),
             updated_after: query.updated_after,
             ..Filter::default()
         })
     }
 }
 
-/// The step behind a condition, and the states in which the condition has that status.
-fn step_states(
-    text: &str,
-) -> Result<
-    (
-        crate::link::plan::StepName,
-        Vec<crate::link::status::StepState>,
-    ),
-    Problem,
-> {
+/// A condition and the status that it is to have.
+fn condition(text: &str) -> Result<(ConditionType, ConditionStatus), Problem> {
     let parsed = text.split_once(':').and_then(|(kind, status)| {
         Some((
             kind.parse::<ConditionType>().ok()?,
             status.parse::<ConditionStatus>().ok()?,
         ))
     });
-    let (kind, status) = parsed.ok_or_else(|| {
+    parsed.ok_or_else(|| {
         let kinds: Vec<_> = ConditionType::ALL
             .iter()
             .map(|kind| kind.as_str())
@@ -196,8 +194,7 @@ fn step_states(
             kinds.join(", ")
         );
         refused("condition", &detail)
-    })?;
-    Ok((kind.step(), status.states().collect()))
+    })
 }
 
 fn refused(parameter: &str, detail: &str) -> Problem {

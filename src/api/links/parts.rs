@@ -1,4 +1,4 @@
-//! `/links/{id}/steps`, `builds`, `diagnosis` and `resources`: parts of a link for those who want no more.
+//! `/links/{id}/steps`, `diagnosis` and `resources`: parts of a link for those who want no more.
 //!
 //! Each carries the link's version as its ETag, so that a poller of a part gets 304 while nothing has changed.
 
@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::view::{
-    Diagnosis, ResourceView, StepView, diagnosis, resource_view, runs, step_view, summary,
+    Diagnosis, ResourceView, StepView, diagnosis, resource_view, runs, shown_runs, step_view,
+    summary,
 };
 use crate::{
     api::{
@@ -21,7 +22,6 @@ use crate::{
         problem::{CallerProblems, ObjectProblems, Problem, ProblemCode},
     },
     link::{
-        facts::{Build, Deploy, Facts},
         plan::StepName,
         status::{LinkStatus, StepState, Verb},
         step_run::StepRun,
@@ -38,60 +38,6 @@ use crate::{
 pub struct StepList {
     /// In the order of the plan.
     pub steps: Vec<StepView>,
-}
-
-/// The builds that a link knows.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct BuildList {
-    /// First the one that the link follows, then the one that proved the push, then earlier ones, newest first.
-    pub builds: Vec<BuildView>,
-}
-
-/// A build and its deploy, in Netlify's own words.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct BuildView {
-    /// Netlify's id of the build.
-    pub id: String,
-    /// Netlify's id of the deploy that the build makes.
-    pub deploy_id: String,
-    /// What it is to the link.
-    pub role: BuildRole,
-    /// The deploy's state as it was seen last, e.g. `building`, `ready`, `error`; absent when it was not seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
-    /// Address of exactly this deploy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Commit that was built.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub commit_ref: Option<String>,
-    /// Branch that was built.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub branch: Option<String>,
-    /// Title of the build; ours when we started it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// Netlify's own error text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_message: Option<String>,
-    /// RFC 3339, by Netlify's clock.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<String>,
-    /// RFC 3339, by Netlify's clock; absent when it was not published.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub published_at: Option<String>,
-}
-
-/// What a build is to a link; new words may appear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BuildRole {
-    /// The link follows it, or followed it last: the first build, later the one that was asked for last.
-    Followed,
-    /// The replayed push started it. When it doubled the followed one it was canceled.
-    Proof,
-    /// The link followed it before.
-    Earlier,
 }
 
 /// Why a link stands still, and what may be asked of it.
@@ -120,7 +66,6 @@ pub struct ResourceList {
 pub fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(steps_of))
-        .routes(routes!(builds_of))
         .routes(routes!(diagnosis_of))
         .routes(routes!(resources_of))
 }
@@ -143,36 +88,11 @@ async fn steps_of(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (mut tx, row) = look_up(&api, &caller, &id).await?;
-    let runs = runs(&mut tx, row.id).await?;
+    let runs = shown_runs(&mut tx, &row).await?;
     let steps = StepList {
         steps: runs.into_iter().map(step_view).collect(),
     };
     polling::answer_part(&summary(row), &steps, &headers)
-}
-
-/// Read a link's builds
-///
-/// What the link knows of them: the build that it follows, the one that proved the push, and earlier ones
-/// that were followed before a retry or a rebuild.
-#[utoipa::path(get, path = "/links/{id}/builds", tag = "links", operation_id = "listBuilds",
-    params(("id" = String, Path, description = "Id of the link"),
-           ("If-None-Match" = Option<String>, Header, description = "ETag of the version that is known")),
-    responses((status = 200, description = "The builds that the link knows", body = BuildList,
-        headers(("ETag" = String, description = "Version of the link"),
-                ("Retry-After" = u32, description = "When to read it again, in seconds; absent when it is settled"))),
-        (status = 304, description = "Nothing has changed since that version"),
-        CallerProblems, ObjectProblems))]
-async fn builds_of(
-    State(api): State<Api>,
-    caller: Caller,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let (_, row) = look_up(&api, &caller, &id).await?;
-    let builds = BuildList {
-        builds: known_builds(row.facts.clone()),
-    };
-    polling::answer_part(&summary(row), &builds, &headers)
 }
 
 /// Read why a link stands still
@@ -234,7 +154,7 @@ async fn resources_of(
     polling::answer_part(&summary(row), &objects, &headers)
 }
 
-async fn look_up(
+pub(super) async fn look_up(
     api: &Api,
     caller: &Caller,
     id: &str,
@@ -245,47 +165,4 @@ async fn look_up(
     let mut tx = begin(&api.reads, Rows::Of(tenant)).await?;
     let row = links::get(&mut tx, tenant, id).await?;
     Ok((tx, row.ok_or_else(|| Problem::new(ProblemCode::NotFound))?))
-}
-
-fn known_builds(facts: Facts) -> Vec<BuildView> {
-    let followed = facts
-        .build
-        .map(|build| view(build, facts.deploy, BuildRole::Followed));
-    let proof = facts.proof.and_then(|proof| {
-        let build = proof.build?;
-        Some(view(build, proof.deploy, BuildRole::Proof))
-    });
-    let earlier = facts.ended_builds.into_iter().rev();
-    let earlier = earlier.map(|ended| view(ended.build, ended.deploy, BuildRole::Earlier));
-    followed.into_iter().chain(proof).chain(earlier).collect()
-}
-
-fn view(build: Build, deploy: Option<Deploy>, role: BuildRole) -> BuildView {
-    let unseen = BuildView {
-        id: build.id,
-        deploy_id: build.deploy_id,
-        role,
-        state: None,
-        url: None,
-        commit_ref: None,
-        branch: None,
-        title: None,
-        error_message: None,
-        created_at: None,
-        published_at: None,
-    };
-    match deploy {
-        None => unseen,
-        Some(deploy) => BuildView {
-            state: Some(deploy.state),
-            url: deploy.url,
-            commit_ref: deploy.commit_ref,
-            branch: deploy.branch,
-            title: deploy.title,
-            error_message: deploy.error_message,
-            created_at: deploy.created_at,
-            published_at: deploy.published_at,
-            ..unseen
-        },
-    }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::problem::Problem,
     link::{
-        plan::Way,
+        plan::{Setup, Way},
         preview::{PreviewRound, preview},
         resource::ResourceKind,
     },
@@ -52,6 +52,7 @@ pub struct PlannedObject {
 /// When the database is away.
 pub async fn plan(
     instances: &[Arc<Instance>],
+    setup: Setup,
     db: &mut PgConnection,
     tenant: &str,
     id: Uuid,
@@ -62,6 +63,8 @@ pub async fn plan(
     let way = Way {
         spec: &row.spec,
         provider: providers::capabilities(&instance, &row.provider_credential),
+        setup,
+        exchanges_key: false,
     };
     let standing_key = instance.account_keys.standing_for(tenant, &row.spec.path);
     let rounds = preview(&way, &row.provider, standing_key.is_some());

@@ -15,7 +15,9 @@ use crate::{
     link::{
         access::AccessMode,
         action::Action,
+        builds::waiting_for,
         conditions::{Condition, conditions},
+        drift::{Drift, DriftKind, DriftPolicy, Healable},
         environment::EnvSettings,
         facts::{Build, Deploy, Origin, Repository, Site},
         failure::{Certainty, Evidence, Failure, FailureCode, Fault, UpstreamTrace},
@@ -65,6 +67,12 @@ pub struct LinkSummary {
     pub diagnosis: Option<Diagnosis>,
     /// How far it is proven that a push builds the site.
     pub verification: Verification,
+    /// What the last look found to be other than the link left it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftView>,
+    /// How the deploy key was last exchanged; absent when it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_rotation: Option<KeyRotation>,
     /// When it was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -128,6 +136,8 @@ pub struct RequestView {
     pub verify: Verify,
     /// Branches that Netlify deploys; absent means the production branch alone.
     pub allowed_branches: Option<Vec<String>>,
+    /// What becomes of drift.
+    pub drift: DriftPolicy,
     /// Connections that are used.
     pub connections: ConnectionNames,
 }
@@ -162,6 +172,38 @@ pub struct Diagnosis {
     /// What a person is asked to do, with everything that is needed for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
+}
+
+/// One thing that is other than the link left it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DriftView {
+    /// What it is; new words may appear.
+    pub kind: DriftKind,
+    /// What of the link it is about.
+    #[schema(example = "build.command")]
+    pub field: String,
+    /// How the link left it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// How it was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// When it was first found like this.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Whether linkbroker can put it back.
+    pub healable: Healable,
+}
+
+/// How an exchange of the deploy key ended.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct KeyRotation {
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Why the link kept the key that it had; absent when it has a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Diagnosis>,
 }
 
 /// How far it is proven that a push to the repository builds the site.
@@ -253,10 +295,10 @@ pub async fn read(db: &mut sqlx::PgConnection, tenant: &str, id: Uuid) -> Result
     let row = links::get(db, tenant, id)
         .await?
         .ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
-    let runs = runs(db, id).await?;
+    let runs = shown_runs(db, &row).await?;
     let resources = resources::of_link(db, tenant, id).await?;
     Ok(Link {
-        conditions: conditions(&runs),
+        conditions: conditions(&runs, &row.facts.drift, row.inspection.checked_at),
         steps: runs.into_iter().map(step_view).collect(),
         resources: resources
             .into_iter()
@@ -279,6 +321,30 @@ pub async fn runs(db: &mut sqlx::PgConnection, id: Uuid) -> Result<Vec<StepRun>,
     Ok(PLAN.iter().map(run).collect())
 }
 
+/// A link's steps as callers see them: while a build is followed, with what was seen of it since the link was worked on last.
+///
+/// # Errors
+/// When the database is away.
+pub async fn shown_runs(
+    db: &mut sqlx::PgConnection,
+    row: &LinkRow,
+) -> Result<Vec<StepRun>, Problem> {
+    let mut runs = runs(db, row.id).await?;
+    let watching = runs
+        .iter_mut()
+        .find(|run| run.step == StepName::WatchDeploy && run.state == StepState::Waiting);
+    if let Some(run) = watching {
+        let state = row
+            .facts
+            .deploy
+            .as_ref()
+            .map(|deploy| deploy.state.as_str());
+        let ahead = row.ahead.and_then(|ahead| ahead.try_into().ok());
+        run.note = Some(waiting_for(state, ahead));
+    }
+    Ok(runs)
+}
+
 /// A link as lists show it.
 pub fn summary(row: LinkRow) -> LinkSummary {
     let proof = row.facts.proof.unwrap_or_default();
@@ -288,7 +354,10 @@ pub fn summary(row: LinkRow) -> LinkSummary {
         labels: row.labels,
         status: row.status,
         version: row.version,
-        poll_after_ms: poll_after_ms(row.status),
+        poll_after_ms: match row.inspection.is_asked {
+            true => Some(CHECK_POLL_MS),
+            false => poll_after_ms(row.status),
+        },
         request: request_view(row.spec, row.netlify_connection, row.provider_connection),
         repository: row.facts.repository,
         site: row.facts.site,
@@ -299,11 +368,31 @@ pub fn summary(row: LinkRow) -> LinkSummary {
             level: proof.level,
             build: proof.build,
         },
+        drift: row.facts.drift.into_iter().map(drift_view).collect(),
+        key_rotation: row.facts.rotated.map(|rotated| KeyRotation {
+            at: rotated.at,
+            failure: rotated.failure.map(diagnosis),
+        }),
         created_at: row.created_at,
         updated_at: row.updated_at,
         live_at: row.live_at,
     }
 }
+
+/// Drift as callers see it.
+pub fn drift_view(drift: Drift) -> DriftView {
+    DriftView {
+        kind: drift.kind,
+        field: drift.kind.field().to_owned(),
+        expected: drift.expected,
+        found: drift.found,
+        since: drift.since,
+        healable: drift.healable,
+    }
+}
+
+/// A look at a link at rest is a handful of reads.
+const CHECK_POLL_MS: u32 = 500;
 
 /// Steps take fractions of a second, builds take many.
 const fn poll_after_ms(status: LinkStatus) -> Option<u32> {
@@ -330,6 +419,7 @@ pub fn request_view(spec: LinkSpec, netlify: String, provider: String) -> Reques
         access: spec.access,
         verify: spec.verify,
         allowed_branches: spec.allowed_branches,
+        drift: spec.drift,
         connections: ConnectionNames {
             netlify: Some(netlify),
             provider: Some(provider),

@@ -40,12 +40,28 @@ pub enum CloneKey<'a> {
     Installation(u64),
 }
 
-impl CloneKey<'_> {
+impl<'a> CloneKey<'a> {
+    const fn ids(self) -> (Option<&'a str>, Option<u64>) {
+        match self {
+            Self::DeployKey(id) => (Some(id), None),
+            Self::Installation(id) => (None, Some(id)),
+        }
+    }
+
     /// Whether the site clones by it.
     pub fn is_kept(self, site: &Site) -> bool {
         match self {
             Self::DeployKey(id) => site.deploy_key_id() == Some(id),
             Self::Installation(id) => site.installation_id() == Some(id),
+        }
+    }
+}
+
+impl std::fmt::Display for CloneKey<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::DeployKey(id) => f.write_str(id),
+            Self::Installation(id) => id.fmt(f),
         }
     }
 }
@@ -110,10 +126,7 @@ impl<'a> Repo<'a> {
         let repository = attach.repository;
         let id = repository_id(attach.provider, repository);
         let path = repository_path(attach.provider, repository);
-        let (deploy_key_id, installation_id) = match attach.key {
-            CloneKey::DeployKey(id) => (Some(id), None),
-            CloneKey::Installation(id) => (None, Some(id)),
-        };
+        let (deploy_key_id, installation_id) = attach.key.ids();
         Self {
             provider: word(attach.provider),
             id: id.clone(),
@@ -187,6 +200,57 @@ pub async fn attach(access: &Access, id: &str, attach: &Attach<'_>) -> Result<Si
         None => Ok(site),
         Some(what) => Err(answer.refused(FailureCode::LinkDeaf, what)),
     }
+}
+
+/// What is to change about a site that its repository is attached to.
+#[derive(Debug, Clone)]
+pub struct Change<'a> {
+    /// How Netlify gets at the repository.
+    pub key: CloneKey<'a>,
+    /// Production branch.
+    pub branch: &'a str,
+    /// How Netlify builds.
+    pub build: &'a BuildSettings,
+    /// Branches that Netlify builds; empty means *every* branch.
+    pub allowed_branches: &'a [String],
+    /// Whether Netlify is to build again, should it have been told not to.
+    pub resumes_builds: bool,
+}
+
+/// The part of `build_settings` that changes, in both spellings.
+#[derive(Serialize)]
+struct Changed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deploy_key_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installation_id: Option<u64>,
+    branch: &'a str,
+    repo_branch: &'a str,
+    allowed_branches: &'a [String],
+    #[serde(flatten)]
+    settings: Settings<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_builds: Option<bool>,
+}
+
+/// Changes how an attached site is cloned and built. Unlike attaching, this starts no build.
+///
+/// # Errors
+/// `site_gone`.
+pub async fn change(access: &Access, id: &str, to: &Change<'_>) -> Result<Site, UpstreamError> {
+    let (deploy_key_id, installation_id) = to.key.ids();
+    let changed = Changed {
+        deploy_key_id,
+        installation_id,
+        branch: to.branch,
+        repo_branch: to.branch,
+        allowed_branches: to.allowed_branches,
+        settings: Settings::of(to.build),
+        stop_builds: to.resumes_builds.then_some(false),
+    };
+    let call = Call::patch(["sites", id]).json(&json!({ "build_settings": changed }));
+    let answer = access.send(call).await;
+    answer.map_err(|error| gone(error, id))?.json()
 }
 
 /// Attaches the repository that was attached before, as it was. Netlify starts a build, as for every attaching.

@@ -195,22 +195,12 @@ fn as_found(found: &FoundWebhook) -> Finding {
     match &found.faults[..] {
         [] => topic.pass("There is one to Netlify already; it will be shared."),
         faults => {
-            let faults: Vec<_> = faults.iter().map(what_is_wrong).collect();
+            let faults: Vec<_> = faults.iter().map(WebhookFault::told).collect();
             let detail = format!(
                 "The one to Netlify that is there {}; linking mends that.",
                 faults.join(" and ")
             );
             topic.warn(None, detail)
         }
-    }
-}
-
-fn what_is_wrong(fault: &WebhookFault) -> String {
-    match fault {
-        WebhookFault::Inactive => "is switched off".to_owned(),
-        WebhookFault::MissingEvents(events) => format!("does not hear of {}", events.join(", ")),
-        WebhookFault::NotJson => "sends forms, which Netlify ignores".to_owned(),
-        WebhookFault::InsecureTls => "does not check Netlify's certificate".to_owned(),
-        WebhookFault::HidesBranches => "tells of some branches only".to_owned(),
     }
 }

@@ -21,7 +21,12 @@ impl Progress {
             return Next::Steps(due);
         }
         let spec = &self.link.spec;
-        let way = Way { spec, provider };
+        let way = Way {
+            spec,
+            provider,
+            setup: self.setup,
+            exchanges_key: self.link.facts.rotation.is_some(),
+        };
         let steps = self.link.steps.iter();
         let waiting = steps.filter(|run| self.is_waiting(&way, run));
         match waiting.filter_map(|run| run.next_attempt_at).min() {
@@ -31,7 +36,8 @@ impl Progress {
     }
 
     fn is_waiting(&self, way: &Way<'_>, run: &StepRun) -> bool {
-        let may_go_on = || !self.has_failed() && self.is_prepared(way, run.step);
+        let may_go_on =
+            || (!self.has_failed() || self.may_retire_key(run)) && self.is_prepared(way, run.step);
         run.state == StepState::Waiting && (self.is_undoing() || may_go_on())
     }
 
@@ -49,7 +55,12 @@ impl Progress {
         let mut due = Vec::new();
         for row in PLAN {
             let spec = &self.link.spec;
-            let way = Way { spec, provider };
+            let way = Way {
+                spec,
+                provider,
+                setup: self.setup,
+                exchanges_key: self.link.facts.rotation.is_some(),
+            };
             let run = self.run(row.name);
             let is_prepared = || self.is_prepared(&way, row.name);
             let ready = match run.state {
@@ -76,11 +87,20 @@ impl Progress {
         needs.all(|need| self.is_through(*need) && self.is_prepared(way, *need))
     }
 
+    /// The former key goes also when the build that has cloned with the new one failed later.
+    fn may_retire_key(&self, run: &StepRun) -> bool {
+        run.step == StepName::RetireKey && self.link.facts.rotation.is_some()
+    }
+
     /// Failed steps that look again by themselves whether a person has done what was asked.
     fn due_looks(&self) -> Vec<StepName> {
         let now = self.now();
-        let is_due = |run: &&StepRun| {
-            run.state == StepState::Failed && run.next_attempt_at.is_some_and(|at| at <= now)
+        let is_due = |run: &&StepRun| match run.state {
+            StepState::Failed => run.next_attempt_at.is_some_and(|at| at <= now),
+            StepState::Pending | StepState::Running | StepState::Waiting => {
+                self.may_retire_key(run) && run.next_attempt_at.is_none_or(|at| at <= now)
+            }
+            _ => false,
         };
         self.link
             .steps
@@ -109,7 +129,12 @@ impl Progress {
         let mut due = Vec::new();
         for row in PLAN.iter().rev() {
             let spec = &self.link.spec;
-            let way = Way { spec, provider };
+            let way = Way {
+                spec,
+                provider,
+                setup: self.setup,
+                exchanges_key: self.link.facts.rotation.is_some(),
+            };
             let dependants_gone = PLAN
                 .iter()
                 .filter(|other| way.needs(other.name).contains(&row.name))

@@ -36,6 +36,10 @@ impl Progress {
     ) {
         match result {
             Ok((fact, entries)) => {
+                if let Fact::KeyRetired(receipts) = &fact {
+                    self.releases.extend(receipts.iter().cloned());
+                    self.event("link.key_rotated", json!({ "receipts": receipts }));
+                }
                 self.learn(fact);
                 self.entries.extend(entries);
                 self.end(step, StepState::Done, None);
@@ -157,6 +161,7 @@ impl Progress {
         }
         self.dirty = true;
         self.release_replaced(&before);
+        self.note_builds(&before);
         let deploy_state = before.deploy.map(|deploy| deploy.state);
         if let Some(deploy) = &self.link.facts.deploy
             && Some(&deploy.state) != deploy_state.as_ref()
@@ -182,7 +187,7 @@ impl Progress {
         }
     }
 
-    fn end(&mut self, step: StepName, state: StepState, failure: Option<Failure>) {
+    pub(super) fn end(&mut self, step: StepName, state: StepState, failure: Option<Failure>) {
         let now = self.now();
         let run = self.change(step);
         run.state = state;
@@ -297,6 +302,9 @@ impl Progress {
     pub(super) fn fail(&mut self, step: StepName, failure: Failure, failed: StepState) {
         tracing::warn!(link = %self.link.id, %step, %failure, "step failed");
         self.event("step.failed", json!({ "step": step, "code": failure.code }));
+        if step == StepName::WatchDeploy {
+            self.note_failed_build(&failure);
+        }
         self.end(step, failed, Some(failure));
     }
 }

@@ -4,15 +4,50 @@ use serde_json::json;
 
 use super::Progress;
 use crate::link::{
+    drift,
     failure::{Evidence, Failure, FailureCode},
     plan::StepName,
     resource::{Receipt, ResourceKind},
     status::{LinkStatus, StepState},
-    step_run::{StepRun, prepare_retry},
+    step_run::{StepRun, prepare_old_key, prepare_retry},
 };
 use crate::store::links::LeasedLink;
 
 impl Progress {
+    /// Puts the former key back when the one that was to take its place has failed; whether there is something to do now. A build
+    /// that failed after it had cloned is no failure of the key.
+    pub fn keeps_old_key(&mut self) -> bool {
+        let rotation = self.link.facts.rotation.as_ref();
+        let is_undecided = rotation.is_some_and(|rotation| rotation.useless.is_none());
+        let Some((step, failure)) = self.first_failure(StepState::Failed) else {
+            return false;
+        };
+        let deploy = self.link.facts.deploy.as_ref();
+        let has_cloned = deploy.is_some_and(|deploy| deploy.commit_ref.is_some());
+        let is_of_key = match step {
+            StepName::ReserveDeployKey
+            | StepName::InstallDeployKey
+            | StepName::AttachRepository
+            | StepName::FindBuild => true,
+            StepName::WatchDeploy | StepName::RetireKey => !has_cloned,
+            _ => false,
+        };
+        if self.is_undoing() || !is_undecided || !is_of_key {
+            return false;
+        }
+        self.event(
+            "link.key_rotation_failed",
+            json!({ "step": step, "code": failure.code }),
+        );
+        self.link.facts.keep_old_key(failure);
+        for run in &mut self.link.steps {
+            if prepare_old_key(run) {
+                self.changed.insert(run.step);
+            }
+        }
+        true
+    }
+
     /// Gives the link the status in which it comes to rest.
     pub fn settle(&mut self) {
         if self.is_undoing() {
@@ -20,9 +55,30 @@ impl Progress {
         }
         match self.first_failure(StepState::Failed) {
             Some((step, failure)) => {
-                self.set_status(LinkStatus::after_failure(step, failure.code));
+                self.set_status(match self.link.facts.healing.is_empty() {
+                    true => LinkStatus::after_failure(step, failure.code),
+                    // It stands as before; the next inspection tries again.
+                    false => LinkStatus::Degraded,
+                });
                 self.stop_with(failure);
                 self.return_unused_key();
+            }
+            None => self.settle_whole(),
+        }
+    }
+
+    /// All steps are through. What was to be put back is in place now; what else differs does so still.
+    fn settle_whole(&mut self) {
+        let healed = std::mem::take(&mut self.link.facts.healing);
+        if !healed.is_empty() {
+            let facts = &mut self.link.facts;
+            facts.drift.retain(|drift| !healed.contains(&drift.kind));
+            self.event("link.healed", json!({ "kinds": healed }));
+        }
+        match drift::failure(&self.link.facts.drift) {
+            Some(failure) => {
+                self.set_status(LinkStatus::Degraded);
+                self.stop_with(failure);
             }
             None => self.set_status(LinkStatus::Live),
         }

@@ -147,6 +147,7 @@ pub const PROBES: &[Probe] = &[
     same("listLinks", &["ref"], |it| get(format!("/links?ref={}", it.reference))),
     same("listLinks", &["labels"], |it| get(format!("/links?label.owner={}", it.reference))),
     same("listEvents", &["cursor"], |it| get(format!("/links/{}/events?cursor={}", it.own.link, it.event_cursor))),
+    same("listBuilds", &["cursor"], |it| get(format!("/links/{}/builds?cursor=MCB4", it.own.link))),
     same("listEvents", &["Last-Event-ID"], |it| get(format!("/links/{}/events?cursor={}", it.own.link, it.event_cursor))),
     same("createLink", &["body"], |it| post("/links?validate_only=true".to_owned()).body(json!({
         "repository": format!("https://github.com/{}", it.repository), "ref": it.reference, "site": {"name": it.site}}))),
@@ -163,6 +164,10 @@ pub const PROBES: &[Probe] = &[
     missing("checkConnection", |it| post(format!("/connections/{}/check", it.connection))),
     Probe { parameters: &["id", "body"], ..missing("replaceCredential", |it| ask(Method::PUT, format!("/connections/{}/credential", it.connection)).body(token())) },
     missing("verifyLink", |it| post(format!("/links/{}/verify", it.link))),
+    missing("checkLink", |it| post(format!("/links/{}/check", it.link))),
+    missing("rotateKey", |it| post(format!("/links/{}/rotate-key", it.link))),
+    missing("getDrift", |it| get(format!("/links/{}/drift", it.link))),
+    Probe { parameters: &["id", "body"], ..missing("healLink", |it| post(format!("/links/{}/heal", it.link)).body(json!({"drift": "all"}))) },
     missing("rebuildLink", |it| post(format!("/links/{}/rebuild", it.link))),
     missing("retryLink", |it| post(format!("/links/{}/retry", it.link))),
     missing("cancelLink", |it| post(format!("/links/{}/cancel", it.link))),

@@ -1,0 +1,159 @@
+//! Table `patrols`: one look at all running builds of a team, as a job that comes back.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::StoreError;
+
+/// A patrol in the hands of a worker.
+#[derive(Debug, Clone)]
+pub struct ClaimedPatrol {
+    /// The connection to Netlify.
+    pub connection: Uuid,
+    /// Slug of the team.
+    pub team: String,
+    /// Who owns the connection.
+    pub tenant: String,
+    /// Names this claim.
+    pub lease: Uuid,
+    /// Claims since the last outcome, with this one.
+    pub claims: i16,
+    /// Whether the running builds are to be looked at; else hints alone are followed.
+    pub is_planned: bool,
+    /// Seconds since the last outcome.
+    pub rested_seconds: f64,
+    /// Teams that the connection patrols, with this one: they share what a credential may ask.
+    pub teams: i64,
+}
+
+/// Has a team's running builds looked at within this time.
+pub async fn request(
+    db: &mut PgConnection,
+    tenant: &str,
+    connection: Uuid,
+    team: &str,
+    within: Duration,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into patrols as s (connection_id, team, tenant, planned_at, due_at)
+         select $1, $2, $3, at, at from (select now() + make_interval(secs => $4) as at) as wanted
+         on conflict (connection_id, team) do update
+             set planned_at = excluded.planned_at,
+                 due_at = case when s.lease is null then least(s.due_at, excluded.due_at) else s.due_at end
+             where s.planned_at is null or s.planned_at > excluded.planned_at",
+        connection,
+        team,
+        tenant,
+        within.as_secs_f64()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Makes a patrol due at once, for the builds that a notification has named.
+pub async fn hint(db: &mut PgConnection, connection: Uuid, team: &str) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update patrols set due_at = now() where connection_id = $1 and team = $2 and lease is null",
+        connection,
+        team
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Leases up to `limit` due patrols; an expired lease is simply due. Needs [`super::Rows::OfAll`].
+pub async fn claim(
+    db: &mut PgConnection,
+    lease: Duration,
+    limit: i64,
+) -> Result<Vec<ClaimedPatrol>, StoreError> {
+    let claimed = sqlx::query_as!(
+        ClaimedPatrol,
+        r#"with due as (
+               select connection_id, team, coalesce(planned_at <= now(), false) as is_planned from patrols
+               where due_at <= now() order by due_at limit $2 for update skip locked
+           )
+           update patrols s set lease = gen_random_uuid(), claims = claims + 1, due_at = now() + make_interval(secs => $1),
+                  planned_at = case when not is_planned then planned_at end
+           from due where s.connection_id = due.connection_id and s.team = due.team
+           returning s.connection_id as connection, s.team, s.tenant, s.lease as "lease!", s.claims, is_planned as "is_planned!",
+                     coalesce(extract(epoch from now() - s.patrolled_at), 0)::float8 as "rested_seconds!",
+                     (select count(*) from patrols o where o.connection_id = s.connection_id and o.due_at is not null) as "teams!""#,
+        lease.as_secs_f64(),
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(claimed)
+}
+
+/// Writes when the running builds are to be looked at next. Whoever has asked for it in the meantime gets it sooner; nobody
+/// looks once no link is watched.
+pub async fn finish(
+    db: &mut PgConnection,
+    patrol: &ClaimedPatrol,
+    next: Duration,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "with here as (select link_id from watches where connection_id = $1 and team = $2),
+              plan as (select case when exists (select from here) then now() + make_interval(secs => $4) end as at)
+         update patrols set lease = null, claims = 0, patrolled_at = now(), planned_at = least(plan.at, planned_at),
+             due_at = case when exists (select from builds join here using (link_id) where finished_at is null and hinted)
+                           then now() else least(plan.at, planned_at) end
+         from plan where connection_id = $1 and team = $2 and lease = $3",
+        patrol.connection,
+        patrol.team,
+        patrol.lease,
+        next.as_secs_f64(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Whether a team's running builds were looked at within the last two minutes.
+pub async fn is_recent(
+    db: &mut PgConnection,
+    connection: Uuid,
+    team: &str,
+) -> Result<bool, StoreError> {
+    let recent = sqlx::query_scalar!(
+        r#"select coalesce(patrolled_at > now() - interval '2 minutes', false) as "recent!" from patrols
+           where connection_id = $1 and team = $2"#,
+        connection,
+        team
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(recent == Some(true))
+}
+
+/// Lets go of a patrol that was not finished: it is due at once.
+pub async fn let_go(db: &mut PgConnection, patrol: &ClaimedPatrol) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update patrols set lease = null, due_at = now(), claims = claims - 1,
+             planned_at = case when $4 then now() else planned_at end
+         where connection_id = $1 and team = $2 and lease = $3",
+        patrol.connection,
+        patrol.team,
+        patrol.lease,
+        patrol.is_planned
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// How long until the next patrol is due; nothing when none is waited for. Needs [`super::Rows::OfAll`].
+pub async fn next_due_in(db: &mut PgConnection) -> Result<Option<Duration>, StoreError> {
+    let seconds = sqlx::query_scalar!(
+        r#"select extract(epoch from min(due_at) - now())::float8 as seconds from patrols where due_at is not null"#
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
+}
