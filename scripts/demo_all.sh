@@ -35,7 +35,7 @@ TOML
     start_server
     note "sandbox at $LINKBROKER_SANDBOX, linkbroker at $LINKBROKER_URL"
     connect_all
-    install_apps
+    connect_app
     way github        github       acme         https://github.com/acme/github
     way enterprise    github       acme         https://github.example.com/acme/enterprise
     way gitlab        gitlab       acme/web     https://gitlab.com/acme/web/gitlab
@@ -66,13 +66,12 @@ connect_all() {
     shown connect by-hand 127.0.0.1
 }
 
-# An app of one's own in place of a token; and Netlify's app, by which a link needs neither key nor webhook.
-install_apps() {
+# An app of one's own, which takes the place of a token.
+connect_app() {
     local app=$scratch/app.json
     ask POST /__sandbox/apps '{"slug": "globex-linker", "owner": "globex"}' >"$app" || fail 'the app is not made'
     [[ $(<"$app") =~ \"private_key\":\ ?\"([^\"]+)\" ]] && printf '%b' "${BASH_REMATCH[1]}" >"$scratch/app.pem"
     ask POST /__sandbox/installations '{"app": "globex-linker", "account": "globex"}' >/dev/null || fail 'the app is not installed'
-    ask POST /__sandbox/installations '{"app": "netlify", "account": "umbrella", "id": 4711}' >/dev/null || fail 'Netlify'\''s app is not installed'
     [[ $(<"$app") =~ \"client_id\":\ ?\"([^\"]+)\" ]]
     shown connect github --name globex-app --app-id "${BASH_REMATCH[1]}" --private-key-file "$scratch/app.pem"
 }
@@ -85,6 +84,8 @@ way() {
     [[ $name != public ]] || private=false
     made=$(ask POST /__sandbox/repositories '{"provider": "'"$provider"'", "owner": "'"$owner"'", "name": "'"$name"'", "private": '$private', "template": "site", "text": "first words"}' --field /ssh_url) ||
         fail 'the sandbox does not make the repository'
+    [[ $name != installation ]] || ask POST /__sandbox/installations '{"app": "netlify", "account": "umbrella", "id": 4711}' >/dev/null ||
+        fail 'Netlify'\''s app is not installed'
     [[ $name != by-hand ]] || address=$made
     set -- "$@" --command 'sh build.sh' --publish dist --ref "$name"
     case $name in

@@ -171,7 +171,7 @@ catalogue! {
         "Unlink; if the new repository is the one that you mean, make a new link for it.";
     RepositoryMoved "repository_moved" Caller NeedsAction
         "The repository has another name by now, and Netlify knows it by the old one"
-        "Retry the link: linkbroker makes the site know the new name.";
+        "Check the link: linkbroker finds the new name and makes the site know it, unless its policy is to report.";
     RepositoryArchived "repository_archived" Caller Permanent
         "The repository is archived and therefore read-only"
         "Unarchive the repository at the provider, then retry the link.";
@@ -275,20 +275,20 @@ catalogue! {
         "The site no longer exists on Netlify"
         "Unlink, then make a new link.";
     LinkDeaf "link_deaf" Netlify Permanent
-        "Netlify accepted the site but did not keep the repository's key or identity"
-        "Retry the link; if it stays so, report the request id to Netlify.";
+        "The site does not clone by the link's key, or not from its repository"
+        "Retry the link; one that was live, check: linkbroker sets the key again, unless its policy is to report. If it stays so, report the request id to Netlify.";
     SiteDetached "site_detached" Caller NeedsAction
         "No repository is attached to the site any more"
-        "If that was a mistake, retry the link: linkbroker attaches the repository again. Else unlink.";
+        "If that was a mistake, check the link, then heal it: linkbroker attaches the repository again. Else unlink.";
     AccessMixed "access_mixed" Caller NeedsAction
         "The site reads the repository by Netlify's GitHub App instead of the link's deploy key, and Netlify ignores the webhook then"
         "Unlink, and make a new link: with `access.installation_id` to keep the app, or without `access` to use a deploy key and a webhook.";
     BranchNotAllowed "branch_not_allowed" Caller NeedsAction
         "The site does not build pushes to the link's branch"
-        "Allow the branch in the site's settings on Netlify (branches and deploy contexts), then retry the link.";
+        "Allow the branch in the site's settings on Netlify (branches and deploy contexts), or check the link and heal it; then retry the link.";
     BuildsStopped "builds_stopped" Caller NeedsAction
         "Builds are stopped for the site on Netlify"
-        "Activate builds in the site's settings on Netlify, then retry the link.";
+        "Activate builds in the site's settings on Netlify, or check the link and heal it; then retry the link.";
     BuildNotStarted "build_not_started" Netlify NeedsAction
         "Netlify started no build for the linked repository"
         "Check that builds are not stopped and that the team can build, then retry the link.";
@@ -434,11 +434,11 @@ impl FailureCode {
             Self::RepositoryMoved
                 | Self::KeyMissing
                 | Self::HostKeyFailed
+                | Self::LinkDeaf
                 | Self::WebhookMissing
                 | Self::WebhookDisabled
                 | Self::WebhookUrlMismatch
                 | Self::WebhookMisconfigured
-                | Self::LinkDeaf
         )
     }
 }

@@ -36,7 +36,7 @@ use sqlx::{
 };
 
 /// Longest wait for a connection: whoever asks is told within two seconds that the database is away.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_900);
 
 /// Whose rows a transaction sees.
 #[derive(Debug, Clone, Copy)]

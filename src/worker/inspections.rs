@@ -31,7 +31,7 @@ use crate::{
         inspections::{self, ClaimedInspection, Remembered},
         links::LeasedLink,
     },
-    upstream::{Looked, Memory},
+    upstream::{CallClass, Looked, Memory},
 };
 
 /// Looks of idle links at one connection in a minute: what its rate limit is worth to them (limits.md P11).
@@ -167,7 +167,12 @@ async fn look_at(
     let known = claimed.remembered.0.clone();
     let known = known.filter(|known| known.fence == link.fence);
     let memory = Memory::of(known.map(|known| known.tags).unwrap_or_default());
-    let read = read(worker, &link, &opened, &memory).await;
+    // Nobody waits for the look at an idle link.
+    let class = match claimed.is_asked {
+        true => CallClass::Making,
+        false => CallClass::Sweeping,
+    };
+    let read = class.during(read(worker, &link, &opened, &memory)).await;
     let is_clean = read.as_ref().is_ok_and(Vec::is_empty);
     let remembered = is_clean.then(|| Remembered {
         fence: link.fence,

@@ -4,8 +4,9 @@ use linkbroker_sandbox::NETLIFY_TOKEN;
 use serde_json::{Value, json};
 use time::Duration;
 
+use crate::conformance::counts;
 use crate::lost_answers::assert_one_of_each;
-use crate::world::{World, docs, receipts, text};
+use crate::world::{Setup, Way, World, docs, receipts, text};
 
 /// The calls whose effect a link has to find again.
 const MAKING: [(&str, &str, &str); 5] = [
@@ -43,6 +44,37 @@ async fn vendors_that_are_an_hour_ahead() {
 #[tokio::test]
 async fn vendors_that_are_an_hour_behind() {
     lost_answers_are_found_with_clocks_wrong_by(-Duration::HOUR).await;
+}
+
+/// The answers with what has no natural key are lost, and lists show nothing before five seconds.
+async fn lists_that_lag(way: &Way, making: [(&str, &str, &str); 2]) {
+    let setup = Setup {
+        settings: vec![("LINKBROKER_SETTLE_SECONDS", "6".to_owned())],
+        switches: json!({"list_lag_seconds": 5, "netlify": {"list_lag_seconds": 5}}),
+        ..Setup::default()
+    };
+    let world = way.world_with(setup).await;
+    for (upstream, method, path) in making {
+        world.fault(
+            json!({"upstream": upstream, "method": method, "path": path, "fault": "lost_answer"}),
+        );
+    }
+    let link = way.link(&world).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    counts::assert_one_of_each(way, &world);
+    counts::assert_leaves_nothing(way, &world, &link).await;
+}
+
+#[tokio::test]
+async fn lists_of_github_that_lag_five_seconds() {
+    let making = [MAKING[0], MAKING[3]];
+    lists_that_lag(&Way::GITHUB, making).await;
+}
+
+#[tokio::test]
+async fn lists_of_gitlab_that_lag_five_seconds() {
+    let making = [MAKING[0], ("gitlab", "POST", "/hooks$")];
+    lists_that_lag(&Way::GITLAB, making).await;
 }
 
 /// A key that somebody has made a while ago is not taken for the one whose answer was lost, whatever the vendor's clock says.

@@ -60,7 +60,7 @@ impl Replicas {
                 .await;
         }
         let before = Counts::of(&self.world);
-        let ask = async |number: usize| {
+        let ask = |number: usize| async move {
             let client = &self.clients[number % self.clients.len()];
             let repository = number % repositories;
             let request = json!({
@@ -79,11 +79,11 @@ impl Replicas {
             made.map(|it| (it, it))
         );
 
-        let unlink = async |id: &String| {
+        let unlink = |id: String| async move {
             let gone = self.world.client.delete(&format!("/links/{id}")).await;
             gone.expect(202);
         };
-        join_all(ids.iter().map(unlink)).await;
+        join_all(ids.iter().cloned().map(unlink)).await;
         self.settle(&ids, "unlinked").await;
         assert_eq!(
             Counts::of(&self.world).since(&before),

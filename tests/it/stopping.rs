@@ -59,7 +59,7 @@ async fn is_busy(world: &World, caller: usize, told_to_stop: &AtomicBool) -> Tol
 #[tokio::test]
 async fn told_to_stop_under_load_it_is_unready_at_once_and_loses_nothing() {
     let mut world = World::with(Setup {
-        switches: json!({"latency_ms": 150}),
+        switches: json!({"latency_ms": 150, "netlify": {"concurrent_builds": 6}}),
         ..Setup::default()
     })
     .await;

@@ -9,7 +9,6 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use linkbroker_sandbox::{Fault, FaultRule, Strikes, Upstream};
 use serde_json::Value;
-use sqlx::Executor;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -154,14 +153,7 @@ impl Stage {
         self.world.server.kill();
         self.world.sandbox.world().faults.clear();
         self.holds.free(Freed::ByACut);
-        self.leases_lapse().await;
         self.world.start_again().await;
-    }
-
-    async fn leases_lapse(&self) {
-        let mut database = self.world.database.connection().await;
-        let lapse = "update links set next_run_at = now(), lease_until = now() where lease_owner is not null";
-        database.execute(lapse).await.expect("the links' rows");
     }
 
     /// Sets what leads to the cell's point; what is to be done once the link has an id.
@@ -245,10 +237,7 @@ async fn unlink(
     cell: Option<&Cell>,
 ) -> Result<(), String> {
     let led = cell.map(|cell| stage.lead(subject, cell));
-    let sign = match led {
-        Some(led) => Some(stage.follow(begun.link, led)),
-        None => None,
-    };
+    let sign = led.map(|led| stage.follow(begun.link, led));
     let path = format!("/links/{}", begun.id);
     stage.world.client.delete(&path).await.expect(202);
     let Some(sign) = sign else { return Ok(()) };

@@ -93,7 +93,7 @@ pub struct Subject {
 }
 
 impl Variant {
-    /// A world without links. Nobody waits for leases to lapse there.
+    /// A world without links. Nobody could wait for its leases to lapse: a death is noticed at once.
     pub async fn stage(&'static self) -> Stage {
         self.stage_with_lease(60).await
     }
