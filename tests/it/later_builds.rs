@@ -181,6 +181,12 @@ async fn the_history_comes_in_pages_newest_first() {
     let link = world.client.link_settled(docs()).await;
     world.push("docs", "the second words").await;
     built(&world, &link, &head(&world)).await;
+    // From then on nothing changes.
+    until("the proof", async || {
+        let link = world.client.read(&text(&link["id"])).await;
+        (link["verification"]["level"] == 3).then_some(())
+    })
+    .await;
     let all = history(&world, &link).await;
     assert_eq!(all.len(), 3, "{all:#?}");
     let mut paged = Vec::new();
