@@ -119,7 +119,8 @@ async fn a_link_by_an_installation_is_live_after_the_next_push_without_key_and_w
             "align_webhook",
             "open_gate",
             "subscribe_notifications",
-            "replay_push"
+            "replay_push",
+            "retire_key"
         ]
     );
     assert!(
