@@ -241,7 +241,7 @@ impl Config {
         ]
     }
 
-    fn worked(&self) -> [(&'static str, String); 16] {
+    fn worked(&self) -> [(&'static str, String); 17] {
         let workers = &self.workers;
         let first_build = match workers.first_build {
             FirstBuild::Attach => "attach",
@@ -257,14 +257,18 @@ impl Config {
             ("LINKBROKER_WATCH_MIN_MS", milliseconds(workers.watch_min)),
             ("LINKBROKER_WATCH_MAX_MS", milliseconds(workers.watch_max)),
             ("LINKBROKER_STOCK_DAYS", days(workers.stock)),
+            ("LINKBROKER_FIRST_BUILD", first_build.to_owned()),
+            ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),
             (
                 "LINKBROKER_PATROL_IDLE_SECONDS",
                 seconds(workers.patrol_idle),
             ),
             ("LINKBROKER_QUEUE_SECONDS", seconds(workers.queue)),
-            ("LINKBROKER_FIRST_BUILD", first_build.to_owned()),
-            ("LINKBROKER_PROOF_SECONDS", seconds(workers.proof)),
             ("LINKBROKER_DRAIN_SECONDS", seconds(workers.drain)),
+            (
+                "LINKBROKER_CALL_TIMEOUT_SECONDS",
+                seconds(workers.call_timeout),
+            ),
             ("LINKBROKER_RETRY_BASE_MS", milliseconds(workers.retry.base)),
             ("LINKBROKER_RETRY_MAX_SECONDS", seconds(workers.retry.max)),
             (

@@ -101,7 +101,10 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         }
         Some(_) => {
             let site = sites::get(cx.netlify, &cx.site()?.id).await?;
-            if let Some(mended) = mend(cx, &site).await? {
+            // With nothing amiss it is attached once more: for an app that was let in later.
+            if !amiss(cx, &site)?.is_empty()
+                && let Some(mended) = mend(cx, &site).await?
+            {
                 return Ok(Fact::Attachment(mended.attachment()));
             }
             match cx.facts.healing.contains(&SiteRelinked) {

@@ -128,7 +128,8 @@ async fn a_link_that_comes_while_another_goes_has_a_webhook() {
 #[tokio::test]
 async fn a_crash_over_the_webhook_holds_nobody_up() {
     let way = &Way::GITLAB;
-    let settings = vec![("LINKBROKER_LEASE_SECONDS", "3".to_owned())];
+    // The effect comes after the server has died.
+    let settings = vec![("LINKBROKER_SETTLE_SECONDS", "4".to_owned())];
     let mut world = way.world_with(Setup { settings, ..slow() }).await;
     world.fault(json!({"upstream": "gitlab", "method": "POST", "path": "/hooks$", "fault": {"delay_ms": 1500}}));
     let first = world.client.link(way.request(&world)).await;

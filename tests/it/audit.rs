@@ -129,7 +129,7 @@ async fn an_effect_whose_record_died_with_the_process_is_audited_when_it_is_foun
     assert_eq!(entries.iter().filter(posts).count(), 0);
 }
 
-/// Every operation of the API that writes.
+/// Every operation of the API by which callers write.
 const WRITES: [&str; 16] = [
     "cancelLink",
     "checkConnection",

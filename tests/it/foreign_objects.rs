@@ -95,7 +95,10 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(setup: Setup) -> Self {
+    async fn set(mut setup: Setup) -> Self {
+        // Nothing but the probes touches the tenants.
+        let idle = ("LINKBROKER_PATROL_IDLE_SECONDS", "3600".to_owned());
+        setup.settings.push(idle);
         let world = World::with(setup).await;
         world.repository("secrets").await;
         let own = own(&world).await;

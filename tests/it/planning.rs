@@ -81,6 +81,8 @@ pub fn assert_as_planned(plan: &Value, link: &Value, calls: Vec<Call>) {
             false => drop(found.map(|at| calls.remove(at))),
         }
     }
+    // What a patrol reads of builds that people started belongs to no link.
+    calls.retain(|(method, path)| method != "GET" || !fits(path, "/deploys/{deploy_id}"));
     assert!(calls.is_empty(), "not planned: {calls:#?}");
 }
 

@@ -168,11 +168,12 @@ fn build_view(world: &World, netlify: &state::State, deploy: &Deploy) -> Value {
         "commit_url",
         "committer",
         "title",
-        "review_id",
         "review_url",
         "deploy_ssl_url",
     ] {
         build[field] = whole[field].clone();
     }
+    // A text here, a number in a deploy.
+    build["review_id"] = whole["review_id"].as_i64().map(|id| id.to_string()).into();
     build
 }

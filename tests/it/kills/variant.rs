@@ -115,6 +115,8 @@ impl Variant {
         setup.settings.extend(setting);
         let world = self.way.bare_world(setup).await;
         if self.asks == Asks::Installation {
+            // An account is there once it has a repository.
+            world.repository("handbook").await;
             world.install(json!({"app": "netlify", "account": "acme", "id": INSTALLATION}));
         }
         Stage {

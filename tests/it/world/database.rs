@@ -73,14 +73,20 @@ impl Database {
 
     /// Every row of every table as JSON, by table.
     pub async fn dump(&self) -> Map<String, Value> {
-        self.dump_of("*").await
-    }
-
-    /// The rows of one tenant, by table.
-    pub async fn dump_of(&self, tenant: &str) -> Map<String, Value> {
-        let mut connection = self.connection_of(tenant).await;
         let tables = "select table_name::text from information_schema.tables
             where table_schema = 'public' and table_name <> '_sqlx_migrations'";
+        self.rows_of(tables, "*").await
+    }
+
+    /// The rows of one tenant, by table. Tables without tenants are the processes' own, and change by themselves.
+    pub async fn dump_of(&self, tenant: &str) -> Map<String, Value> {
+        let tables = "select table_name::text from information_schema.columns
+            where table_schema = 'public' and column_name = 'tenant'";
+        self.rows_of(tables, tenant).await
+    }
+
+    async fn rows_of(&self, tables: &'static str, tenant: &str) -> Map<String, Value> {
+        let mut connection = self.connection_of(tenant).await;
         let tables = sqlx::query_scalar(tables).fetch_all(&mut connection).await;
         let tables: Vec<String> = tables.expect("the tables");
         let mut dump = Map::new();

@@ -75,6 +75,7 @@ impl Description {
         let operations = paths.flat_map(|(_, path)| path.as_object().into_iter().flatten());
         operations
             .filter(|(method, _)| ["post", "put", "patch", "delete"].contains(&method.as_str()))
+            .filter(|(_, operation)| is_of_callers(operation))
             .filter_map(|(_, operation)| operation["operationId"].as_str())
             .collect()
     }
@@ -83,8 +84,9 @@ impl Description {
     pub fn operations_of_callers(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let paths = self.document["paths"].as_object().into_iter().flatten();
         let operations = paths.flat_map(|(_, path)| path.as_object().into_iter().flatten());
-        let of_callers =
-            operations.filter(|(_, operation)| operation["responses"].get("401").is_some());
+        let of_callers = operations.filter(|(_, operation)| {
+            is_of_callers(operation) && operation["responses"].get("401").is_some()
+        });
         let named = of_callers.map(|(_, operation)| {
             let parameters = operation["parameters"].as_array().into_iter().flatten();
             let names = parameters.filter_map(|parameter| parameter["name"].as_str());
@@ -175,4 +177,9 @@ impl Description {
 /// One segment of a JSON pointer.
 fn escape(segment: &str) -> String {
     segment.replace('~', "~0").replace('/', "~1")
+}
+
+/// Netlify, which tells of deploys, is no caller.
+fn is_of_callers(operation: &Value) -> bool {
+    operation["security"] != json!([{}])
 }
