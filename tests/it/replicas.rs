@@ -93,14 +93,7 @@ impl Replicas {
 
     async fn settle(&self, ids: &[String], status: &str) {
         for id in ids {
-            let link = loop {
-                let link = self.world.client.read(id).await;
-                if link.get("poll_after_ms").is_none() {
-                    break link;
-                }
-                let wait = format!("/links/{id}?wait=25&after={}", link["version"]);
-                self.world.client.get(&wait).await.expect(200);
-            };
+            let link = self.world.client.settled_at_last(id).await;
             assert_eq!(link["status"], status, "{link:#}");
         }
     }

@@ -93,7 +93,7 @@ async fn told_to_stop_under_load_it_is_unready_at_once_and_loses_nothing() {
     world.calls_take(0);
     world.start_again().await;
     for id in &accepted {
-        let link = world.client.settled(id).await;
+        let link = world.client.settled_at_last(id).await;
         assert_eq!(link["status"], "live", "{link:#}");
     }
     let links = accepted.len() as u64;

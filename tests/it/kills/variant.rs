@@ -114,11 +114,6 @@ impl Variant {
         let (_grants, setting) = grants.unzip();
         setup.settings.extend(setting);
         let world = self.way.bare_world(setup).await;
-        if self.asks == Asks::Installation {
-            // An account is there once it has a repository.
-            world.repository("handbook").await;
-            world.install(json!({"app": "netlify", "account": "acme", "id": INSTALLATION}));
-        }
         Stage {
             world,
             holds,
@@ -131,6 +126,10 @@ impl Variant {
     async fn subject(&self, world: &World, number: usize) -> Subject {
         let way = self.way.numbered(number);
         way.make_repository(world).await;
+        if self.asks == Asks::Installation && number == 0 {
+            // An account is there once it has a repository.
+            world.install(json!({"app": "netlify", "account": "acme", "id": INSTALLATION}));
+        }
         let subject = Subject {
             way,
             site: format!("site-{number}"),

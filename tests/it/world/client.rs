@@ -170,6 +170,18 @@ impl Client {
         settled.await
     }
 
+    /// The link once nothing changes by itself any more, however long that takes: one of very many.
+    pub async fn settled_at_last(&self, id: &str) -> Value {
+        loop {
+            let link = self.read(id).await;
+            if link.get("poll_after_ms").is_none() {
+                return link;
+            }
+            let wait = format!("/links/{id}?wait=25&after={}", link["version"]);
+            self.get(&wait).await.expect(200);
+        }
+    }
+
     /// Tries again and waits until the link settles.
     pub async fn retry(&self, id: &str) -> Value {
         let path = format!("/links/{id}/retry");
