@@ -75,23 +75,24 @@ async fn no_secret_is_seen_again() {
 }
 
 /// Empty here: API keys have a test of their own, notifications need a public address, and the others hold numbers alone.
-const EMPTY: [&str; 5] = [
+const EMPTY: [&str; 6] = [
     "api_keys",
     "subscriptions",
     "budgets",
     "spent_writes",
+    "uncertain_keys",
     "watches",
 ];
 
 /// All rows of all tables. An empty table would prove nothing.
 async fn rows(world: &World) -> String {
     let dump = world.database.dump().await;
-    for (table, rows) in &dump {
-        assert!(
-            *rows != json!([]) || EMPTY.contains(&table.as_str()),
-            "{table} is empty: there is nothing to see"
-        );
-    }
+    let empty: Vec<_> = dump
+        .iter()
+        .filter(|(table, rows)| **rows == json!([]) && !EMPTY.contains(&table.as_str()))
+        .map(|(table, _)| table)
+        .collect();
+    assert!(empty.is_empty(), "there is nothing to see in {empty:?}");
     Value::Object(dump).to_string()
 }
 
