@@ -52,6 +52,7 @@ const WATCH_MIN_MS: u64 = 2_000;
 const WATCH_MAX_MS: u64 = 15_000;
 const PROOF_SECONDS: u64 = 60;
 const DRAIN_SECONDS: u64 = 10;
+const CALL_TIMEOUT_SECONDS: u64 = 20;
 const RETRY_BASE_MS: u64 = 1_000;
 const RETRY_MAX_SECONDS: u64 = 300;
 const RETRY_ATTEMPTS: u32 = 8;
@@ -146,6 +147,8 @@ pub struct Workers {
     pub proof: Duration,
     /// How long running work may take to end at shutdown.
     pub drain: Duration,
+    /// How long a call to an upstream may take.
+    pub call_timeout: Duration,
     /// When a failed step is tried again.
     pub retry: Retry,
 }
@@ -537,6 +540,12 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         DRAIN_SECONDS,
         0..=600,
     );
+    let call_timeout = number(
+        "LINKBROKER_CALL_TIMEOUT_SECONDS",
+        &args.call_timeout_seconds,
+        CALL_TIMEOUT_SECONDS,
+        1..=120,
+    );
     if watch_min > watch_max {
         problems.add(
             "LINKBROKER_WATCH_MIN_MS",
@@ -557,6 +566,7 @@ fn workers(args: &WorkerArgs, problems: &mut Problems) -> Workers {
         first_build: first_build(&args.first_build, problems),
         proof: Duration::from_secs(proof),
         drain: Duration::from_secs(drain),
+        call_timeout: Duration::from_secs(call_timeout),
         retry: retry(args, problems),
     }
 }

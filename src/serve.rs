@@ -72,7 +72,8 @@ fn start_workers(
     drain: &CancellationToken,
     parts: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let doors = Doors::new(Http::new()?, instances(config), config.key_ring()?);
+    let http = Http::with_call_timeout(config.workers.call_timeout)?;
+    let doors = Doors::new(http, instances(config), config.key_ring()?);
     let worker = Worker::new(
         pool,
         doors,

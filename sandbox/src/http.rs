@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header, request};
+use axum::http::{StatusCode, request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use time::OffsetDateTime;
 
 use crate::contracts::Exchange;
-use crate::faults::Fault;
+use crate::disturb;
+use crate::faults::{Fault, target};
 use crate::recorder::{Call, Upstream};
 use crate::server::Cut;
 use crate::world::World;
@@ -24,8 +25,8 @@ pub async fn observe(State(world): State<Arc<World>>, request: Request, next: Ne
     };
     let started_ms = unix_ms();
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
-    let fault = world.faults.take(upstream, &parts.method, path);
+    let path = target(&parts);
+    let fault = world.faults.take(upstream, &parts);
     let mut call = Call {
         number: 0,
         upstream,
@@ -93,39 +94,31 @@ async fn handle(
     fault: Option<Fault>,
     next: Next,
 ) -> Response {
-    let exchange = Exchange::new(upstream, &parts, &body);
-    world.contracts.check_request(&exchange);
+    let trusted = world.switches.read().trust_clients;
+    let exchange = (!trusted).then(|| Exchange::new(upstream, &parts, &body));
+    if let Some(exchange) = &exchange {
+        world.contracts.check_request(exchange);
+    }
     let request = Request::from_parts(parts, Body::from(body));
     match fault {
-        Some(Fault::Answer {
-            status,
-            body,
-            headers,
-        }) => canned(status, body, &headers),
-        Some(Fault::Reset) => Cut::Reset.into_response(),
-        Some(Fault::LostAnswer) => {
-            next.run(request).await;
-            Cut::Close.into_response()
-        }
-        Some(Fault::Body { body: text }) => {
-            let (mut parts, _) = next.run(request).await.into_parts();
-            parts.headers.remove(header::CONTENT_LENGTH);
-            Response::from_parts(parts, Body::from(text))
-        }
+        None => checked(world, exchange, next.run(request).await).await,
         Some(Fault::Delay { delay_ms }) => {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
-            checked(world, &exchange, next.run(request).await).await
+            checked(world, exchange, next.run(request).await).await
         }
-        None => checked(world, &exchange, next.run(request).await).await,
+        Some(fault) => disturb::play(world, fault, request, next).await,
     }
 }
 
 /// Compares an answer of the sandbox with the vendor's description before it leaves.
-async fn checked(world: &World, exchange: &Exchange, response: Response) -> Response {
+async fn checked(world: &World, exchange: Option<Exchange>, response: Response) -> Response {
+    let Some(exchange) = exchange else {
+        return response;
+    };
     let (parts, body) = response.into_parts();
     match collect(body).await {
         Ok(body) => {
-            world.contracts.check_answer(exchange, &parts, &body);
+            world.contracts.check_answer(&exchange, &parts, &body);
             Response::from_parts(parts, Body::from(body))
         }
         Err(answer) => answer,
@@ -133,35 +126,13 @@ async fn checked(world: &World, exchange: &Exchange, response: Response) -> Resp
 }
 
 /// The whole body; a client that leaves in the middle of its own request gets what a proxy would answer.
-async fn collect(body: Body) -> Result<Bytes, Response> {
+pub(crate) async fn collect(body: Body) -> Result<Bytes, Response> {
     match body.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) => {
             Err((StatusCode::BAD_REQUEST, format!("unreadable body: {error}")).into_response())
         }
     }
-}
-
-fn canned(
-    status: u16,
-    body: Option<serde_json::Value>,
-    headers: &std::collections::BTreeMap<String, String>,
-) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = match body {
-        None => status.into_response(),
-        Some(serde_json::Value::String(text)) => (status, text).into_response(),
-        Some(json) => (status, axum::Json(json)).into_response(),
-    };
-    for (name, value) in headers {
-        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            (Ok(name), Ok(value)) => {
-                response.headers_mut().insert(name, value);
-            }
-            _ => tracing::warn!(name, "the fault's header is not valid and was left out"),
-        }
-    }
-    response
 }
 
 fn matched(parts: &request::Parts) -> Option<String> {

@@ -84,6 +84,11 @@ impl Recorder {
         calls.iter().filter(|c| c.number > since).cloned().collect()
     }
 
+    /// How many calls have ended.
+    pub fn count(&self) -> usize {
+        self.calls.lock().len()
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         self.calls.lock().clear();

@@ -231,6 +231,10 @@ pub struct WorkerArgs {
     #[arg(long, env = "LINKBROKER_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = super::DRAIN_SECONDS.to_string())]
     pub drain_seconds: String,
 
+    /// Seconds that a call to an upstream may take, from connecting to the last byte (1 to 120).
+    #[arg(long, env = "LINKBROKER_CALL_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = super::CALL_TIMEOUT_SECONDS.to_string())]
+    pub call_timeout_seconds: String,
+
     /// First pause before a failed step is tried again, in milliseconds (10 to 60000); it doubles each time.
     #[arg(long, env = "LINKBROKER_RETRY_BASE_MS", value_name = "MS", default_value_t = super::RETRY_BASE_MS.to_string())]
     pub retry_base_ms: String,

@@ -16,10 +16,10 @@ use super::{
     rate::RateBook,
 };
 
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest time for a whole call, body included.
+/// Longest time for a whole call, body included, unless the operator says otherwise.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// The share of it that connecting may take: three of twenty seconds.
+const CONNECTING: f64 = 0.15;
 const USER_AGENT: &str = concat!("linkbroker/", env!("CARGO_PKG_VERSION"));
 
 /// Shared by everybody who calls upstreams; cheap to clone.
@@ -27,6 +27,7 @@ const USER_AGENT: &str = concat!("linkbroker/", env!("CARGO_PKG_VERSION"));
 pub struct Http(Arc<Inner>);
 
 struct Inner {
+    call_timeout: Duration,
     public: Client,
     private: Client,
     /// By certificate file and whether private addresses are allowed.
@@ -57,9 +58,18 @@ impl Http {
     /// # Errors
     /// When TLS cannot be set up, e.g. without any root certificate.
     pub fn new() -> Result<Self, HttpError> {
+        Self::with_call_timeout(CALL_TIMEOUT)
+    }
+
+    /// Sets up the clients, whose calls may take this long.
+    ///
+    /// # Errors
+    /// As [`Http::new`].
+    pub fn with_call_timeout(call_timeout: Duration) -> Result<Self, HttpError> {
         Ok(Self(Arc::new(Inner {
-            public: builder(false).build()?,
-            private: builder(true).build()?,
+            call_timeout,
+            public: builder(false, call_timeout).build()?,
+            private: builder(true, call_timeout).build()?,
             with_certificates: Mutex::default(),
             rates: RateBook::default(),
             minted: MintedBook::default(),
@@ -100,7 +110,7 @@ impl Http {
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = builder(private)
+        let client = builder(private, self.0.call_timeout)
             .tls_certs_merge(certificates(file)?)
             .build()?;
         clients.insert(key, client.clone());
@@ -118,14 +128,14 @@ fn certificates(file: &Path) -> Result<Vec<Certificate>, HttpError> {
 
 /// Redirects are ours to judge (reqwest would turn a POST into a GET), and proxy variables are ignored: whoever sets
 /// them could read every credential.
-fn builder(private: bool) -> ClientBuilder {
+fn builder(private: bool, call_timeout: Duration) -> ClientBuilder {
     let builder = Client::builder()
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
         .referer(false)
         .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(CALL_TIMEOUT);
+        .connect_timeout(call_timeout.mul_f64(CONNECTING))
+        .timeout(call_timeout);
     if private {
         builder
     } else {

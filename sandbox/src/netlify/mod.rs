@@ -18,6 +18,7 @@ mod installation;
 mod linking;
 mod notifications;
 mod records;
+mod pretended;
 mod repo;
 mod runner;
 mod served;

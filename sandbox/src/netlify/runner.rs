@@ -110,16 +110,13 @@ fn job(world: &World, deploy_id: &str) -> Option<Job> {
     Some(Job { queue, ..job })
 }
 
-async fn publish(world: &Arc<World>, job: &Job, files: TempDir, pause_ms: u64) {
+async fn publish(world: &Arc<World>, job: &Job, files: Option<TempDir>, pause_ms: u64) {
     use DeployState::{Prepared, Processing, Uploaded, Uploading};
     for state in [Uploading, Uploaded, Prepared, Processing] {
         advance(world, &job.deploy_id, state);
         pause(pause_ms).await;
     }
-    let folder = super::served::folder(&world.data_dir, &job.deploy_id);
-    let moved = std::fs::create_dir_all(folder.parent().unwrap_or(&world.data_dir))
-        .and_then(|()| std::fs::rename(files.keep(), &folder));
-    match moved {
+    match files.map_or(Ok(()), |files| serve(world, job, files)) {
         Ok(()) => go_live(world, job),
         Err(error) => fail(
             world,
@@ -127,6 +124,12 @@ async fn publish(world: &Arc<World>, job: &Job, files: TempDir, pause_ms: u64) {
             &format!("Failed during stage 'deploying site': {error}"),
         ),
     }
+}
+
+fn serve(world: &World, job: &Job, files: TempDir) -> std::io::Result<()> {
+    let folder = super::served::folder(&world.data_dir, &job.deploy_id);
+    std::fs::create_dir_all(folder.parent().unwrap_or(&world.data_dir))?;
+    std::fs::rename(files.keep(), &folder)
 }
 
 fn go_live(world: &Arc<World>, job: &Job) {

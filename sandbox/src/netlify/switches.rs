@@ -42,6 +42,9 @@ pub struct Switches {
     pub notification_failures_allowed: u32,
     /// Builds of one account that run at the same time; read when the account's first build starts.
     pub concurrent_builds: usize,
+    /// Deploy keys and builds are only pretended: a key is random, a build looks whether it could clone, and neither clones nor
+    /// runs nor serves anything. For tests with thousands of links.
+    pub pretend: bool,
     /// Deploy keys made ahead; RSA generation takes long.
     pub key_stock: usize,
     /// What `GET /user` and `GET /accounts` say of everybody. Nothing else heeds it.
@@ -120,6 +123,7 @@ impl Default for Switches {
             refuse_private_notification_urls: false,
             notification_failures_allowed: 6,
             concurrent_builds: 1,
+            pretend: false,
             key_stock: 2,
             shown: Shown::default(),
             env_refused: false,

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::command::{self, Outcome, Setting};
 use super::environment;
 use super::installation;
+use super::pretended;
 use super::records::Commit;
 use super::repo::Repo;
 use super::runner::{Job, log};
@@ -26,8 +27,17 @@ struct Settings {
     publish: String,
 }
 
-/// Gives back the folder with the files to serve.
-pub async fn clone_and_build(world: &Arc<World>, job: &Job) -> Result<TempDir, BuildFailed> {
+/// Gives back the folder with the files to serve; none of a build that is only pretended.
+pub async fn clone_and_build(
+    world: &Arc<World>,
+    job: &Job,
+) -> Result<Option<TempDir>, BuildFailed> {
+    let is_pretended = world.switches.read().netlify.pretend;
+    if is_pretended {
+        let seen = pretended::clone(world, job).await;
+        told(world, job, seen)?;
+        return Ok(None);
+    }
     let scratch = tempfile::Builder::new()
         .prefix("build-")
         .tempdir_in(&world.data_dir)
@@ -38,17 +48,27 @@ pub async fn clone_and_build(world: &Arc<World>, job: &Job) -> Result<TempDir, B
     if let Some(command) = &settings.command {
         run_command(world, job, command, &settings, scratch.path(), &commit).await?;
     }
-    collect(&settings, &checkout, &world.data_dir)
+    collect(&settings, &checkout, &world.data_dir).map(Some)
 }
 
 async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, BuildFailed> {
+    let fetched = fetch(world, job, into).await;
+    told(world, job, fetched)
+}
+
+/// Writes down how the cloning ended.
+fn told(
+    world: &Arc<World>,
+    job: &Job,
+    fetched: Result<CommitInfo, CloneError>,
+) -> Result<Commit, BuildFailed> {
     let say = |text: &str| log(world, &job.deploy_id, "initializing", text);
     say("Starting to prepare the repo for build");
     say(&format!(
         "Preparing Git Reference refs/heads/{}",
         job.branch
     ));
-    match fetch(world, job, into).await {
+    match fetched {
         Ok(info) => Ok(found_commit(world, job, info.sha, info.message)),
         Err(error) => {
             error.log.lines().for_each(say);

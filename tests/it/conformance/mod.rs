@@ -3,7 +3,7 @@
 //! What a way cannot do is declared in its row of the table ([`crate::world::Way`]), and each case compares the row with what
 //! the API says of itself: nothing is left out in silence.
 
-mod counts;
+pub mod counts;
 mod faults;
 mod limits;
 mod straight;

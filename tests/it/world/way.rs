@@ -144,6 +144,20 @@ impl Way {
         ..Self::GITHUB
     };
 
+    /// Every way.
+    pub const ALL: [&Self; 10] = [
+        &Self::GITHUB,
+        &Self::GITLAB,
+        &Self::BITBUCKET,
+        &Self::BITBUCKET_ACCESS_TOKEN,
+        &Self::AZURE_BY_HAND,
+        &Self::AZURE_BY_API,
+        &Self::AZURE_STANDING,
+        &Self::GITEA,
+        &Self::MANUAL,
+        &Self::PUBLIC,
+    ];
+
     /// The world with the repository, and with connections to Netlify and the provider.
     pub async fn world(&self) -> World {
         self.world_with(Setup::default()).await
@@ -310,6 +324,31 @@ impl Way {
     pub fn rename(&self, world: &World, to: &str) {
         let at: Place = (self.provider, self.present_path(world).as_str()).into();
         admin::rename(world.sandbox.world(), &at, to).expect("a rename");
+    }
+
+    /// Takes away the keys and webhooks that are on the repository, and people's keys.
+    pub fn clear(&self, world: &World) {
+        if self.provider == Provider::Github {
+            let mut state = world.sandbox.world().github.lock();
+            for repository in state.repositories.values_mut() {
+                repository.keys.clear();
+                repository.hooks.clear();
+            }
+            return;
+        }
+        let mut state = self.forge(world).lock();
+        state.person_keys.clear();
+        for repository in state.repositories.values_mut() {
+            repository.keys.clear();
+            repository.hooks.clear();
+        }
+    }
+
+    /// [`Self::clear`], where people have placed keys or webhooks with their own hands.
+    pub fn clear_what_people_made(&self, world: &World) {
+        if self.key == By::Person || self.webhook == By::Person {
+            self.clear(world);
+        }
     }
 
     fn repository(&self, world: &World) -> Value {
