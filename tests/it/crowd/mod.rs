@@ -4,6 +4,7 @@
 //! bell of its own, so that one can be dropped with all its tasks wherever they are, as by a crash, while another goes on.
 //! Keys and builds are pretended by the sandbox ([`pretended`]).
 
+mod caller;
 mod place;
 mod process;
 
@@ -13,6 +14,7 @@ use clap::Parser;
 use linkbroker::config::{Config, Retry, ServeArgs, Workers};
 use serde_json::{Value, json};
 
+pub use caller::{at_rest, gone, live, read};
 pub use place::Place;
 pub use process::Process;
 
@@ -20,6 +22,12 @@ use crate::world::{Setup, World};
 
 /// Short enough that a link whose worker died is soon taken over, long enough that a busy machine keeps its leases.
 pub const LEASE: Duration = Duration::from_secs(4);
+
+/// A number that a setting of `./dev` holds.
+pub fn number(setting: &str, default: u64) -> u64 {
+    let text = std::env::var(setting).ok().filter(|text| !text.is_empty());
+    text.map_or(default, |text| text.parse().expect("a number"))
+}
 
 /// The switches with which thousands of links are affordable.
 pub fn pretended() -> Value {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use linkbroker::api::caller::Scope;
+use linkbroker_sandbox::netlify::DeployState;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -67,6 +68,16 @@ impl Place {
         world.fault(json!({"upstream": upstream, "path": ".", "token": token, "nth": nth, "fault": fault}));
     }
 
+    /// Has every call of a kind with the place's tokens refused.
+    pub fn refuse(&self, world: &World, upstream: &str, method: &str, path: &str, fault: &Value) {
+        let token = match upstream {
+            "netlify" => &self.netlify_token,
+            _ => &self.github_token,
+        };
+        world.fault(json!({"upstream": upstream, "method": method, "path": path, "token": token,
+            "times": 1_000, "fault": fault}));
+    }
+
     /// Ends what disturbs the place's calls.
     pub fn calm(&self, world: &World) {
         for token in [&self.netlify_token, &self.github_token] {
@@ -108,14 +119,23 @@ impl Place {
         rows.into_iter().collect()
     }
 
-    /// Every deploy that went to the end, of the sites with these names: site and commit.
-    pub fn finished_builds(&self, world: &World, site: &str) -> Vec<String> {
+    /// Whether a site has built this commit to the end.
+    pub fn has_built(&self, world: &World, site: &str, sha: &str) -> bool {
         let netlify = world.sandbox.world().netlify.lock();
-        let Some(id) = netlify.site_named(site).map(|site| site.id.clone()) else {
-            return Vec::new();
+        let Some(site) = netlify.site_named(site) else {
+            return false;
         };
-        let deploys = netlify.deploys_of(&id).into_iter();
-        let ready = deploys.filter(|deploy| format!("{:?}", deploy.state) == "Ready");
-        ready.map(|deploy| deploy.commit.sha.clone().unwrap_or_default()).collect()
+        let mut deploys = netlify.deploys_of(&site.id).into_iter();
+        deploys.any(|it| it.state == DeployState::Ready && it.commit.sha.as_deref() == Some(sha))
+    }
+
+    /// How many builds of a site there were that no push has started.
+    pub fn first_builds(&self, world: &World, site: &str) -> usize {
+        let netlify = world.sandbox.world().netlify.lock();
+        let Some(site) = netlify.site_named(site) else {
+            return 0;
+        };
+        let deploys = netlify.deploys_of(&site.id).into_iter();
+        deploys.filter(|deploy| deploy.cause.source == "api").count()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use linkbroker_sandbox::recorder;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -18,6 +19,9 @@ use crate::world::{By, Setup, Way, World, text, until};
 
 /// How much more memory than before the server may use at once, in KiB (limits.md, C3.6).
 const MEMORY_KIB: u64 = 8 * 1024;
+
+/// A pause that an upstream asked for is at least so long.
+const PAUSE_MS: f64 = 900.0;
 
 /// The world, and somebody else who listens.
 pub struct Lane {
@@ -38,7 +42,7 @@ impl Lane {
     pub async fn open(way: &'static Way) -> Self {
         let quick = [
             ("LINKBROKER_CALL_TIMEOUT_SECONDS", "3"),
-            ("LINKBROKER_RETRY_BASE_MS", "20"),
+            ("LINKBROKER_RETRY_BASE_MS", "50"),
             ("LINKBROKER_WATCH_MIN_MS", "10"),
             ("LINKBROKER_PROOF_SECONDS", "3"),
         ];
@@ -89,13 +93,14 @@ impl Lane {
         }?;
         self.world.sandbox.world().faults.clear();
         let disturbed = self.world.sandbox.calls().split_off(calls);
-        if !disturbed.iter().any(|call| call.fault.is_some()) {
+        let Some(struck) = disturbed.iter().position(|call| call.fault.is_some()) else {
             return Err("the call was not made".to_owned());
-        }
+        };
+        let ended = with_pause(ended, cell, &disturbed[struck..]);
         if cell.wrong.parks {
             return Ok(ended);
         }
-        let more = self.end_measuring() - memory;
+        let more = self.end_measuring().saturating_sub(memory);
         if more > MEMORY_KIB {
             return Err(format!("the server took {more} KiB of memory"));
         }
@@ -296,6 +301,20 @@ fn end(seen: &Seen) -> End {
     End {
         class,
         code: text(&seen.link["diagnosis"]["code"]),
+    }
+}
+
+/// A wait may be over before a reader of the link has seen it: the pause in the calls shows it too.
+fn with_pause(ended: End, cell: &Cell, calls: &[recorder::Call]) -> End {
+    let may_wait = cell.wrong.ends.of(cell.call.kind()).contains(&Class::Waits);
+    let next = calls[1..].iter().find(|call| call.upstream == calls[0].upstream);
+    let paused = next.is_some_and(|next| next.started_ms - calls[0].ended_ms > PAUSE_MS);
+    match ended.class {
+        Class::GoesOn if may_wait && paused => End {
+            class: Class::Waits,
+            ..ended
+        },
+        _ => ended,
     }
 }
 
