@@ -16,7 +16,7 @@ use super::{
     extract::{Json, Path},
     problem::{ObjectProblems, Problem, ProblemCode},
 };
-use crate::link::failure::{FailureCode, Fault, Severity};
+use crate::link::failure::{FailureCode, Fault};
 
 /// What a code means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -37,6 +37,9 @@ pub struct ErrorEntry {
     /// Whether a retry can help once the cause is mended, for failures of a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retryable: Option<bool>,
+    /// Whether linkbroker can mend it by itself, for failures of a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healable: Option<bool>,
 }
 
 /// The routes of `/errors`.
@@ -85,6 +88,7 @@ fn catalogue() -> Vec<ErrorEntry> {
         status: Some(code.status().as_u16()),
         fault: None,
         retryable: None,
+        healable: None,
     });
     let failures = FailureCode::ALL.iter().map(|code| ErrorEntry {
         code: code.as_str().to_owned(),
@@ -92,17 +96,21 @@ fn catalogue() -> Vec<ErrorEntry> {
         remedy: code.remedy().to_owned(),
         status: None,
         fault: Some(code.fault()),
-        retryable: Some(code.severity() != Severity::Permanent),
+        retryable: Some(code.is_retryable()),
+        healable: Some(code.is_healable()),
     });
     problems.chain(failures).collect()
 }
 
 /// Texts come from our own catalogue: nothing in them needs escaping, which a unit test holds.
 fn page(entry: &ErrorEntry) -> String {
+    let who = entry.fault.map(Fault::as_str);
+    let who = who.map(|who| format!("<p>Who acts: {who}.</p>"));
     format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>{code}</title><h1>{title}</h1><p><code>{code}</code></p><p>{remedy}</p></html>",
+        "<!doctype html><html lang=en><meta charset=utf-8><title>{code}</title><h1>{title}</h1><p><code>{code}</code></p>{who}<p>{remedy}</p></html>",
         code = entry.code,
         title = entry.title,
+        who = who.unwrap_or_default(),
         remedy = entry.remedy,
     )
 }
@@ -122,20 +130,23 @@ pub fn markdown() -> String {
             entry.code, entry.title, entry.remedy
         );
     }
-    text += "\n## Failures: what happens to a link in the background\n\nA link shows its failure as `diagnosis`; reading the link stays 200.\n\n| code | who acts | retry helps | what is wrong | what to do |\n|---|---|---|---|---|\n";
+    text += "\n## Failures: what happens to a link in the background\n\nA link shows its failure as `diagnosis`; reading the link stays 200.\n\n| code | who acts | retry helps | linkbroker mends it | what is wrong | what to do |\n|---|---|---|---|---|---|\n";
     for entry in failures {
         let fault = entry.fault.map_or("", Fault::as_str);
-        let retry = if entry.retryable == Some(true) {
-            "yes"
-        } else {
-            "no"
-        };
+        let (retry, heal) = (said(entry.retryable), said(entry.healable));
         text += &format!(
-            "| `{}` | {fault} | {retry} | {} | {} |\n",
+            "| `{}` | {fault} | {retry} | {heal} | {} | {} |\n",
             entry.code, entry.title, entry.remedy
         );
     }
     text
+}
+
+fn said(yes: Option<bool>) -> &'static str {
+    match yes {
+        Some(true) => "yes",
+        Some(false) | None => "no",
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::terminal::plain;
 use crate::api::links::view::{Diagnosis, Link, LinkSummary, ResourceView};
 use crate::link::action::{Action, Deed};
 use crate::link::facts::Origin;
-use crate::link::failure::{Evidence, Fault, UpstreamTrace};
+use crate::link::failure::{Certainty, Evidence, Fault, UpstreamTrace};
 use crate::link::resource::{Receipt, ResourceKind};
 use crate::link::status::LinkStatus;
 
@@ -75,11 +75,18 @@ fn told(diagnosis: &Diagnosis) -> String {
     if let Some(call) = &diagnosis.upstream {
         let _ = writeln!(text, "  {}", upstream(call));
     }
+    let sure = match diagnosis.certainty {
+        Certainty::Certain => "certain",
+        Certainty::Likely => "likely, not certain",
+        Certainty::Unknown => "unknown; the evidence is all there is",
+    };
+    let _ = writeln!(text, "  Is that the cause: {sure}.");
     let whose = match diagnosis.fault {
         Fault::Caller => "yours, or the repository owner's",
         Fault::Provider => "at the git provider",
         Fault::Netlify => "at Netlify",
         Fault::Broker => "with linkbroker's operator",
+        Fault::Owner => "with the owner of the Netlify team",
     };
     let _ = writeln!(text, "  Whose turn it is: {whose}.");
     let _ = writeln!(text, "  What to do: {}", style(&diagnosis.remedy).bold());

@@ -1,25 +1,27 @@
 //! The words by which builds tell why they failed, collected from Netlify's support forum, its build system's source
 //! and field reports.
 
+use super::log::Stage;
 use crate::link::failure::FailureCode;
 
-/// How much a signature tells.
+/// Where words mean what they say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strength {
-    /// It names the reason.
-    Specific,
-    /// It is wrapped around many reasons: only believed when nothing specific was said anywhere.
-    General,
+pub(super) enum Place {
+    /// In the deploy's error text alone: build output says such things in passing.
+    Message,
+    /// In the error text, and in the log as a heading of the build system.
+    Heading,
+    /// In any line of the log too.
+    Line,
 }
 
 /// Words and the reason that they stand for.
 pub(super) struct Signature {
     /// All of these occur, in lower case.
     needles: &'static [&'static str],
-    pub(super) strength: Strength,
-    /// Whether the words in the log mean it; otherwise only in the deploy's error text, because build output says
-    /// such things in passing.
-    pub(super) counts_in_log: bool,
+    pub(super) place: Place,
+    /// The stages that fail with these words; the first is their own, elsewhere they are not sure. Empty: every stage.
+    pub(super) stages: &'static [Stage],
     pub(super) code: FailureCode,
     /// One sentence for people.
     pub(super) detail: &'static str,
@@ -36,101 +38,154 @@ impl Signature {
             })
         })
     }
-}
 
-/// Error text or log, specific.
-const fn anywhere(
-    needles: &'static [&'static str],
-    code: FailureCode,
-    detail: &'static str,
-) -> Signature {
-    Signature {
-        needles,
-        strength: Strength::Specific,
-        counts_in_log: true,
-        code,
-        detail,
+    /// Whether a build that failed in this stage may mean it.
+    pub(super) fn fits(&self, stage: Option<Stage>) -> bool {
+        self.stages.is_empty() || stage.is_none_or(|stage| self.stages.contains(&stage))
+    }
+
+    /// Whether this is the stage that says so for sure.
+    pub(super) fn is_own(&self, stage: Option<Stage>) -> bool {
+        self.stages.first().copied() == stage || self.stages.is_empty()
     }
 }
 
-/// Error text only, specific.
-const fn message(
-    needles: &'static [&'static str],
-    code: FailureCode,
-    detail: &'static str,
-) -> Signature {
-    Signature {
-        needles,
-        strength: Strength::Specific,
-        counts_in_log: false,
-        code,
-        detail,
-    }
+macro_rules! signatures {
+    ($($place:ident [$($stage:ident)*] $needles:tt $code:ident $detail:literal;)*) => {
+        &[$(Signature {
+            needles: &$needles,
+            place: Place::$place,
+            stages: &[$(Stage::$stage,)*],
+            code: FailureCode::$code,
+            detail: $detail,
+        },)*]
+    };
 }
 
-/// Error text or log, general.
-const fn general(
-    needles: &'static [&'static str],
-    code: FailureCode,
-    detail: &'static str,
-) -> Signature {
-    Signature {
-        needles,
-        strength: Strength::General,
-        counts_in_log: true,
-        code,
-        detail,
-    }
-}
+/// They name the reason. Earlier entries win. Submodules stand first: they fail with the same words as the repository itself.
+pub(super) const SPECIFIC: &[Signature] = signatures! {
+    Line [Prepare] ["no url found for submodule path"] SubmoduleBroken
+        "The repository holds a submodule without an address in `.gitmodules`.";
+    Line [Prepare] ["fetched in submodule path", "did not contain"] SubmoduleBroken
+        "The commit that the repository records for a submodule does not exist there.";
+    Line [Prepare] ["fatal: repository '/opt/", "does not exist"] SubmoduleBroken
+        "A submodule's address in `.gitmodules` is a relative path, which leads nowhere at Netlify.";
+    Line [Prepare] ["could not read username for 'https://"] SubmoduleDenied
+        "A submodule is cloned over https and wants a login.";
+    Line [Prepare] ["clone of '", "into submodule path"] SubmoduleDenied
+        "Netlify could not clone a submodule.";
+    Line [Prepare] ["error checking out submodules", "permission denied (publickey"] SubmoduleDenied
+        "A submodule's repository does not accept the deploy key.";
+    Line [Prepare] ["permission denied (publickey"] CloneDenied
+        "The provider did not accept Netlify's deploy key.";
+    Line [Prepare] ["permission denied (password,publickey"] CloneDenied
+        "The provider did not accept Netlify's deploy key.";
+    Line [Prepare] ["public key authentication failed"] CloneDenied
+        "The provider did not accept Netlify's deploy key.";
+    Line [Prepare] ["host key verification failed"] HostKeyFailed
+        "Netlify tried to clone without a deploy key.";
+    Line [Prepare] ["git ref refs/heads/", "does not exist or you do not have permission"] RefMissing
+        "The branch does not exist, or Netlify may not read it.";
+    Line [Prepare] ["remote branch", "not found in upstream"] RefMissing
+        "The branch does not exist.";
+    Line [Prepare] ["couldn't find remote ref"] RefMissing
+        "The branch does not exist.";
+    Line [Prepare] ["could not resolve host"] GitHostUnreachable
+        "Netlify could not find the git host in the DNS.";
+    Line [Prepare] ["ssh: connect to host", "timed out"] GitHostUnreachable
+        "The git host does not answer Netlify.";
+    Line [Prepare] ["ssh: connect to host", "connection refused"] GitHostUnreachable
+        "The git host does not let Netlify connect.";
+    Message [] ["unrecognized git contributor"] BuildBlocked
+        "Netlify does not know the person who pushed, and the plan builds private repositories for known people only.";
+    Message [] ["not available on this plan"] PlanRequired
+        "The plan of the Netlify team does not include this.";
+    Message [] ["credit usage exceeded"] AccountCannotBuild
+        "The team's credits are used up.";
+    Message [] ["no content change"] BuildSkipped
+        "Nothing that the site is built from had changed.";
+    Message [] ["canceled build"] BuildCanceled
+        "The build was canceled.";
+    Message [] ["build canceled by"] BuildCanceledByPlugin
+        "A plugin canceled the build.";
+    Line [Configure] ["failed retrieving extensions for site"] BuildSystemFailed
+        "Netlify could not look up the site's extensions.";
+    Line [Configure] ["base directory does not exist"] BaseDirMissing
+        "The base directory does not exist in the repository.";
+    Line [Configure] ["could not parse configuration"] BuildConfigInvalid
+        "Netlify cannot read `netlify.toml`.";
+    Line [Configure] ["when resolving config file"] BuildConfigInvalid
+        "Netlify cannot read `netlify.toml`.";
+    Line [Configure] ["configuration file does not exist"] BuildConfigInvalid
+        "The configuration file that the site names does not exist.";
+    Line [Install] ["dependency_installation script returned non-zero exit code"] DependencyInstallFailed
+        "Installing the dependencies failed.";
+    Line [Install Build] ["error during ", " install"] DependencyInstallFailed
+        "Installing the dependencies failed.";
+    Line [Install Build] ["failed to install dependencies"] DependencyInstallFailed
+        "Installing the dependencies failed.";
+    Heading [Build] ["dependencies installation error"] DependencyInstallFailed
+        "Installing the dependencies of plugins or functions failed.";
+    Heading [Build] ["configuration error"] BuildConfigInvalid
+        "Netlify does not understand the build configuration.";
+    Heading [Build] ["secrets scanning detected secrets"] SecretsDetected
+        "Netlify found secret values in the build's files.";
+    Heading [Build] ["secrets scanning found secrets"] SecretsDetected
+        "Netlify found secret values in the build's files.";
+    Heading [Build] ["bundling of ", "function", "failed"] FunctionsInvalid
+        "Bundling the functions failed.";
+    Message [Build] ["error", "bundling functions"] FunctionsInvalid
+        "Bundling the functions failed.";
+    Message [Build] ["incorrect function names"] FunctionsInvalid
+        "Names of functions are not allowed.";
+    Message [Build] ["unsupported plugin version detected"] BuildPluginFailed
+        "A plugin's version is not supported.";
+    Heading [Build] ["plugin \"", "\" failed"] BuildPluginFailed
+        "A build plugin failed.";
+    Heading [Build] ["internal error"] BuildSystemFailed
+        "Netlify's build system failed.";
+    Heading [Build] ["\"build.command\" failed"] BuildCommandFailed
+        "The build command failed.";
+    Message [Build] ["build script returned non-zero exit code: 127"] CommandMissing
+        "The build called a program that is not there.";
+    Line [Build] ["command did not finish within the time limit"] BuildTimeout
+        "The build ran into the team's time limit.";
+    Line [] ["build exceeded maximum allowed runtime"] BuildTimeout
+        "The build ran into the team's time limit.";
+    Line [Build] ["deploy directory '", "does not exist"] PublishDirMissing
+        "The publish directory does not exist after the build.";
+};
 
-use FailureCode as Code;
-
-/// Earlier entries win. Submodules stand first: they fail with the same words as the repository itself.
-#[rustfmt::skip] // one row, one line
-pub(super) const SIGNATURES: &[Signature] = &[
-    anywhere(&["error checking out submodules"], Code::SubmoduleDenied, "Netlify could not check out a submodule."),
-    anywhere(&["no url found for submodule path"], Code::SubmoduleDenied, "The repository holds a submodule without an address in `.gitmodules`."),
-    anywhere(&["could not read username for 'https://"], Code::SubmoduleDenied, "A submodule is cloned over https and wants a login."),
-    anywhere(&["permission denied (publickey"], Code::CloneDenied, "The provider did not accept Netlify's deploy key."),
-    anywhere(&["public key authentication failed"], Code::CloneDenied, "The provider did not accept Netlify's deploy key."),
-    anywhere(&["host key verification failed"], Code::HostKeyFailed, "Netlify tried to clone without a deploy key."),
-    anywhere(&["git ref refs/heads/", "does not exist or you do not have permission"], Code::RefMissing, "The branch does not exist, or Netlify may not read it."),
-    anywhere(&["remote branch", "not found in upstream"], Code::RefMissing, "The branch does not exist."),
-    anywhere(&["couldn't find remote ref"], Code::RefMissing, "The branch does not exist."),
-    message(&["unrecognized git contributor"], Code::BuildBlocked, "Netlify does not know the person who pushed."),
-    message(&["build blocked:"], Code::BuildBlocked, "Netlify blocked the build."),
-    message(&["credit usage exceeded"], Code::AccountCannotBuild, "The team's credits are used up."),
-    message(&["no content change"], Code::BuildSkipped, "Nothing that the site is built from had changed."),
-    message(&["canceled build"], Code::BuildCanceled, "The build was canceled."),
-    message(&["build canceled by"], Code::BuildCanceled, "A plugin canceled the build."),
-    message(&["skipped"], Code::BuildSkipped, "Netlify skipped the build: a newer commit, a skip mark, or stopped builds."),
-    message(&["could not resolve host"], Code::BuildSystemFailed, "Netlify could not find the git server in the DNS."),
-    anywhere(&["failed retrieving extensions for site"], Code::BuildSystemFailed, "Netlify could not look up the site's extensions."),
-    anywhere(&["base directory does not exist"], Code::BaseDirMissing, "The base directory does not exist in the repository."),
-    anywhere(&["could not parse configuration"], Code::BuildConfigInvalid, "Netlify cannot read `netlify.toml`."),
-    anywhere(&["when resolving config file"], Code::BuildConfigInvalid, "Netlify cannot read `netlify.toml`."),
-    anywhere(&["configuration file does not exist"], Code::BuildConfigInvalid, "The configuration file that the site names does not exist."),
-    message(&["configuration error"], Code::BuildConfigInvalid, "Netlify does not understand the build configuration."),
-    anywhere(&["secrets scanning detected secrets"], Code::SecretsDetected, "Netlify found secret values in the build's files."),
-    anywhere(&["did not finish within the time limit"], Code::BuildTimeout, "The build ran into the team's time limit."),
-    anywhere(&["exceeded maximum allowed runtime"], Code::BuildTimeout, "The build ran into the team's time limit."),
-    anywhere(&["dependency_installation script returned non-zero exit code"], Code::DependencyInstallFailed, "Installing the dependencies failed."),
-    anywhere(&["error during npm install"], Code::DependencyInstallFailed, "`npm install` failed."),
-    anywhere(&["error during yarn install"], Code::DependencyInstallFailed, "`yarn install` failed."),
-    anywhere(&["error during pnpm install"], Code::DependencyInstallFailed, "`pnpm install` failed."),
-    anywhere(&["failed to install dependencies"], Code::DependencyInstallFailed, "Installing the dependencies failed."),
-    anywhere(&["dependencies installation error"], Code::DependencyInstallFailed, "Installing the dependencies failed."),
-    anywhere(&["deploy directory '", "does not exist"], Code::PublishDirMissing, "The publish directory does not exist after the build."),
-    anywhere(&["unsupported plugin version detected"], Code::BuildPluginFailed, "A plugin's version is not supported."),
-    anywhere(&["plugin \"", "\" failed"], Code::BuildPluginFailed, "A build plugin failed."),
-    anywhere(&["incorrect function names"], Code::FunctionsInvalid, "Names of functions are not allowed."),
-    anywhere(&["error", "bundling functions"], Code::FunctionsInvalid, "Bundling the functions failed."),
-    general(&["build script returned non-zero exit code: 4"], Code::BuildSystemFailed, "Netlify's build system failed."),
-    general(&["build script returned non-zero exit code: 3"], Code::BuildPluginFailed, "A build plugin failed."),
-    general(&["build script returned non-zero exit code"], Code::BuildCommandFailed, "The build command failed."),
-    general(&["build.command", "failed"], Code::BuildCommandFailed, "The build command failed."),
-    general(&["unable to access repository"], Code::CloneDenied, "Netlify could not read the repository."),
-    general(&["could not read from remote repository"], Code::CloneDenied, "Netlify could not read the repository: the key is not accepted, or the repository was moved or deleted."),
-    general(&["checking for ref"], Code::CloneDenied, "Netlify could not look up the branch in the repository."),
-    general(&["repository not found"], Code::CloneDenied, "The provider does not show the repository to the deploy key."),
-];
+/// They are wrapped around many reasons: only believed when nothing specific was said anywhere.
+pub(super) const GENERAL: &[Signature] = signatures! {
+    Line [Prepare] ["error checking out submodules"] SubmoduleDenied
+        "Netlify could not check out a submodule.";
+    Line [Prepare] ["unable to access repository"] CloneDenied
+        "Netlify could not read the repository.";
+    Line [Prepare] ["could not read from remote repository"] CloneDenied
+        "Netlify could not read the repository: the key is not accepted, or the repository was moved or deleted.";
+    Line [Prepare] ["checking for ref"] CloneDenied
+        "Netlify could not look up the branch in the repository.";
+    Line [Prepare] ["repository not found"] CloneDenied
+        "The provider does not show the repository to the deploy key.";
+    Line [Prepare] ["error fetching branch"] CloneDenied
+        "Netlify could not fetch the branch.";
+    Message [Prepare] ["exit status 128"] CloneDenied
+        "Git failed while Netlify prepared the repository.";
+    Message [] ["build blocked:"] BuildBlocked
+        "Netlify blocked the build.";
+    Message [] ["skipped"] BuildSkipped
+        "Netlify skipped the build: a newer commit, a skip mark, or stopped builds.";
+    Message [Build] ["fork/exec", "no such file or directory"] BaseDirMissing
+        "Netlify could not start the build, as when the base directory does not exist.";
+    Line [Build] ["build script returned non-zero exit code: 4"] BuildSystemFailed
+        "Netlify's build system failed.";
+    Line [Build] ["build script returned non-zero exit code: 3"] BuildPluginFailed
+        "A build plugin failed.";
+    Line [Build] ["build script returned non-zero exit code"] BuildCommandFailed
+        "The build command failed.";
+    Line [Build] ["build.command", "failed"] BuildCommandFailed
+        "The build command failed.";
+    Message [Deploy] ["stage 'deploying site'"] BuildSystemFailed
+        "Netlify could not publish what the build made.";
+};

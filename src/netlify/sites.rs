@@ -149,6 +149,11 @@ impl Site {
             .or(settings.branch.as_deref())
     }
 
+    /// Branches that are built; empty: every branch.
+    pub fn allowed_branches(&self) -> &[String] {
+        &self.build_settings.allowed_branches
+    }
+
     /// The key pair that the site clones with.
     pub fn deploy_key_id(&self) -> Option<&str> {
         self.build_settings

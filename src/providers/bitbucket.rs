@@ -270,6 +270,18 @@ impl Provider for Bitbucket {
     }
 
     /// <https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/#api-repositories-workspace-repo-slug-hooks-get>
+    async fn webhook_address(
+        &self,
+        repository: &Repository,
+        webhook: &Webhook,
+    ) -> Result<Option<String>, UpstreamError> {
+        let (workspace, uuid) = address(repository);
+        let hooks = self.hooks(workspace, uuid).await?;
+        let mut hooks = hooks.into_iter().map(Hook::fact);
+        let own = hooks.find(|hook| hook.id == webhook.id);
+        Ok(own.map(|hook| hook.url))
+    }
+
     async fn find_webhook(
         &self,
         repository: &Repository,

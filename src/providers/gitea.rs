@@ -221,6 +221,17 @@ impl Provider for Gitea {
     }
 
     /// <https://docs.gitea.com/api/#tag/repository/operation/repoListHooks>
+    async fn webhook_address(
+        &self,
+        repository: &Repository,
+        webhook: &Webhook,
+    ) -> Result<Option<String>, UpstreamError> {
+        let hooks: Vec<Hook> = self.list(repository, "hooks").await?;
+        let mut hooks = hooks.into_iter().map(Hook::fact);
+        let own = hooks.find(|hook| hook.id == webhook.id);
+        Ok(own.map(|hook| hook.url))
+    }
+
     async fn find_webhook(
         &self,
         repository: &Repository,

@@ -218,6 +218,17 @@ impl Provider for Github {
         Ok(find(self.hooks(repository).await?, url))
     }
 
+    async fn webhook_address(
+        &self,
+        repository: &Repository,
+        webhook: &Webhook,
+    ) -> Result<Option<String>, UpstreamError> {
+        let hooks = self.hooks(repository).await?;
+        let mut hooks = hooks.into_iter().map(Hook::fact);
+        let own = hooks.find(|hook| hook.id == webhook.id);
+        Ok(own.map(|hook| hook.url))
+    }
+
     async fn webhooks(
         &self,
         repository: &Repository,

@@ -272,6 +272,21 @@ impl Provider for Gitlab {
         self.remove(repository, "deploy_keys", id).await
     }
 
+    async fn is_key_in_profile(&self, public_key: &str) -> Result<Option<bool>, UpstreamError> {
+        self.is_in_profile(public_key).await.map(Some)
+    }
+
+    async fn webhook_address(
+        &self,
+        repository: &Repository,
+        webhook: &Webhook,
+    ) -> Result<Option<String>, UpstreamError> {
+        let hooks = self.hooks(&repository.id).await?;
+        let mut hooks = hooks.into_iter().map(Hook::fact);
+        let own = hooks.find(|hook| hook.id == webhook.id);
+        Ok(own.map(|hook| hook.url))
+    }
+
     async fn find_webhook(
         &self,
         repository: &Repository,

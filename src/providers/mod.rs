@@ -278,6 +278,11 @@ pub trait Provider: Send + Sync {
         Ok(None)
     }
 
+    /// Whether the key with this content is in the profile of the credential's person; `None` where that cannot be read.
+    async fn is_key_in_profile(&self, _public_key: &str) -> Result<Option<bool>, UpstreamError> {
+        Ok(None)
+    }
+
     /// Removes a key by the provider's id; whether it was there.
     async fn remove_key(&self, repository: &Repository, id: &str) -> Result<bool, UpstreamError>;
 
@@ -296,6 +301,15 @@ pub trait Provider: Send + Sync {
     ) -> Result<Webhooks, UpstreamError> {
         let found = self.find_webhook(repository, url).await?;
         Ok(Webhooks { found, room: None })
+    }
+
+    /// Where the webhook of this id points by now; `None` when it is gone, or cannot be read by its id.
+    async fn webhook_address(
+        &self,
+        _: &Repository,
+        _: &Webhook,
+    ) -> Result<Option<String>, UpstreamError> {
+        Ok(None)
     }
 
     /// Whether the repository takes deploy keys; `None`: it shows when one is installed.

@@ -63,7 +63,10 @@ fn by_a_person(cx: &StepContext<'_>) -> Result<Fact, Halt> {
 
 async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let (repository, address) = (cx.repository()?, address(cx)?);
-    let may_be_there = !cx.provider.capabilities().refuses_double_webhooks && !was_just_missing(cx);
+    // One that was changed since is no double to a provider that refuses doubles.
+    let was_there = cx.facts.webhook.is_some();
+    let takes_doubles = !cx.provider.capabilities().refuses_double_webhooks;
+    let may_be_there = was_there || (takes_doubles && !was_just_missing(cx));
     if may_be_there && let Some(found) = cx.provider.find_webhook(repository, &address).await? {
         return adopt(cx, found).await;
     }

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Halt, StepContext};
+use super::{Halt, StepContext, diagnose};
 use crate::{
     link::{
         facts::{Fact, Proof, Repository, UnbuiltPush},
@@ -70,7 +70,7 @@ pub async fn check_delivery(cx: &StepContext<'_>) -> Result<(), Halt> {
     match &proof.unbuilt {
         Some(seen) if seen.commit == commit => match now - seen.seen_at < cx.pace.proof {
             true => Ok(()),
-            false => Err(unbuilt(cx, &commit).into()),
+            false => Err(unbuilt(cx, &commit).await?.into()),
         },
         _ => Err(Halt::Wait {
             after: cx.pace.watch_min,
@@ -86,22 +86,27 @@ pub async fn check_delivery(cx: &StepContext<'_>) -> Result<(), Halt> {
     }
 }
 
-fn unbuilt(cx: &StepContext<'_>, commit: &str) -> Failure {
+async fn unbuilt(cx: &StepContext<'_>, commit: &str) -> Result<Failure, Halt> {
     let patience = cx.pace.proof.as_secs();
     let detail = format!("no build started within {patience} s of a push");
-    not_delivering(cx, detail).with_evidence("provider.branch.commit", commit)
+    let failure = diagnose::unbuilt_push(cx, &detail).await?;
+    Ok(failure.with_evidence("provider.branch.commit", commit))
 }
 
 /// Netlify says nothing when an installation does not cover the repository: only that no build comes shows it.
 pub fn not_delivering(cx: &StepContext<'_>, detail: impl Into<String>) -> Failure {
+    let failure = Failure::new(FailureCode::InstallationNotDelivering, detail);
+    failure.with_evidence("installation.settings", settings(cx))
+}
+
+/// Where its owner decides which repositories the app may see.
+pub fn settings(cx: &StepContext<'_>) -> String {
     let owner = cx.facts.repository.as_ref().map_or("", |repository| {
         repository.path.split('/').next().unwrap_or_default()
     });
     let id = cx.spec.access.installation_id().unwrap_or_default();
-    let failure = Failure::new(FailureCode::InstallationNotDelivering, detail);
     let host = &cx.spec.host;
-    let place = format!(
+    format!(
         "https://{host}/organizations/{owner}/settings/installations/{id} (of a person: https://{host}/settings/installations/{id})"
-    );
-    failure.with_evidence("installation.settings", place)
+    )
 }

@@ -10,10 +10,12 @@
 mod align_webhook;
 mod attach_repository;
 mod create_site;
+mod diagnose;
 mod find_build;
 mod install_deploy_key;
 mod install_webhook;
 mod installation;
+mod live;
 pub mod preflight;
 mod prove_push;
 mod replay_push;

@@ -4,18 +4,18 @@
 //! That it started is the proof. When it builds the commit that the first build has deployed, it is
 //! a double and is canceled as soon as it is seen.
 
-use super::{Halt, StepContext, Undone, ask, installation, known};
+use super::{Halt, StepContext, Undone, ask, diagnose, installation, known};
 use crate::{
     link::{
         action::{Deed, GoesOn},
         facts::{Deploy, Fact, Proof},
-        failure::{Failure, FailureCode},
+        failure::FailureCode,
     },
     netlify::{
         builds,
         deploys::{self, Verdict},
     },
-    providers::{Delivery, DeliveryEvent, Place},
+    providers::Place,
 };
 
 /// Whether people have pushed meanwhile. A replayed push is looked for by `ensure`: canceling a double is harmless when
@@ -114,13 +114,18 @@ async fn see_replayed(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         .filter(|build| !proof.known_builds.contains(&build.id))
         .collect();
     if !new.is_empty() {
+        if proof.since.is_some() {
+            diagnose::check_webhook(cx).await?;
+        }
         return proven(cx, proof, &new).await;
     }
     if cx.elapsed < cx.pace.proof {
         let note = "waits for the replayed push to start a build";
         return Err(Halt::wait(cx.pace.watch_min, note));
     }
-    Err(unproven(cx).await?.into())
+    let patience = cx.pace.proof.as_secs();
+    let detail = format!("no build started within {patience} s of the replayed push");
+    Err(diagnose::unbuilt_push(cx, &detail).await?.into())
 }
 
 /// A look leaves nothing behind.
@@ -147,35 +152,4 @@ async fn proven(cx: &StepContext<'_>, proof: &Proof, new: &[&builds::Build]) -> 
         deploy: Some(deploy),
         ..proof.clone()
     }))
-}
-
-async fn unproven(cx: &StepContext<'_>) -> Result<Failure, Halt> {
-    let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
-    let delivery = match cx.provider.capabilities().reports_deliveries {
-        true => {
-            cx.provider
-                .last_delivery(cx.repository()?, webhook, DeliveryEvent::Push)
-                .await?
-        }
-        false => None,
-    };
-    let detail = format!(
-        "no build started within {} s of the replayed push",
-        cx.pace.proof.as_secs()
-    );
-    let failure = Failure::new(FailureCode::PushUnverified, detail);
-    Ok(failure.with_evidence("provider.webhook.deliveries", said(delivery)))
-}
-
-fn said(delivery: Option<Delivery>) -> String {
-    match delivery {
-        None => "the provider reports no delivery of a push".to_owned(),
-        Some(Delivery { status: None, .. }) => {
-            "the push was sent, and Netlify did not answer".to_owned()
-        }
-        Some(Delivery {
-            status: Some(status),
-            ..
-        }) => format!("the push was delivered, and Netlify answered {status}"),
-    }
 }

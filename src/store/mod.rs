@@ -18,6 +18,7 @@ pub mod opened;
 pub mod preflights;
 pub mod resources;
 pub mod step_runs;
+pub mod webhook_locks;
 
 use std::{str::FromStr, time::Duration};
 

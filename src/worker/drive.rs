@@ -23,9 +23,11 @@ use crate::{
         Rows, StoreError, begin,
         links::{self, LeasedLink, Round, Then},
         resources::{self, Entry},
+        webhook_locks::{self, WebhookLock},
     },
 };
 use futures_util::future::join_all;
+use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
 /// Longest pause that a link sleeps through in memory, without giving its lease back: a look at
@@ -40,6 +42,17 @@ struct Supplies {
     sites_of_others: Vec<String>,
     rights: Vec<(ResourceKind, String, Right)>,
 }
+
+/// The steps that are about to run.
+struct Begun<'a> {
+    due: &'a [StepName],
+    /// Of each step: since when it is uncertain, if it is.
+    intents: &'a [Option<OffsetDateTime>],
+    /// The transaction that holds what they need, when it was opened before.
+    tx: Option<Tx>,
+}
+
+type Tx = Transaction<'static, Postgres>;
 
 /// How a task of a step ended.
 enum Ended {
@@ -177,18 +190,32 @@ async fn round(
     worker: &Worker,
     progress: &mut Progress,
     opened: &Opened,
-    due: Vec<StepName>,
+    mut due: Vec<StepName>,
     audit: &Audit,
 ) -> Result<(), StoreError> {
+    let (lock, tx) = lock_webhooks(worker, progress, opened, &mut due).await?;
+    if due.is_empty() {
+        return Ok(());
+    }
     let intents: Vec<_> = due
         .iter()
         .map(|step| progress.run(*step).intent_at)
         .collect();
     let tasks: Vec<_> = due.iter().map(|step| progress.begin(*step)).collect();
     let supplies = match progress.is_dirty() || progress.is_undoing() {
-        true => save_intents(worker, progress, opened, &due, &intents, audit).await?,
+        true => {
+            let begun = Begun {
+                due: &due,
+                intents: &intents,
+                tx,
+            };
+            save_intents(worker, progress, opened, begun, audit).await?
+        }
         false => Supplies::default(),
     };
+    if let Some(lock) = lock {
+        progress.take_webhook_lock(lock);
+    }
     let pace = Pace {
         watch_min: worker.settings.watch_min,
         watch_max: worker.settings.watch_max,
@@ -272,16 +299,37 @@ async fn perform(
     }
 }
 
+/// Takes the lock that a step needs which makes or removes a webhook: what the intents are then saved with. Without it
+/// the step is not due yet.
+async fn lock_webhooks(
+    worker: &Worker,
+    progress: &mut Progress,
+    opened: &Opened,
+    due: &mut Vec<StepName>,
+) -> Result<(Option<WebhookLock>, Option<Tx>), StoreError> {
+    let provider = opened.provider.capabilities();
+    let Some(repository) = progress.webhooks_to_change(due, provider) else {
+        return Ok((None, None));
+    };
+    let mut tx = begin(&worker.pool, Rows::OfAll).await?;
+    let lock = webhook_locks::take(&mut tx, &progress.link, &repository).await?;
+    if lock.is_none() {
+        due.retain(|step| *step != StepName::InstallWebhook);
+        progress.wait_for_webhook_lock(worker.settings.watch_min);
+    }
+    Ok((lock, Some(tx)))
+}
+
 /// Commits what the last round brought together with the intents of the next, and brings what
 /// the next round's steps need from the database.
 async fn save_intents(
     worker: &Worker,
     progress: &mut Progress,
     opened: &Opened,
-    due: &[StepName],
-    intents: &[Option<OffsetDateTime>],
+    begun: Begun<'_>,
     audit: &Audit,
 ) -> Result<Supplies, StoreError> {
+    let Begun { due, intents, tx } = begun;
     let uncertain: Vec<_> = due
         .iter()
         .zip(intents)
@@ -296,7 +344,10 @@ async fn save_intents(
         true => Rows::OfAll,
         false => Rows::Of(&tenant),
     };
-    let mut tx = begin(&worker.pool, rows).await?;
+    let mut tx = match tx {
+        Some(tx) => tx,
+        None => begin(&worker.pool, rows).await?,
+    };
     let mut supplies = Supplies::default();
     let unrecorded = audit.unrecorded();
     if progress.is_dirty() {
@@ -361,6 +412,9 @@ async fn write(
         then,
     };
     let wanted = links::save(db, &round).await?;
+    if progress.is_done_with_webhook_lock() {
+        webhook_locks::end(db, progress.link.id).await?;
+    }
     progress.heed(wanted);
     Ok(())
 }

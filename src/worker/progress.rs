@@ -4,6 +4,7 @@
 //! from the moment of the claim.
 
 mod due;
+mod locks;
 mod outcome;
 mod rest;
 
@@ -37,6 +38,7 @@ pub struct Progress {
     entries: Vec<Entry>,
     releases: Vec<(ResourceKind, String, Receipt)>,
     events: Vec<NewEvent>,
+    has_webhook_lock: bool,
 }
 
 /// What there is to do next.
@@ -90,6 +92,7 @@ impl Progress {
             entries: Vec::new(),
             releases: Vec::new(),
             events: Vec::new(),
+            has_webhook_lock: false,
         };
         progress.fill_steps();
         if progress.link.deaths >= DEATHS_MAX {

@@ -164,7 +164,7 @@ async fn a_proof_that_fails_later_degrades_the_link_and_a_rebuild_proves_again()
     point(&json!("http://127.0.0.1:9/hooks")).await;
     let degraded = ask_and_wait(&world, &link, "verify").await;
     assert_eq!(degraded["status"], "degraded", "{degraded:#}");
-    assert_eq!(degraded["diagnosis"]["code"], "push_unverified");
+    assert_eq!(degraded["diagnosis"]["code"], "webhook_url_mismatch");
 
     point(&hook["config"]["url"]).await;
     let rebuilt = ask_and_wait(&world, &link, "rebuild").await;

@@ -31,7 +31,9 @@ async fn a_key_that_is_removed_before_the_clone_is_named_and_retry_puts_it_back(
     world.github(Method::DELETE, &path, None).await;
 
     let link = world.client.settled(&id).await;
-    assert_build_failed(&link, "clone_denied");
+    assert_build_failed(&link, "key_missing");
+    assert_eq!(link["diagnosis"]["certainty"], "certain");
+    assert_eq!(link["diagnosis"]["healable"], true);
     let evidence = evidence(&link);
     assert!(
         evidence.contains("Permission denied (publickey)"),
@@ -43,7 +45,7 @@ async fn a_key_that_is_removed_before_the_clone_is_named_and_retry_puts_it_back(
     );
     assert_eq!(
         condition(&link, "FirstDeployReady"),
-        ("false".to_owned(), "clone_denied".to_owned())
+        ("false".to_owned(), "key_missing".to_owned())
     );
 
     let healed = world.client.retry(&id).await;
@@ -72,7 +74,8 @@ async fn a_key_that_is_there_and_does_not_work_is_told_from_one_that_is_missing(
     let allow = |allowed| set_deploy_keys_enabled(world.sandbox.world(), "acme/docs", allowed);
     allow(false).expect("a repository");
     let link = world.client.settled(&id).await;
-    assert_eq!(link["status"], "build_failed", "{link:#}");
+    assert_build_failed(&link, "deploy_keys_disabled");
+    assert_eq!(link["diagnosis"]["certainty"], "certain");
     let evidence = evidence(&link);
     assert!(
         evidence.contains("Permission denied (publickey)"),
@@ -160,6 +163,7 @@ async fn a_replayed_push_that_starts_nothing_leaves_the_link_degraded() {
     let link = world.client.link_settled(docs()).await;
     assert_eq!(link["status"], "degraded", "{link:#}");
     assert_eq!(link["diagnosis"]["code"], "push_unverified");
+    assert_eq!(link["diagnosis"]["certainty"], "unknown");
     assert!(evidence(&link).contains("Netlify answered 204"), "{link:#}");
     assert_eq!(link["verification"]["level"], 0);
     assert_eq!(condition(&link, "FirstDeployReady").0, "true");

@@ -2,6 +2,7 @@
 //! database of its own, and talks to it over HTTP. `./dev test` brings the Postgres that this needs.
 
 mod api_keys;
+mod at_once;
 mod audit;
 mod azure_devops;
 mod bad_input;
@@ -16,6 +17,7 @@ mod confused_deputy;
 mod crashes;
 mod crowd;
 mod description;
+mod diagnosing;
 mod environment;
 mod examples;
 mod existing_sites;

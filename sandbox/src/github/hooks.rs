@@ -146,16 +146,20 @@ pub async fn ping(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST …/hooks/{hook_id}/tests`: sends the latest push again; silence when the hook does not listen to pushes.
+/// `POST …/hooks/{hook_id}/tests`: sends the latest push again; silence when the hook does not listen to pushes or is off.
 pub async fn test(
     Shared(world): Shared<Arc<World>>,
     target: Target,
 ) -> Result<StatusCode, Refusal> {
+    let reaches_all = world.switches.read().github.tests_reach_inactive_webhooks;
     let (id, last_push) = {
         let mut state = world.github.lock();
         let (repository, hook) = find(&target, &mut state)?;
         let last_push = repository.last_push.clone();
-        (hook.id, last_push.filter(|_| hook.listens_to("push")))
+        (
+            hook.id,
+            last_push.filter(|_| hook.listens_to("push") && (hook.active || reaches_all)),
+        )
     };
     if let Some(update) = last_push {
         let again = webhooks::replay(&world, target.id, id, &update).await;

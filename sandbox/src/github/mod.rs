@@ -58,6 +58,8 @@ pub struct Switches {
     pub delivery_retention_hours: u32,
     /// An installation token is told its rights on a repository like a person. Unproven; off: it is told that it has none.
     pub installations_are_told_rights: bool,
+    /// A webhook that is switched off is tested all the same. Unproven, either way.
+    pub tests_reach_inactive_webhooks: bool,
 }
 
 impl Default for Switches {
@@ -66,6 +68,7 @@ impl Default for Switches {
             limits: Limits::default(),
             delivery_retention_hours: 72,
             installations_are_told_rights: false,
+            tests_reach_inactive_webhooks: false,
         }
     }
 }

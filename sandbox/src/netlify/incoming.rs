@@ -116,7 +116,10 @@ fn listens(world: &World, site: &Site, address: &Address, push: &Push, branch: &
         }
         Address::App => repo.is(id, name, by_path) && is_apps(world, repo),
     };
+    let switches = &world.switches.read().netlify;
+    let is_allowed = !switches.allowed_branches_bind_production || repo.lists(branch);
     addressed
+        && is_allowed
         && !repo.stop_builds
         && repo.skip_automatic_builds != Some(true)
         && repo.builds(branch)

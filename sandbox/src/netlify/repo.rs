@@ -140,9 +140,12 @@ fn set_some<T>(field: &mut Option<T>, value: Option<T>) {
 impl Repo {
     /// Whether a push to this branch is to be built.
     pub fn builds(&self, branch: &str) -> bool {
-        branch == self.branch
-            || self.allowed_branches.is_empty()
-            || self.allowed_branches.iter().any(|b| b == branch)
+        branch == self.branch || self.lists(branch)
+    }
+
+    /// Whether the branch is among the allowed ones; without a list every one is.
+    pub fn lists(&self, branch: &str) -> bool {
+        self.allowed_branches.is_empty() || self.allowed_branches.iter().any(|b| b == branch)
     }
 
     /// Whether this repository is the one with the id and path in a provider's event.

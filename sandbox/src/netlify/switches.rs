@@ -9,6 +9,8 @@ pub struct Switches {
     pub stop_builds_honoured: bool,
     /// A site attached without the provider's repository id ignores webhooks (open-api #143). `false`: matched by path.
     pub deaf_without_id: bool,
+    /// Pushes to the production branch are ignored when the list of allowed branches lacks it. A hypothesis.
+    pub allowed_branches_bind_production: bool,
     /// Attaching starts two builds, as when the repository is PATCHed twice or a ping counts as a push.
     pub second_build_on_attach: bool,
     /// Attaching with an `installation_id` that covers the repository sets everything up. Off: it is accepted, and nothing happens.
@@ -107,6 +109,7 @@ impl Default for Switches {
         Self {
             stop_builds_honoured: true,
             deaf_without_id: true,
+            allowed_branches_bind_production: false,
             second_build_on_attach: false,
             installations_set_up: true,
             installations_deliver: true,

@@ -187,9 +187,12 @@ async fn run_command(
     match command::run(command, &setting, &say).await {
         Ok(Outcome::Exited(status)) if status.success() => Ok(()),
         Ok(Outcome::Exited(status)) => {
-            say("\"build.command\" failed".to_owned());
             let code = status.code().unwrap_or(137);
-            say(format!("Command failed with exit code {code}: {command}"));
+            say("\"build.command\" failed".to_owned());
+            say("─".repeat(64));
+            say("  Error message".to_owned());
+            say(format!("  Command failed with exit code {code}: {command}"));
+            say("Failing build: Failed to build site".to_owned());
             // The vendor's build program answers 2 for every fault of the user's command.
             failed("Build script returned non-zero exit code: 2".to_owned())
         }

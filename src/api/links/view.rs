@@ -18,7 +18,7 @@ use crate::{
         conditions::{Condition, conditions},
         environment::EnvSettings,
         facts::{Build, Deploy, Origin, Repository, Site},
-        failure::{Evidence, Failure, FailureCode, Fault, Severity, UpstreamTrace},
+        failure::{Certainty, Evidence, Failure, FailureCode, Fault, UpstreamTrace},
         plan::{PLAN, PlannedStep, StepName},
         request::{BuildSettings, ConnectionNames, LinkSpec, Verify},
         resource::{Receipt, ResourceKind},
@@ -141,12 +141,19 @@ pub struct Diagnosis {
     pub title: String,
     /// What happened in this case.
     pub detail: String,
+    /// How sure that is.
+    pub certainty: Certainty,
     /// Who has to act.
     pub fault: Fault,
     /// Whether `retry` can help once the cause is mended.
     pub retryable: bool,
+    /// Whether linkbroker can mend it by itself.
+    pub healable: bool,
     /// What to do about it.
     pub remedy: String,
+    /// The page that explains the code.
+    #[schema(example = "/errors/key_missing")]
+    pub docs: String,
     /// What the verdict rests on.
     pub evidence: Vec<Evidence>,
     /// The upstream call that showed it.
@@ -334,9 +341,12 @@ pub fn diagnosis(failure: Failure) -> Diagnosis {
         code,
         title: code.title().to_owned(),
         detail: failure.detail,
+        certainty: failure.certainty,
         fault: code.fault(),
-        retryable: code.severity() != Severity::Permanent,
+        retryable: code.is_retryable(),
+        healable: code.is_healable(),
         remedy: code.remedy().to_owned(),
+        docs: format!("/errors/{code}"),
         evidence: failure.evidence,
         upstream: failure.upstream.map(|upstream| *upstream),
         action: failure.action.map(|action| *action),

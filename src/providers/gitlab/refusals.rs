@@ -145,5 +145,5 @@ fn undelivered(answer: &Answer, reason: &str) -> UpstreamError {
         return answer.refused(FailureCode::RepositoryEmpty, detail);
     }
     let detail = format!("GitLab could not deliver its latest push to Netlify: {reason}.");
-    answer.refused(FailureCode::PushUnverified, detail)
+    answer.refused(FailureCode::WebhookNotDelivered, detail)
 }

@@ -111,7 +111,7 @@ fn refusals_are_named_by_status_place_and_words() {
         (HOOKS, 400, by_field("url", "is blocked: Requests to the local network are not allowed"), Code::WebhookRefused),
         (HOOKS, 404, said("404 Not found").to_string(), Code::AdminRequired),
         (TEST, 422, said("Ensure the project has at least one commit.").to_string(), Code::RepositoryEmpty),
-        (TEST, 422, said("Hook executed successfully but returned HTTP 500").to_string(), Code::PushUnverified),
+        (TEST, 422, said("Hook executed successfully but returned HTTP 500").to_string(), Code::WebhookNotDelivered),
         (TEST, 429, json!({"message": {"error": "This endpoint has been requested too many times."}}).to_string(), Code::RateLimited),
     ];
     for (path, status, body, code) in rows {

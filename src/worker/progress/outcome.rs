@@ -231,7 +231,7 @@ impl Progress {
     }
 
     /// A healthy pause costs no attempt; one that says nothing new is not worth a save.
-    fn wait(&mut self, step: StepName, after: Duration, note: &str) {
+    pub(super) fn wait(&mut self, step: StepName, after: Duration, note: &str) {
         let next = self.now() + after;
         let run = &mut self.link.steps[step as usize];
         let news = run.state != StepState::Waiting

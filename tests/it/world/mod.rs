@@ -253,9 +253,14 @@ impl World {
         self.start_again().await;
     }
 
+    /// One more server on the same database.
+    pub async fn replica(&self) -> Server {
+        Server::start(&self.settings, self.folder.path()).await
+    }
+
     /// Starts another server on the same database.
     pub async fn start_again(&mut self) {
-        self.server = Server::start(&self.settings, self.folder.path()).await;
+        self.server = self.replica().await;
         self.client.base.clone_from(&self.server.address);
     }
 }

@@ -11,7 +11,7 @@ use linkbroker_sandbox::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Setup, TENANT, World, text, until};
+use super::{Client, Setup, TENANT, World, text, until};
 
 /// Who does a part of the provider's half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +174,12 @@ impl Way {
         if self.key == By::Operator {
             stand_key(&mut world).await;
         }
+        self.connect(&world.client).await;
+        world
+    }
+
+    /// Connects a tenant to Netlify and the provider.
+    pub async fn connect(&self, client: &Client) {
         let netlify =
             json!({"name": "netlify", "kind": "netlify", "credential": token(NETLIFY_TOKEN)});
         let mut provider =
@@ -182,10 +188,9 @@ impl Way {
             provider["host"] = json!("127.0.0.1");
         }
         for connection in [netlify, provider] {
-            let made = world.client.post("/connections", connection).await;
+            let made = client.post("/connections", connection).await;
             made.expect(201);
         }
-        world
     }
 
     async fn make_repository(&self, world: &World) {
@@ -221,18 +226,23 @@ impl Way {
 
     /// Does all that the link asks people for, until it asks for nothing more.
     pub async fn go_on(&self, world: &World, id: &str) -> Value {
+        self.go_on_as(world, &world.client, id).await
+    }
+
+    /// [`Self::go_on`] with a link of this caller.
+    pub async fn go_on_as(&self, world: &World, client: &Client, id: &str) -> Value {
         loop {
-            let link = world.client.settled(id).await;
+            let link = client.settled(id).await;
             let action = &link["diagnosis"]["action"];
             if action.is_null() {
                 return link;
             }
             self.act(world, action).await;
             match text(&action["then"]).as_str() {
-                "by_retry" => drop(world.client.retry(id).await),
+                "by_retry" => drop(client.retry(id).await),
                 _ => {
                     until("the link to see what was done", async || {
-                        (world.client.read(id).await["version"] != link["version"]).then_some(())
+                        (client.read(id).await["version"] != link["version"]).then_some(())
                     })
                     .await;
                 }
