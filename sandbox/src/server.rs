@@ -89,7 +89,12 @@ async fn connection(stream: TcpStream, router: Router, world: Arc<World>) {
     let mut outages = world.outages.subscribe();
     let broken = Arc::new(AtomicBool::new(false));
     let service = service_fn(move |request| {
-        Box::pin(answer(request, router.clone(), world.clone(), broken.clone()))
+        Box::pin(answer(
+            request,
+            router.clone(),
+            world.clone(),
+            broken.clone(),
+        ))
     });
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let outcome = loop {

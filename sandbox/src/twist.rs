@@ -103,9 +103,15 @@ mod tests {
 
     #[test]
     fn a_longer_list_ends_with_what_it_was() {
-        for (list, at) in [(json!([{"id": 7}]), ""), (json!({"values": [{"id": 7}]}), "/values")] {
+        for (list, at) in [
+            (json!([{"id": 7}]), ""),
+            (json!({"values": [{"id": 7}]}), "/values"),
+        ] {
             let longer = of(Twist::LongList, list);
-            let longer = longer.pointer(at).and_then(Value::as_array).expect("a list");
+            let longer = longer
+                .pointer(at)
+                .and_then(Value::as_array)
+                .expect("a list");
             assert_eq!(longer.len(), 1001);
             assert_eq!(longer.last(), Some(&json!({"id": 7})));
         }

@@ -26,13 +26,50 @@ const SEED_SETTING: &str = "LINKBROKER_HISTORIES_SEED";
 
 /// The arrows between the statuses (`src/link/status.rs` draws them).
 const EDGES: &[(&str, &[&str])] = &[
-    ("queued", &["linking", "canceling", "unlinking", "failed", "action_required"]),
-    ("linking", &["building", "failed", "action_required", "degraded", "live", "canceling", "unlinking"]),
-    ("building", &["live", "degraded", "build_failed", "action_required", "failed", "canceling", "unlinking"]),
+    (
+        "queued",
+        &[
+            "linking",
+            "canceling",
+            "unlinking",
+            "failed",
+            "action_required",
+        ],
+    ),
+    (
+        "linking",
+        &[
+            "building",
+            "failed",
+            "action_required",
+            "degraded",
+            "live",
+            "canceling",
+            "unlinking",
+        ],
+    ),
+    (
+        "building",
+        &[
+            "live",
+            "degraded",
+            "build_failed",
+            "action_required",
+            "failed",
+            "canceling",
+            "unlinking",
+        ],
+    ),
     ("live", &["building", "degraded", "unlinking"]),
     ("degraded", &["linking", "building", "live", "unlinking"]),
-    ("build_failed", &["linking", "building", "live", "unlinking"]),
-    ("action_required", &["linking", "building", "canceling", "unlinking"]),
+    (
+        "build_failed",
+        &["linking", "building", "live", "unlinking"],
+    ),
+    (
+        "action_required",
+        &["linking", "building", "canceling", "unlinking"],
+    ),
     ("failed", &["linking", "building", "unlinking"]),
     ("canceling", &["canceled", "action_required", "unlinking"]),
     ("unlinking", &["unlinked", "action_required"]),
@@ -68,12 +105,17 @@ async fn play(seed: u64, count: u64, until: Option<Instant>) {
             }
             let played = history(&crowd, &place, seed_now).await;
             played.unwrap_or_else(|why| {
-                panic!("seed {seed_now}: {why}\n  the same again: ./dev histories 1 --seed {seed_now}")
+                panic!(
+                    "seed {seed_now}: {why}\n  the same again: ./dev histories 1 --seed {seed_now}"
+                )
             });
         }
     });
     join_all(lanes).await;
-    println!("{} histories", next.load(Ordering::Relaxed) - seed - AT_ONCE as u64);
+    println!(
+        "{} histories",
+        next.load(Ordering::Relaxed) - seed - AT_ONCE as u64
+    );
 }
 
 /// What the reference knows of a link: where it stands at rest, and whether it was ever live.
@@ -205,7 +247,11 @@ async fn ask(crowd: &Crowd, place: &Place, id: &str, verb: &str) -> Result<bool,
                 files: [("content/text.txt".to_owned(), id.to_owned())].into(),
                 ..NewCommit::default()
             };
-            let pushed = crowd.world.sandbox.commit(place.path.as_str(), commit).await;
+            let pushed = crowd
+                .world
+                .sandbox
+                .commit(place.path.as_str(), commit)
+                .await;
             return pushed.map(|_| true).map_err(|error| error.to_string());
         }
         "unlink" => place.client.delete(&format!("/links/{id}")).await,
@@ -217,7 +263,10 @@ async fn ask(crowd: &Crowd, place: &Place, id: &str, verb: &str) -> Result<bool,
     match (answer.status, answer.code()) {
         (202, _) => Ok(true),
         (409, "illegal_transition") => Ok(false),
-        _ => Err(format!("{verb} was answered {} {}", answer.status, answer.text)),
+        _ => Err(format!(
+            "{verb} was answered {} {}",
+            answer.status, answer.text
+        )),
     }
 }
 
@@ -226,12 +275,20 @@ async fn assert_stands(place: &Place, id: &str, model: Model) -> Result<(), Stri
     let link = at_rest(&place.client, id).await;
     match link["status"] == model.stands {
         true => Ok(()),
-        false => Err(format!("{} instead of {model:?}: {}", link["status"], link["diagnosis"])),
+        false => Err(format!(
+            "{} instead of {model:?}: {}",
+            link["status"], link["diagnosis"]
+        )),
     }
 }
 
 /// The same site cannot be linked twice while its link is there.
-async fn assert_is_taken(place: &Place, request: &Value, model: Model, waits: bool) -> Result<(), String> {
+async fn assert_is_taken(
+    place: &Place,
+    request: &Value,
+    model: Model,
+    waits: bool,
+) -> Result<(), String> {
     let is_over = matches!(model.stands, "unlinked" | "canceled");
     if is_over || !waits {
         return Ok(());
@@ -239,14 +296,23 @@ async fn assert_is_taken(place: &Place, request: &Value, model: Model, waits: bo
     let again = place.client.post("/links", request.clone()).await;
     match (again.status, again.code()) {
         (409, "link_exists") => Ok(()),
-        _ => Err(format!("a second link was answered {} {}", again.status, again.text)),
+        _ => Err(format!(
+            "a second link was answered {} {}",
+            again.status, again.text
+        )),
     }
 }
 
 async fn assert_moved_along_edges(place: &Place, id: &str) -> Result<(), String> {
-    let events = place.client.glance(&format!("/links/{id}/events?limit=100")).await;
+    let events = place
+        .client
+        .glance(&format!("/links/{id}/events?limit=100"))
+        .await;
     let events = events["events"].as_array().cloned().unwrap_or_default();
-    for event in events.iter().filter(|event| event["type"] == "link.status_changed") {
+    for event in events
+        .iter()
+        .filter(|event| event["type"] == "link.status_changed")
+    {
         let (from, to) = (text(&event["detail"]["from"]), text(&event["detail"]["to"]));
         let known = EDGES.iter().find(|(status, _)| *status == from);
         if !known.is_some_and(|(_, next)| next.contains(&to.as_str())) {

@@ -40,7 +40,10 @@ async fn thousands_of_schedules() {
     let (count, seed) = (number(COUNT_SETTING, 10_000), number(SEED_SETTING, 0));
     let started = Instant::now();
     run((seed..seed + count).collect(), None).await;
-    println!("{count} schedules in {:.0} s", started.elapsed().as_secs_f64());
+    println!(
+        "{count} schedules in {:.0} s",
+        started.elapsed().as_secs_f64()
+    );
 }
 
 /// What all links of a run share.
@@ -105,10 +108,15 @@ async fn lane(run: Arc<Run>, number: usize) -> Option<String> {
         let told = tokio::time::timeout(PATIENCE, story.play(&run.crowd, &place, &mut db)).await;
         let told = match told {
             Ok(told) => told,
-            Err(_) => Err(format!("it comes to no end: {}", story.stands(&place.client).await)),
+            Err(_) => Err(format!(
+                "it comes to no end: {}",
+                story.stands(&place.client).await
+            )),
         };
         if let Err(why) = told {
-            return Some(format!("seed {seed}: {why}\n  the same again: ./dev schedules 1 --seed {seed}"));
+            return Some(format!(
+                "seed {seed}: {why}\n  the same again: ./dev schedules 1 --seed {seed}"
+            ));
         }
         let done = run.done.fetch_add(1, Ordering::Relaxed) + 1;
         if done % 500 == 0 {
@@ -159,12 +167,22 @@ impl Story {
         let links = client.glance(&format!("/links?site={}", self.site)).await;
         let link = &links["links"][0];
         let steps = link["steps"].as_array().cloned().unwrap_or_default();
-        let step = |it: &Value| format!("{} {} {} {}", it["name"], it["state"], it["attempts"], it["reason"]);
+        let step = |it: &Value| {
+            format!(
+                "{} {} {} {}",
+                it["name"], it["state"], it["attempts"], it["reason"]
+            )
+        };
         let steps: Vec<_> = steps.iter().map(step).collect();
         format!("{} {} {steps:#?}", link["status"], link["version"])
     }
 
-    async fn play(&self, crowd: &Crowd, place: &Place, db: &mut PgConnection) -> Result<(), String> {
+    async fn play(
+        &self,
+        crowd: &Crowd,
+        place: &Place,
+        db: &mut PgConnection,
+    ) -> Result<(), String> {
         for (upstream, nth, fault) in &self.faults {
             place.disturb(&crowd.world, upstream, *nth, fault);
         }
@@ -206,16 +224,29 @@ impl Story {
         matches!(answer.status, 200 | 202)
     }
 
-    async fn assert_one_of_each(&self, crowd: &Crowd, place: &Place, db: &mut PgConnection) -> Result<(), String> {
+    async fn assert_one_of_each(
+        &self,
+        crowd: &Crowd,
+        place: &Place,
+        db: &mut PgConnection,
+    ) -> Result<(), String> {
         let there = place.at_vendors(&crowd.world, std::slice::from_ref(&self.site));
         let ledger = place.in_ledger(db).await;
         for kind in ["installed_key", "webhook", "site"] {
             let of = |all: &std::collections::BTreeSet<(String, String)>| {
-                let ids: Vec<_> = all.iter().filter(|(known, _)| known == kind).cloned().collect();
+                let ids: Vec<_> = all
+                    .iter()
+                    .filter(|(known, _)| known == kind)
+                    .cloned()
+                    .collect();
                 ids
             };
             if of(&there).len() != 1 || of(&there) != of(&ledger) {
-                return Err(format!("{kind}: {:?} at the vendors, {:?} in the ledger", of(&there), of(&ledger)));
+                return Err(format!(
+                    "{kind}: {:?} at the vendors, {:?} in the ledger",
+                    of(&there),
+                    of(&ledger)
+                ));
             }
         }
         match place.first_builds(&crowd.world, &self.site) {
@@ -225,7 +256,12 @@ impl Story {
     }
 
     /// All that stays is stock, and the ledger knows it.
-    async fn assert_nothing_left(&self, crowd: &Crowd, place: &Place, db: &mut PgConnection) -> Result<(), String> {
+    async fn assert_nothing_left(
+        &self,
+        crowd: &Crowd,
+        place: &Place,
+        db: &mut PgConnection,
+    ) -> Result<(), String> {
         let there = place.at_vendors(&crowd.world, std::slice::from_ref(&self.site));
         let ledger = place.in_ledger(db).await;
         let left: Vec<_> = there.difference(&ledger).collect();
@@ -234,7 +270,9 @@ impl Story {
         let stays = there.iter().any(|it| other(&it));
         match left.is_empty() && gone.is_empty() && !stays {
             true => Ok(()),
-            false => Err(format!("left at the vendors: {there:?}; in the ledger: {ledger:?}")),
+            false => Err(format!(
+                "left at the vendors: {there:?}; in the ledger: {ledger:?}"
+            )),
         }
     }
 }

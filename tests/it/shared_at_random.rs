@@ -65,7 +65,9 @@ async fn sequences(
             break;
         }
         let played = sequence(crowd, &places, seed).await;
-        played.unwrap_or_else(|why| panic!("seed {seed}: {why}\n  the same again: ./dev sharing 1 --seed {seed}"));
+        played.unwrap_or_else(|why| {
+            panic!("seed {seed}: {why}\n  the same again: ./dev sharing 1 --seed {seed}")
+        });
         done += 1;
     }
     done
@@ -111,7 +113,8 @@ fn disturb(crowd: &Crowd, place: &Place, rng: &mut Rng) {
         return;
     }
     let upstream = ["netlify", "github"][rng.usize(..2)];
-    let fault = [json!("lost_answer"), json!("reset"), json!({"status": 500})][rng.usize(..3)].clone();
+    let fault =
+        [json!("lost_answer"), json!("reset"), json!({"status": 500})][rng.usize(..3)].clone();
     place.disturb(&crowd.world, upstream, rng.u64(1..12), &fault);
 }
 
@@ -126,7 +129,12 @@ async fn a_push_builds_every_site(crowd: &Crowd, places: &[Place], links: &Links
         ..NewCommit::default()
     };
     let path = places[0].path.as_str();
-    let pushed = crowd.world.sandbox.commit(path, commit).await.expect("a push");
+    let pushed = crowd
+        .world
+        .sandbox
+        .commit(path, commit)
+        .await
+        .expect("a push");
     let sha = pushed["sha"].as_str().expect("a commit").to_owned();
     for site in links.keys() {
         until("a neighbour's push to be built", async || {
@@ -143,7 +151,10 @@ async fn assert_nothing_left(crowd: &Crowd, places: &[Place]) -> Result<(), Stri
         let ledger = place.in_ledger(&mut db).await;
         let only_stock = there.iter().all(|(kind, _)| kind == "deploy_key");
         if !only_stock || there != ledger {
-            return Err(format!("{}: left at the vendors: {there:?}; in the ledger: {ledger:?}", place.tenant));
+            return Err(format!(
+                "{}: left at the vendors: {there:?}; in the ledger: {ledger:?}",
+                place.tenant
+            ));
         }
     }
     Ok(())

@@ -22,7 +22,10 @@ pub async fn clone(world: &World, job: &Job) -> Result<CommitInfo, CloneError> {
             .map_err(failed)?,
     };
     let head = head.ok_or_else(|| CloneError {
-        log: format!("fatal: Remote branch {} not found in upstream origin", job.branch),
+        log: format!(
+            "fatal: Remote branch {} not found in upstream origin",
+            job.branch
+        ),
     })?;
     world.git.show(&store_key, &head).await.map_err(failed)
 }

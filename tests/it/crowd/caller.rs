@@ -36,7 +36,11 @@ pub async fn live(client: &Client, id: &str) -> Result<(), String> {
         let path = format!("/links/{id}/retry");
         client.send(Method::POST, &path, |it| it).await;
     }
-    Err(format!("it does not become live: {}: {}", text(&link["status"]), link["diagnosis"]))
+    Err(format!(
+        "it does not become live: {}: {}",
+        text(&link["status"]),
+        link["diagnosis"]
+    ))
 }
 
 /// Takes back until the link is over.
@@ -49,5 +53,9 @@ pub async fn gone(client: &Client, id: &str) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err(format!("it is not taken back: {}: {}", text(&link["status"]), link["diagnosis"]))
+    Err(format!(
+        "it is not taken back: {}: {}",
+        text(&link["status"]),
+        link["diagnosis"]
+    ))
 }

@@ -85,7 +85,14 @@ fn config(world: &World) -> Config {
     let data_dir = world.data_dir().display().to_string();
     let (netlify, github) = (world.sandbox.netlify_url(), world.sandbox.github_url());
     let line = [
-        "linkbroker", "--dev", "--netlify-url", &netlify, "--github-url", &github, "--data-dir", &data_dir,
+        "linkbroker",
+        "--dev",
+        "--netlify-url",
+        &netlify,
+        "--github-url",
+        &github,
+        "--data-dir",
+        &data_dir,
     ];
     let config = Config::from_args(Line::parse_from(line).serve).expect("a configuration");
     let workers = Workers {

@@ -65,7 +65,9 @@ impl Place {
             "netlify" => &self.netlify_token,
             _ => &self.github_token,
         };
-        world.fault(json!({"upstream": upstream, "path": ".", "token": token, "nth": nth, "fault": fault}));
+        world.fault(
+            json!({"upstream": upstream, "path": ".", "token": token, "nth": nth, "fault": fault}),
+        );
     }
 
     /// Has every call of a kind with the place's tokens refused.
@@ -74,8 +76,10 @@ impl Place {
             "netlify" => &self.netlify_token,
             _ => &self.github_token,
         };
-        world.fault(json!({"upstream": upstream, "method": method, "path": path, "token": token,
-            "times": 1_000, "fault": fault}));
+        world.fault(
+            json!({"upstream": upstream, "method": method, "path": path, "token": token,
+            "times": 1_000, "fault": fault}),
+        );
     }
 
     /// Ends what disturbs the place's calls.
@@ -96,7 +100,11 @@ impl Place {
             for key in netlify.keys.values().filter(|key| key.user_id == *user) {
                 add("deploy_key", key.id.clone());
             }
-            for site in netlify.sites.values().filter(|site| sites.contains(&site.name)) {
+            for site in netlify
+                .sites
+                .values()
+                .filter(|site| sites.contains(&site.name))
+            {
                 add("site", site.id.clone());
             }
         }
@@ -136,6 +144,8 @@ impl Place {
             return 0;
         };
         let deploys = netlify.deploys_of(&site.id).into_iter();
-        deploys.filter(|deploy| deploy.cause.source == "api").count()
+        deploys
+            .filter(|deploy| deploy.cause.source == "api")
+            .count()
     }
 }

@@ -170,9 +170,10 @@ impl Lane {
             upstream, method, ..
         } = &cell.call;
         let fault = cell.wrong.fault(&place);
-        self.world
-            .fault(json!({"upstream": upstream, "method": method, "path": cell.call.pattern(),
-            "times": cell.wrong.times, "fault": fault}));
+        self.world.fault(
+            json!({"upstream": upstream, "method": method, "path": cell.call.pattern(),
+            "times": cell.wrong.times, "fault": fault}),
+        );
     }
 
     /// Does what the link asks people for, until it is at rest; or until it waits.
@@ -204,7 +205,8 @@ impl Lane {
                 _ => {
                     let version = link["version"].clone();
                     until("the link to see what was done", async || {
-                        (client.glance(&format!("/links/{id}")).await["version"] != version).then_some(())
+                        (client.glance(&format!("/links/{id}")).await["version"] != version)
+                            .then_some(())
                     })
                     .await;
                 }
@@ -222,7 +224,9 @@ impl Lane {
         let path = format!("/links/{id}/events?limit=100");
         let events = self.world.client.glance(&path).await;
         let events = events["events"].as_array().expect("events").iter();
-        events.filter(|event| event["type"] == "step.retrying").count()
+        events
+            .filter(|event| event["type"] == "step.retrying")
+            .count()
     }
 
     fn counts(&self) -> Counts {
@@ -242,7 +246,9 @@ impl Lane {
                 _ => made,
             };
             if created > made_now || alive > made_now {
-                return Err(format!("{kind}: {created} made, {alive} alive, {made_now} needed"));
+                return Err(format!(
+                    "{kind}: {created} made, {alive} alive, {made_now} needed"
+                ));
             }
         }
         Ok(())
@@ -307,7 +313,9 @@ fn end(seen: &Seen) -> End {
 /// A wait may be over before a reader of the link has seen it: the pause in the calls shows it too.
 fn with_pause(ended: End, cell: &Cell, calls: &[recorder::Call]) -> End {
     let may_wait = cell.wrong.ends.of(cell.call.kind()).contains(&Class::Waits);
-    let next = calls[1..].iter().find(|call| call.upstream == calls[0].upstream);
+    let next = calls[1..]
+        .iter()
+        .find(|call| call.upstream == calls[0].upstream);
     let paused = next.is_some_and(|next| next.started_ms - calls[0].ended_ms > PAUSE_MS);
     match ended.class {
         Class::GoesOn if may_wait && paused => End {

@@ -3,10 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::call::{Call, Kind};
+use super::call::Kind;
 use super::expected::told;
 use super::wrong::ALL;
-use crate::world::Way;
 
 /// The page in the repository.
 pub const DOCS: &str = include_str!("../../../docs/faults.md");
@@ -25,8 +24,8 @@ depends on the call: an answer that nobody reads cannot be wrong, and what fails
 |---|---|---|---|
 ";
 
-/// Its part that follows from the table alone.
-pub fn expectations() -> String {
+/// What it has to say.
+pub fn text() -> String {
     let mut page = INTRODUCTION.to_owned();
     for wrong in ALL {
         let of = |kind| told(wrong.ends.of(kind));
@@ -37,26 +36,8 @@ pub fn expectations() -> String {
     page
 }
 
-/// The calls of a way.
-fn calls_of(way: &Way, calls: &[Call]) -> String {
-    let mut lines = format!("\n### {}\n\n", way.name);
-    for call in calls {
-        writeln!(lines, "- {call}").expect("a text grows");
-    }
-    lines
-}
-
-/// Whether the page names these calls of a way.
-pub fn names(way: &Way, calls: &[Call]) -> bool {
-    DOCS.contains(&calls_of(way, calls))
-}
-
 /// Writes the page.
-pub fn write(known: &[(&Way, Vec<Call>)]) {
-    let mut page = expectations() + "\n## The calls of every way\n";
-    for (way, calls) in known {
-        page += &calls_of(way, calls);
-    }
+pub fn write() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
-    std::fs::write(file, page).expect("the page can be written");
+    std::fs::write(file, text()).expect("the page can be written");
 }

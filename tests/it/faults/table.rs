@@ -51,12 +51,11 @@ impl Outcome {
     }
 }
 
-/// The calls of a way, and everything that can go wrong with each.
-pub async fn cells_of(way: &'static Way) -> (Vec<Call>, Vec<Cell>) {
-    let calls = Lane::open(way).await.calls().await;
+/// Everything that can go wrong with each call of a way.
+pub async fn cells_of(way: &'static Way) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for call in &calls {
-        for wrong in ALL.iter().filter(|wrong| wrong.fits(call)) {
+    for call in Lane::open(way).await.calls().await {
+        for wrong in ALL.iter().filter(|wrong| wrong.fits(&call)) {
             cells.push(Cell {
                 way: way.name,
                 call: call.clone(),
@@ -64,7 +63,7 @@ pub async fn cells_of(way: &'static Way) -> (Vec<Call>, Vec<Cell>) {
             });
         }
     }
-    (calls, cells)
+    cells
 }
 
 /// Plays cells, in their order, until all are played or the time is up.

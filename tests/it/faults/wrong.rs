@@ -103,7 +103,8 @@ fn in_two_seconds() -> String {
 }
 
 fn secondary() -> Value {
-    let message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
+    let message =
+        "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
     json!({"status": 403, "body": {"message": message}, "headers": {"retry-after": "1"}})
 }
 
