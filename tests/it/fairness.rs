@@ -15,7 +15,7 @@ use crate::world::{Client, Setup, World, unix_ms, until};
 /// Slots of the server; a tenant gets half of them.
 const SLOTS: usize = 8;
 /// The most calls that a link sends at the same time.
-const CALLS_AT_ONCE: usize = 3;
+const CALLS_AT_ONCE: usize = 4;
 
 fn request(site: &str) -> Value {
     json!({"repository": "https://github.com/acme/docs", "site": {"name": site, "team": "sandbox"}, "build": {"command": "sh build.sh", "publish": "dist"}})
