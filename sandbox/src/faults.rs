@@ -1,5 +1,4 @@
-//! Faults that a test plays on chosen calls: another status, a delay, a lost answer, a reset, a malformed body, a call that
-//! stands still.
+//! Faults that a test plays on chosen calls: which calls, and what becomes of them. `disturb` plays them.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +35,7 @@ pub struct FaultRule {
     pub fault: Fault,
 }
 
-/// What happens to a disturbed call. In JSON: `"lost_answer"`, `"reset"`, `"hold_request"`, `"hold_answer"`, `"watch"`,
+/// What happens to a disturbed call. In JSON: a word such as `"lost_answer"`, or an object that its members tell apart, such as
 /// `{"status": 503, "body": …, "headers": {…}}`, `{"delay_ms": 500}` or `{"body": "<html>"}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -52,6 +51,14 @@ pub enum Fault {
     HoldAnswer,
     /// Nothing: the call is only counted as struck once it is answered.
     Watch,
+    /// The call is answered, then its connection breaks: who uses it again finds it stale.
+    StaleConnection,
+    /// The effect happens; the first half of the body is all that comes, and it looks complete.
+    HalfBody,
+    /// The effect happens; the connection breaks in the middle of the body.
+    BrokenBody,
+    /// The effect happens; the body is a megabyte that unpacks to a gigabyte, and says so.
+    GzipBomb,
     /// Answer this instead; the call has no effect.
     #[serde(untagged)]
     Answer {
@@ -59,6 +66,7 @@ pub enum Fault {
         /// A JSON string is sent as plain text, anything else as JSON.
         #[serde(default)]
         body: Option<Value>,
+        /// `{target}` in a value stands for the call's own path and query.
         #[serde(default)]
         headers: BTreeMap<String, String>,
     },
@@ -68,6 +76,45 @@ pub enum Fault {
     /// The effect happens and the status is right, but the body is this text.
     #[serde(untagged)]
     Body { body: String },
+    /// The effect happens at once; the answer begins after so many milliseconds.
+    #[serde(untagged)]
+    Late { late_ms: u64 },
+    /// The effect happens and is answered, with these headers besides.
+    #[serde(untagged)]
+    Headers {
+        more_headers: BTreeMap<String, String>,
+    },
+    /// The effect happens; the body comes byte by byte, one in so many milliseconds.
+    #[serde(untagged)]
+    Drip { drip_ms: u64 },
+    /// The effect happens; the body is so long.
+    #[serde(untagged)]
+    Long { body_bytes: u64 },
+    /// The effect happens; the JSON of the answer is another than promised.
+    #[serde(untagged)]
+    Json { json: Twist },
+    /// The connection is reset before any effect, and for so many milliseconds nobody listens where all vendors do.
+    #[serde(untagged)]
+    Refused { refused_ms: u64 },
+    /// The connection is reset before any effect, and for so many milliseconds connections are neither accepted nor refused.
+    #[serde(untagged)]
+    Hung { hung_ms: u64 },
+}
+
+/// How the JSON of an answer differs from what the vendor promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Twist {
+    /// Texts are numbers, and numbers are texts.
+    WrongTypes,
+    /// Words of a closed list are none of it: `state`, `status`, `type`, `kind`, `role`, `visibility`.
+    UnknownWords,
+    /// Every `id` is null.
+    NullIds,
+    /// A list has a thousand items more, each a copy of the first under another id, before its own.
+    LongList,
+    /// A list is empty, as one that lags behind.
+    EmptyList,
 }
 
 const fn one() -> u64 {
@@ -111,13 +158,17 @@ struct Armed {
     struck: watch::Sender<u64>,
 }
 
+/// Path and query of a call.
+pub fn target(call: &Parts) -> &str {
+    call.uri.path_and_query().map_or("/", |path| path.as_str())
+}
+
 impl Armed {
     fn matches(&self, upstream: Upstream, call: &Parts) -> bool {
         let right_method = |m: &String| m.eq_ignore_ascii_case(call.method.as_str());
-        let path = call.uri.path_and_query().map_or("/", |path| path.as_str());
         self.rule.upstream == upstream
             && self.rule.method.as_ref().is_none_or(right_method)
-            && self.path.is_match(path)
+            && self.path.is_match(target(call))
             && (self.rule.credential.as_ref()).is_none_or(|token| presents(call, token))
     }
 

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header, request};
+use axum::http::{HeaderValue, StatusCode, header, request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use time::OffsetDateTime;
 
 use crate::contracts::Exchange;
-use crate::faults::{Fault, Strike};
+use crate::disturb;
+use crate::faults::{Fault, Strike, target};
 use crate::recorder::{Call, Upstream};
 use crate::server::Cut;
 use crate::world::World;
@@ -24,13 +25,12 @@ pub async fn observe(State(world): State<Arc<World>>, request: Request, next: Ne
     };
     let started_ms = unix_ms();
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
     let strike = world.faults.take(upstream, &parts);
     let mut call = Call {
         number: 0,
         upstream,
         method: parts.method.to_string(),
-        path: path.to_owned(),
+        path: target(&parts).to_owned(),
         route: matched(&parts),
         status: None,
         request_id: None,
@@ -119,43 +119,19 @@ async fn handle(
     let exchange = Exchange::new(upstream, &parts, &body);
     world.contracts.check_request(&exchange);
     let request = Request::from_parts(parts, Body::from(body));
-    let Some(strike) = strike else {
-        return checked(world, &exchange, next.run(request).await).await;
-    };
-    match &strike.fault {
-        Fault::Answer {
-            status,
-            body,
-            headers,
-        } => canned(*status, body.clone(), headers),
-        Fault::Reset => Cut::Reset.into_response(),
-        Fault::LostAnswer => {
-            next.run(request).await;
-            Cut::Close.into_response()
+    match strike {
+        None => checked(world, &exchange, next.run(request).await).await,
+        Some(strike) if is_promised(&strike.fault) => {
+            let answer = disturb::play(world, strike, request, next).await;
+            checked(world, &exchange, answer).await
         }
-        Fault::HoldRequest => stand_still(world, strike).await,
-        Fault::HoldAnswer => {
-            next.run(request).await;
-            stand_still(world, strike).await
-        }
-        Fault::Body { body: text } => {
-            let (mut parts, _) = next.run(request).await.into_parts();
-            parts.headers.remove(header::CONTENT_LENGTH);
-            Response::from_parts(parts, Body::from(text.clone()))
-        }
-        Fault::Delay { delay_ms } => {
-            tokio::time::sleep(Duration::from_millis(*delay_ms)).await;
-            checked(world, &exchange, next.run(request).await).await
-        }
-        Fault::Watch => checked(world, &exchange, next.run(request).await).await,
+        Some(strike) => disturb::play(world, strike, request, next).await,
     }
 }
 
-async fn stand_still(world: &World, strike: &Strike) -> Response {
-    let cleared = world.faults.cleared();
-    strike.tell();
-    cleared.await;
-    Cut::Close.into_response()
+/// Whether the answer is as the vendor promises all the same.
+const fn is_promised(fault: &Fault) -> bool {
+    matches!(fault, Fault::Delay { .. } | Fault::Watch)
 }
 
 /// Compares an answer of the sandbox with the vendor's description before it leaves.
@@ -171,35 +147,13 @@ async fn checked(world: &World, exchange: &Exchange, response: Response) -> Resp
 }
 
 /// The whole body; a client that leaves in the middle of its own request gets what a proxy would answer.
-async fn collect(body: Body) -> Result<Bytes, Response> {
+pub(crate) async fn collect(body: Body) -> Result<Bytes, Response> {
     match body.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) => {
             Err((StatusCode::BAD_REQUEST, format!("unreadable body: {error}")).into_response())
         }
     }
-}
-
-fn canned(
-    status: u16,
-    body: Option<serde_json::Value>,
-    headers: &std::collections::BTreeMap<String, String>,
-) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = match body {
-        None => status.into_response(),
-        Some(serde_json::Value::String(text)) => (status, text).into_response(),
-        Some(json) => (status, axum::Json(json)).into_response(),
-    };
-    for (name, value) in headers {
-        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            (Ok(name), Ok(value)) => {
-                response.headers_mut().insert(name, value);
-            }
-            _ => tracing::warn!(name, "the fault's header is not valid and was left out"),
-        }
-    }
-    response
 }
 
 fn matched(parts: &request::Parts) -> Option<String> {

@@ -21,6 +21,7 @@ pub mod bitbucket;
 pub mod clock;
 pub mod contracts;
 mod description;
+mod disturb;
 pub mod faults;
 pub mod forge;
 pub mod git;
@@ -29,9 +30,11 @@ pub mod github;
 pub mod gitlab;
 pub mod http;
 pub mod netlify;
+mod outage;
 pub mod recorder;
 pub mod server;
 pub mod switches;
+mod twist;
 pub mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -48,7 +51,7 @@ use tokio::net::TcpListener;
 
 use contracts::Contracts;
 pub use contracts::{Side, Violation};
-pub use faults::{Fault, FaultRule, Strikes};
+pub use faults::{Fault, FaultRule, Strikes, Twist};
 pub use forge::{NewRepository, Place, Provider};
 pub use recorder::{Call, Upstream};
 pub use switches::Switches;

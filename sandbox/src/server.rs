@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -46,31 +47,62 @@ impl IntoResponse for Cut {
     }
 }
 
+/// Put into an answer's extensions: the answer is sent, and the connection breaks when the next request comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    AfterAnswer,
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("connection cut by a fault")]
 struct WasCut(Cut);
 
 /// Accepts connections until the world stops.
-pub async fn serve(listener: TcpListener, router: Router, world: Arc<World>) {
+pub async fn serve(mut listener: TcpListener, router: Router, world: Arc<World>) {
+    let mut outages = world.outages.subscribe();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                world.spawn(connection(stream, router.clone(), world.clone()));
-            }
-            // Out of file descriptors, or a client that left between SYN and accept: neither ends the server.
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    world.spawn(connection(stream, router.clone(), world.clone()));
+                }
+                // Out of file descriptors, or a client that left between SYN and accept: neither ends the server.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            },
+            Ok(()) = outages.changed() => {
+                let outage = *outages.borrow_and_update();
+                let Some(outage) = outage else { continue };
+                drop(listener);
+                listener = match outage.pass(world.addr).await {
+                    Ok(listener) => listener,
+                    Err(error) => return tracing::error!(%error, "the door stays closed after an outage"),
+                };
             }
         }
     }
 }
 
 async fn connection(stream: TcpStream, router: Router, world: Arc<World>) {
-    let service =
-        service_fn(move |request| Box::pin(answer(request, router.clone(), world.clone())));
+    let mut outages = world.outages.subscribe();
+    let broken = Arc::new(AtomicBool::new(false));
+    let service = service_fn(move |request| {
+        Box::pin(answer(
+            request,
+            router.clone(),
+            world.clone(),
+            broken.clone(),
+        ))
+    });
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let outcome = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+    let outcome = loop {
+        tokio::select! {
+            outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => break outcome,
+            Ok(()) = outages.changed() => std::pin::Pin::new(&mut connection).graceful_shutdown(),
+        }
+    };
     let stream = connection.into_parts().io.into_inner();
     match outcome {
         Err(error) if is_reset(&error) => {
@@ -88,7 +120,11 @@ async fn answer(
     request: hyper::Request<Incoming>,
     router: Router,
     world: Arc<World>,
+    broken: Arc<AtomicBool>,
 ) -> Result<Response, WasCut> {
+    if broken.load(Ordering::Relaxed) {
+        return Err(WasCut(Cut::Reset));
+    }
     let request: Request = request.map(Body::new);
     let answered = world.spawn(router.oneshot(request)).await;
     let response = match answered {
@@ -101,6 +137,9 @@ async fn answer(
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     };
+    if response.extensions().get::<Broken>().is_some() {
+        broken.store(true, Ordering::Relaxed);
+    }
     match response.extensions().get::<Cut>() {
         Some(cut) => Err(WasCut(*cut)),
         None => Ok(response),

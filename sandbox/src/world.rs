@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::contracts::Contracts;
 use crate::faults::Faults;
 use crate::forge::Forges;
+use crate::outage::Outages;
 use crate::recorder::Recorder;
 use crate::switches::Switches;
 use crate::{git, github, netlify};
@@ -32,6 +33,7 @@ pub struct World {
     pub clock: Clock,
     pub recorder: Recorder,
     pub faults: Faults,
+    pub(crate) outages: Outages,
     pub contracts: Contracts,
     /// For webhooks and notifications that the sandbox sends.
     pub http: reqwest::Client,
@@ -65,6 +67,7 @@ impl World {
             clock,
             recorder: Recorder::default(),
             faults: Faults::default(),
+            outages: Outages::default(),
             contracts: Contracts::default(),
             http: reqwest::Client::builder()
                 .no_proxy()

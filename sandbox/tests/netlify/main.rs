@@ -1,5 +1,6 @@
 //! Netlify as a client sees it: everything goes through HTTP.
 
+mod broken_answers;
 mod builds;
 mod client;
 mod contracts;
