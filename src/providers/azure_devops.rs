@@ -26,7 +26,7 @@ use crate::{
         facts::{Repository, Webhook},
         failure::FailureCode,
     },
-    upstream::{Access, Answer, Call, Class, Credential, Dialect, Http, Instance, UpstreamError},
+    upstream::{Access, Call, Class, Credential, Dialect, Http, Instance, UpstreamError},
 };
 use answers::{ConnectionData, Profile, Ref, Repo, open_page};
 
@@ -74,13 +74,6 @@ impl AzureDevops {
         })
     }
 
-    /// One call; a page to sign in is no answer, whatever its status.
-    async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
-        let answer = self.access.send(call).await?;
-        refusals::check_signed_in(&answer)?;
-        Ok(answer)
-    }
-
     /// Refs are found by prefix, so that the exact name has to be among them.
     ///
     /// <https://learn.microsoft.com/rest/api/azure/devops/git/refs/list?view=azure-devops-rest-7.1>
@@ -113,7 +106,10 @@ impl AzureDevops {
     /// Whom the credential belongs to, as one organisation sees it.
     async fn connection_data(&self, organisation: &str) -> Result<ConnectionData, UpstreamError> {
         let call = Call::get([organisation, "_apis", "connectionData"]);
-        let answer = self.send(call.query("api-version", "7.1-preview")).await?;
+        let answer = self
+            .access
+            .send(call.query("api-version", "7.1-preview"))
+            .await?;
         let data: ConnectionData = answer.json()?;
         match data.is_anonymous() {
             false => Ok(data),
@@ -125,10 +121,8 @@ impl AzureDevops {
     async fn profile(&self) -> Result<Profile, UpstreamError> {
         let call = Call::get(["_apis", "profile", "profiles", "me"]);
         let call = call.query("api-version", VERSION);
-        let read = match self.profiles.send(call).await {
-            Ok(answer) => refusals::check_signed_in(&answer).and_then(|()| answer.json()),
-            Err(error) => Err(error),
-        };
+        let answer = self.profiles.send(call).await;
+        let read = answer.and_then(|answer| answer.json());
         read.map_err(|error| match error.code {
             FailureCode::CredentialRefused => UpstreamError {
                 detail: format!(
@@ -173,7 +167,7 @@ impl Provider for AzureDevops {
     async fn resolve(&self, path: &str, branch: Option<&str>) -> Result<Repository, UpstreamError> {
         let (organisation, project, name) = split(path);
         let call = Call::get([organisation, project, "_apis", "git", "repositories", name]);
-        let answer = self.send(call.query("api-version", VERSION)).await?;
+        let answer = self.access.send(call.query("api-version", VERSION)).await?;
         let repo: Repo = answer.json()?;
         let main = repo.check_state(&answer)?.to_owned();
         let wanted = branch.unwrap_or(&main);

@@ -32,7 +32,7 @@ pub struct Dialect {
     pub accept: &'static str,
     /// Headers of every request.
     pub headers: &'static [(&'static str, &'static str)],
-    /// What an answer other than 2xx means.
+    /// What any answer but a proper 2xx means: 203 and pages for people are none.
     pub classify: fn(&Answer) -> UpstreamError,
 }
 
@@ -96,7 +96,7 @@ impl Access {
     /// Sends one request, follows redirects within the origin, and reads the answer.
     ///
     /// # Errors
-    /// What the vendor's [`Dialect`] makes of any answer but 2xx; `rate_limited` at once, without a call, while the
+    /// What the vendor's [`Dialect`] makes of any answer but a proper 2xx; `rate_limited` at once, without a call, while the
     /// credential has to rest; `upstream_unavailable` when there is no answer.
     pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
         if let Some(budgets) = &self.budgets {
@@ -167,10 +167,12 @@ impl Access {
         unsent(&self.instance, code, detail.into())
     }
 
-    /// A 2xx is an answer (203 is not: Azure DevOps says "sign in" by it), all else a failure.
+    /// A 2xx is an answer, all else a failure. No answer are 203, by which Azure DevOps says "sign in", and a page for people,
+    /// which some proxy has put in place of what was asked for: nothing was done.
     fn judge(&self, call: &Call, mut answer: Answer) -> Result<Answer, UpstreamError> {
-        if answer.status.is_success() && answer.status != StatusCode::NON_AUTHORITATIVE_INFORMATION
-        {
+        let is_substitute =
+            answer.status == StatusCode::NON_AUTHORITATIVE_INFORMATION || answer.is_page();
+        if answer.status.is_success() && !is_substitute {
             self.rate.accept();
             return Ok(answer);
         }

@@ -49,6 +49,12 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Whether it is a page for people: no vendor's API answers with one.
+    pub fn is_page(&self) -> bool {
+        let kind = self.header("content-type").unwrap_or_default();
+        kind.trim_start().starts_with("text/html")
+    }
+
     /// The vendor's own id of the request.
     pub fn request_id(&self) -> Option<&str> {
         ["x-request-id", "x-github-request-id", "x-nf-request-id"]

@@ -281,3 +281,14 @@ async fn lists_are_read_to_their_end_within_the_origin() {
         .unwrap_err();
     assert_eq!(error.code, FailureCode::UpstreamContractChanged);
 }
+
+#[tokio::test]
+async fn a_page_is_no_answer_whatever_its_status() {
+    let page = || Reply::new(200, "<html>").header("content-type", "text/html; charset=utf-8");
+    for call in [Call::get(["x"]), Call::delete(["x"])] {
+        let vendor = Vendor::start(vec![page()]).await;
+        let error = vendor.access(&PLAIN).send(call).await.unwrap_err();
+        assert_eq!(error.code, FailureCode::RequestRefused);
+        assert_eq!(error.trace.status, Some(200));
+    }
+}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{refusals, web_address};
+use super::web_address;
 use crate::{
     link::{facts::Repository, failure::FailureCode},
     upstream::{Answer, Class, Instance, Page, UpstreamError},
@@ -17,7 +17,6 @@ struct Listed<T> {
 
 /// The items of a list, or of a part of it: then a header has the token that asks for the next.
 pub(super) fn open_page<T: DeserializeOwned>(answer: &Answer) -> Result<Page<T>, UpstreamError> {
-    refusals::check_signed_in(answer)?;
     let items = answer.json::<Listed<T>>()?.value;
     let token = answer.header("x-ms-continuationtoken");
     let next = token.map(|token| next_page(&answer.url, token));

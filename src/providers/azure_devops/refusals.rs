@@ -46,8 +46,9 @@ pub(super) fn classify(answer: &Answer) -> UpstreamError {
     let body = Body::read(answer);
     let reason = body.reason();
     match answer.status {
-        // Without the right header, and behind some gateways with it, "sign in" comes as one of these.
-        StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::FOUND => signed_out(answer),
+        // Without the right header, and behind some gateways with it, "sign in" comes as 203, as any success with a page, or
+        // as a redirect.
+        status if status.is_success() || status == StatusCode::FOUND => signed_out(answer),
         StatusCode::UNAUTHORIZED => {
             let detail = format!("Azure DevOps refuses the credential: {reason}. {HINT}");
             answer.refused(FailureCode::CredentialRefused, detail)
@@ -74,15 +75,6 @@ pub(super) fn classify(answer: &Answer) -> UpstreamError {
 }
 
 const HINT: &str = "A personal access token is sent as `basic`, one of Microsoft Entra as `token`; either may have expired, and the organisation's policy may forbid it.";
-
-/// A refused credential may be answered with a page to sign in and a status of success.
-pub(super) fn check_signed_in(answer: &Answer) -> Result<(), UpstreamError> {
-    let kind = answer.header("content-type").unwrap_or_default();
-    match kind.trim_start().starts_with("text/html") {
-        false => Ok(()),
-        true => Err(signed_out(answer)),
-    }
-}
 
 /// Azure wants somebody to sign in.
 pub(super) fn signed_out(answer: &Answer) -> UpstreamError {

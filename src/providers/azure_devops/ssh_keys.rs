@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Address, AzureDevops, answers::open_page, refusals};
+use super::{Address, AzureDevops, answers::open_page};
 use crate::{
     link::{facts::Repository, failure::FailureCode},
     providers::{RepositoryKey, bare, same_key},
@@ -98,7 +98,6 @@ impl AzureDevops {
         let call = Call::post([organisation, "_apis", "Contribution", "HierarchyQuery"])
             .query("api-version", "5.0-preview.1");
         let answer = self.people.send(call.json(&request)).await?;
-        refusals::check_signed_in(&answer)?;
         check_made(&answer)?;
         let made = self.find_account_key(repository, public_key).await?;
         made.ok_or_else(|| answer.contract_changed("did not place the key that it accepted"))

@@ -211,7 +211,8 @@ impl AzureDevops {
         let organisation = Address::of(repository).organisation;
         let call = Call::post([organisation, "_apis", "hooks", "subscriptions"]);
         let call = call.query("api-version", VERSION);
-        self.send(call.json(&body(repository, event, url)))
+        self.access
+            .send(call.json(&body(repository, event, url)))
             .await?
             .json()
     }
@@ -224,7 +225,7 @@ impl AzureDevops {
     ) -> Result<bool, UpstreamError> {
         let organisation = Address::of(repository).organisation;
         let call = Call::delete([organisation, "_apis", "hooks", "subscriptions", id]);
-        match self.send(call.query("api-version", VERSION)).await {
+        match self.access.send(call.query("api-version", VERSION)).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_missing() => Ok(false),
             Err(error) => Err(error),
@@ -272,7 +273,7 @@ impl AzureDevops {
             &subscription.id,
         ]);
         let call = call.query("api-version", VERSION).json(&whole);
-        self.send(call).await.map(drop)
+        self.access.send(call).await.map(drop)
     }
 
     /// The subscriptions of this repository that send where the one with this id does; that one comes last, so that an
@@ -311,7 +312,7 @@ impl AzureDevops {
         let call = Call::post([organisation, "_apis", "hooks", "testnotifications"])
             .query("useRealData", "true")
             .query("api-version", VERSION);
-        self.send(call.json(&test)).await.map(drop)
+        self.access.send(call.json(&test)).await.map(drop)
     }
 
     /// <https://learn.microsoft.com/rest/api/azure/devops/hooks/notifications/list?view=azure-devops-rest-7.1>
@@ -349,7 +350,7 @@ impl AzureDevops {
             notifications,
             &id,
         ]);
-        let whole = self.send(call.query("api-version", VERSION)).await?;
+        let whole = self.access.send(call.query("api-version", VERSION)).await?;
         Ok(Some(whole.json::<Notification>()?.into()))
     }
 }
