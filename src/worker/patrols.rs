@@ -34,7 +34,7 @@ use crate::{
 
 /// Longest time that a patrol's calls may take.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// Pause after a patrol that Netlify did not answer.
+/// Pause after a patrol that could not begin.
 const AFTER_TROUBLE: Duration = Duration::from_secs(30);
 
 /// Pause after a patrol whose credential Netlify does not take.
@@ -170,21 +170,23 @@ async fn patrolled(patrol: &ClaimedPatrol, worker: &Worker) -> Result<Patrolled,
     let rest = match timeout(PATIENCE, CallClass::Watching.during(look.all())).await {
         Ok(Ok(())) => Duration::ZERO,
         Ok(Err(Trouble::Store(error))) => return Err(error.into()),
-        Ok(Err(Trouble::Upstream(error))) => rest_after(patrol, &error),
-        Err(_) => AFTER_TROUBLE,
+        Ok(Err(Trouble::Upstream(error))) => rest_after(worker, patrol, &error),
+        Err(_) => worker.settings.watch_max,
     };
     let now = netlify.upstream_now();
-    let next = pace::next(&worker.settings, patrol, &look.running, &usual, now);
+    let next = match rest {
+        Duration::ZERO => pace::next(&worker.settings, patrol, &look.running, &usual, now),
+        // What runs was not seen to its end, so that it does not say when to look again.
+        rest => rest,
+    };
     Ok(Patrolled {
-        next: next
-            .max(rest)
-            .max(pace::rest_after(look.calls, patrol.teams)),
+        next: next.max(pace::rest_after(look.calls, patrol.teams)),
         ..look.patrolled
     })
 }
 
 /// When Netlify wants to be asked again.
-fn rest_after(patrol: &ClaimedPatrol, error: &UpstreamError) -> Duration {
+fn rest_after(worker: &Worker, patrol: &ClaimedPatrol, error: &UpstreamError) -> Duration {
     tracing::warn!(connection = %patrol.connection, team = patrol.team, %error, "a patrol ended early");
     match error.class {
         Class::RateLimited { until } => (until - OffsetDateTime::now_utc())
@@ -192,6 +194,7 @@ fn rest_after(patrol: &ClaimedPatrol, error: &UpstreamError) -> Duration {
             .unwrap_or_default(),
         // Only another credential helps.
         _ if error.code == FailureCode::CredentialRefused => AFTER_REFUSAL,
-        _ => AFTER_TROUBLE,
+        // Links wait for its news.
+        _ => worker.settings.watch_max,
     }
 }

@@ -225,6 +225,19 @@ async fn a_team_of_which_only_numbers_are_told_is_followed_build_by_build() {
 }
 
 #[tokio::test]
+async fn a_look_at_the_builds_that_fails_is_soon_repeated() {
+    let world = World::usual().await;
+    let failed = world.fault(
+        json!({"upstream": "netlify", "path": "/accounts/[^/]+/builds/status", "times": 2,
+        "fault": {"status": 500, "body": {"code": 500, "message": "Internal error"}}}),
+    );
+    // Sooner than the link would look itself.
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_eq!(failed.count(), 2);
+}
+
+#[tokio::test]
 async fn a_build_that_waits_for_its_turn_says_for_how_many_and_is_canceled_when_it_waits_too_long()
 {
     let world = World::with(Setup {
