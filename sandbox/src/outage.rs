@@ -32,6 +32,22 @@ impl Outages {
         self.0.send_replace(Some(outage));
     }
 
+    /// The door is in order again. Another outage that began meanwhile is over too.
+    pub fn end(&self) {
+        self.0.send_replace(None);
+    }
+
+    /// Resolves when there is one.
+    pub async fn begun(&self) {
+        // An error says that the sandbox is gone.
+        drop(self.subscribe().wait_for(Option::is_some).await);
+    }
+
+    /// Resolves when there is none: what the vendors tell each other does not come through this door in the real world.
+    pub async fn over(&self) {
+        drop(self.subscribe().wait_for(Option::is_none).await);
+    }
+
     /// Who hears of the outages from now on.
     pub fn subscribe(&self) -> watch::Receiver<Option<Outage>> {
         self.0.subscribe()

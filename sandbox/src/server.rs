@@ -80,14 +80,15 @@ pub async fn serve(mut listener: TcpListener, router: Router, world: Arc<World>)
                     Ok(listener) => listener,
                     Err(error) => return tracing::error!(%error, "the door stays closed after an outage"),
                 };
+                world.outages.end();
             }
         }
     }
 }
 
 async fn connection(stream: TcpStream, router: Router, world: Arc<World>) {
-    let mut outages = world.outages.subscribe();
     let broken = Arc::new(AtomicBool::new(false));
+    let here = world.clone();
     let service = service_fn(move |request| {
         Box::pin(answer(
             request,
@@ -97,10 +98,11 @@ async fn connection(stream: TcpStream, router: Router, world: Arc<World>) {
         ))
     });
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let outcome = loop {
-        tokio::select! {
-            outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => break outcome,
-            Ok(()) = outages.changed() => std::pin::Pin::new(&mut connection).graceful_shutdown(),
+    let outcome = tokio::select! {
+        outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => outcome,
+        () = here.outages.begun() => {
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|context| connection.poll_without_shutdown(context)).await
         }
     };
     let stream = connection.into_parts().io.into_inner();

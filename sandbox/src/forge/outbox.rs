@@ -47,7 +47,7 @@ async fn attempt(world: &World, forge: &Forge, url: String, message: Message) ->
         event: message.event,
         sent_at: world.clock.now(),
         attempts: 1,
-        answer: post(&world.http, &url, &headers, text.clone()).await,
+        answer: post(world, &url, &headers, text.clone()).await,
         request_headers: headers,
         payload: message.body,
         url,
@@ -62,7 +62,7 @@ async fn attempt(world: &World, forge: &Forge, url: String, message: Message) ->
             request_headers,
             ..
         } = &delivery;
-        delivery.answer = post(&world.http, url, request_headers, text.clone()).await;
+        delivery.answer = post(world, url, request_headers, text.clone()).await;
         delivery.attempts += 1;
     }
     delivery

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::world::World;
+
 /// Why there was no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
@@ -53,22 +55,21 @@ impl Answer {
     }
 }
 
-/// Sends `body` with these headers; redirects are not followed.
+/// Sends `body` with these headers; redirects are not followed. An outage of the sandbox's door is sat out.
 pub async fn post(
-    http: &reqwest::Client,
+    world: &World,
     url: &str,
     headers: &BTreeMap<String, String>,
     body: String,
 ) -> Answer {
     let started = Instant::now();
-    let request = headers
-        .iter()
-        .fold(http.post(url).body(body), |request, (name, value)| {
-            request.header(name, value)
-        });
-    let answered = match request.send().await {
-        Ok(response) => Answer::read(response).await,
-        Err(error) => Err(error),
+    let answered = loop {
+        world.outages.over().await;
+        let outages = world.outages.subscribe();
+        match send(world, url, headers, &body).await {
+            Err(_) if outages.has_changed().is_ok_and(|begun| begun) => {}
+            answered => break answered,
+        }
     };
     let answer = answered.unwrap_or_else(|error| Answer::none(&error));
     Answer {
@@ -83,4 +84,17 @@ fn readable(headers: &HeaderMap) -> BTreeMap<String, String> {
         (name.to_string(), value)
     };
     headers.iter().map(pair).collect()
+}
+
+async fn send(
+    world: &World,
+    url: &str,
+    headers: &BTreeMap<String, String>,
+    body: &str,
+) -> reqwest::Result<Answer> {
+    let request = world.http.post(url).body(body.to_owned());
+    let request = headers.iter().fold(request, |request, (name, value)| {
+        request.header(name, value)
+    });
+    Answer::read(request.send().await?).await
 }

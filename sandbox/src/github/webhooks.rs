@@ -183,7 +183,7 @@ async fn deliver(
     let body = encoding(config).text(&event.payload);
     let request_headers = headers(repository, hook, config, &event, &body);
     let delivered_at = world.clock.now();
-    let answer = post(&world.http, &config.url, &request_headers, body).await;
+    let answer = post(world, &config.url, &request_headers, body).await;
     let (status, status_code) = told(answer.status);
     Delivery {
         id: world.github.lock().next_id(),
