@@ -20,6 +20,7 @@ mod database_away;
 mod dead_credentials;
 mod description;
 mod diagnosing;
+mod disk_full;
 mod drift;
 mod environment;
 mod examples;

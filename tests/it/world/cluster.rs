@@ -1,8 +1,10 @@
 //! A Postgres of one test's own, which may be killed and started again.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 
@@ -22,14 +24,24 @@ pub struct Cluster {
     /// Address of its database `postgres`, as superuser.
     pub url: String,
     postgres: Option<Child>,
+    disk: Option<Disk>,
     folder: TempDir,
 }
 
 impl Cluster {
     /// Makes a cluster that keeps what it has committed, and starts it.
     pub async fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("lb").tempdir_in("/tmp");
-        let folder = folder.expect("a temporary folder");
+        Self::start_in(new_folder(), None).await
+    }
+
+    /// [`Cluster::start`] on a disk of its own of so many MiB; `None` when that cannot be mounted, which takes root.
+    pub async fn start_on_a_disk(mib: usize) -> Option<Self> {
+        let folder = new_folder();
+        let disk = Disk::mount(folder.path(), mib)?;
+        Some(Self::start_in(folder, Some(disk)).await)
+    }
+
+    async fn start_in(folder: TempDir, disk: Option<Disk>) -> Self {
         let socket = folder.path().display();
         let url =
             format!("postgres://postgres@localhost:5432/postgres?host={socket}&sslmode=disable");
@@ -44,6 +56,7 @@ impl Cluster {
         let mut cluster = Self {
             url,
             postgres: None,
+            disk,
             folder,
         };
         let made = cluster
@@ -97,6 +110,24 @@ impl Cluster {
         }
     }
 
+    /// Takes all space that is left on its own disk, until [`Cluster::free_disk`].
+    pub fn fill_disk(&self) {
+        self.own_disk().fill();
+    }
+
+    /// Gives it back, and starts Postgres again if it could not go on.
+    pub async fn free_disk(&mut self) {
+        self.own_disk().free();
+        let postgres = self.postgres.as_mut().expect("a Postgres that was started");
+        if postgres.try_wait().expect("a child").is_some() {
+            self.start_again().await;
+        }
+    }
+
+    fn own_disk(&self) -> &Disk {
+        self.disk.as_ref().expect("a disk of its own")
+    }
+
     fn signal(&self, signal: Signal) {
         let Some(postgres) = &self.postgres else {
             return;
@@ -120,6 +151,53 @@ impl Cluster {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         command
+    }
+}
+
+fn new_folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("lb").tempdir_in("/tmp");
+    folder.expect("a temporary folder")
+}
+
+/// A small disk in memory. Gone with the value.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, mib: usize) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o"]);
+        mount.arg(format!("size={mib}m")).arg("tmpfs").arg(at);
+        let mounted = mount.stderr(Stdio::null()).status().ok()?;
+        mounted.success().then(|| Self(at.to_owned()))
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+
+    fn fill(&self) {
+        let mut ballast = File::create(self.ballast()).expect("a file");
+        let error = loop {
+            if let Err(error) = ballast.write_all(&[0; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.ballast()).expect("the ballast");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(
+            unmounted.is_ok_and(|done| done.success()),
+            "{:?} stays mounted",
+            self.0
+        );
     }
 }
 
