@@ -13,11 +13,12 @@ kills() {
     LINKBROKER_KILLS_FILTER=${1:-} run cargo test --quiet --workspace --test it -- --ignored --exact --nocapture kills::the_whole_matrix
 }
 
-# replicas [ROUNDS]: 200 links on three replicas, so many times.
+# replicas [ROUNDS]: 200 links on three replicas, so many times; how soon a link goes on whose process is gone, as often.
 replicas() {
     local rounds=${1:-20}
     [[ $rounds =~ ^[1-9][0-9]*$ ]] || die "./dev replicas $rounds: say how many rounds"
     start_postgres
     export LINKBROKER_TEST_DATABASE_URL=$database_url
     LINKBROKER_REPLICA_ROUNDS=$rounds run cargo test --quiet --workspace --test it -- --ignored --exact --nocapture replicas::many_rounds
+    LINKBROKER_RECOVERY_ROUNDS=$rounds run cargo test --quiet --workspace --test it -- --ignored --exact --nocapture recovery::how_soon_links_go_on
 }

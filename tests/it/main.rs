@@ -51,6 +51,7 @@ mod preflights;
 mod putting_by_ref;
 mod quotas;
 mod rate_limits;
+mod recovery;
 mod refusals;
 mod repeated_requests;
 mod replicas;
