@@ -27,6 +27,7 @@ mod examples;
 mod existing_sites;
 mod failed_builds;
 mod fairness;
+mod faults;
 mod first_build;
 mod foreign_objects;
 mod gitea;

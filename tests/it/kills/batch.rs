@@ -331,7 +331,7 @@ pub fn told(link: &Value) -> String {
 }
 
 /// The outcome; of a panic, what it said.
-async fn caught<R>(work: impl Future<Output = Result<R, String>>) -> Result<R, String> {
+pub async fn caught<R>(work: impl Future<Output = Result<R, String>>) -> Result<R, String> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(result) => result,
         Err(panic) => {

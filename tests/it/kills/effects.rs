@@ -97,8 +97,8 @@ fn route(call: &Call) -> &str {
     call.route.as_deref().unwrap_or(path)
 }
 
-/// Ids differ from run to run.
-fn pattern(call: &Call) -> String {
+/// Regular expression for the path of a call in other runs, where ids differ.
+pub fn pattern(call: &Call) -> String {
     let part = |part: &str| match part.starts_with('{') {
         true if part.starts_with("{*") => ".+".to_owned(),
         true => "[^/?]+".to_owned(),
@@ -108,7 +108,8 @@ fn pattern(call: &Call) -> String {
     format!("^{}(\\?|$)", parts.join("/"))
 }
 
-fn name(call: &Call) -> String {
+/// Method and route below the vendor's base.
+pub fn name(call: &Call) -> String {
     let known = [
         "/netlify/api/v1",
         "/github",

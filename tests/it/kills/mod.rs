@@ -4,13 +4,13 @@
 //! The effects are those of a run without faults, so that a new call is in the matrix by itself. `./dev kills` goes through the
 //! whole matrix; here a tenth of it is drawn, another one each day.
 
-mod batch;
-mod effects;
+pub mod batch;
+pub mod effects;
 mod frozen;
 mod matrix;
-mod objects;
+pub mod objects;
 mod points;
-mod variant;
+pub mod variant;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

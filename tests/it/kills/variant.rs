@@ -90,6 +90,8 @@ pub struct Subject {
     pub netlify: String,
     pub provider: String,
     pub request: Value,
+    /// Paths of its two connections.
+    pub connections: Vec<String>,
 }
 
 impl Variant {
@@ -101,7 +103,7 @@ impl Variant {
     /// A world without links.
     pub async fn stage_with_lease(&'static self, seconds: u32) -> Stage {
         let holds = Arc::<Holds>::default();
-        let mut setup = Setup {
+        let setup = Setup {
             settings: vec![
                 ("LINKBROKER_LEASE_SECONDS", seconds.to_string()),
                 ("LINKBROKER_QUOTA_REQUESTS_PER_MINUTE", "1000000".to_owned()),
@@ -110,13 +112,19 @@ impl Variant {
             tap: Some(holds.clone()),
             ..Setup::default()
         };
+        let stage = self.stage_in(setup).await;
+        Stage { holds, ..stage }
+    }
+
+    /// A world without links, whose commits nobody holds.
+    pub async fn stage_in(&'static self, mut setup: Setup) -> Stage {
         let grants = (self.asks == Asks::Installation).then(grants);
         let (_grants, setting) = grants.unzip();
         setup.settings.extend(setting);
         let world = self.way.bare_world(setup).await;
         Stage {
             world,
-            holds,
+            holds: Arc::default(),
             variant: self,
             links: 0,
             _grants,
@@ -130,17 +138,18 @@ impl Variant {
             // An account is there once it has a repository.
             world.install(json!({"app": "netlify", "account": "acme", "id": INSTALLATION}));
         }
-        let subject = Subject {
+        let mut subject = Subject {
             way,
             site: format!("site-{number}"),
             netlify: format!("netlify-token-{number}"),
             provider: format!("{}-token-{number}", way.kind),
             request: Value::Null,
+            connections: Vec::new(),
         };
         self.let_in(world, &subject, number);
-        subject.connect(world, number).await;
-        let request = self.request(world, &subject, number).await;
-        Subject { request, ..subject }
+        subject.connections = subject.connect(world, number).await;
+        subject.request = self.request(world, &subject, number).await;
+        subject
     }
 
     /// Tokens of its own. A standing key is its owner's alone, who is one for all.
@@ -229,7 +238,7 @@ impl Stage {
 }
 
 impl Subject {
-    async fn connect(&self, world: &World, number: usize) {
+    async fn connect(&self, world: &World, number: usize) -> Vec<String> {
         let token = json!({"type": "token", "token": self.netlify});
         let netlify =
             json!({"name": format!("netlify-{number}"), "kind": "netlify", "credential": token});
@@ -244,10 +253,12 @@ impl Subject {
         if credential.get("user").is_some() {
             credential["user"] = json!(format!("person-{number}@example.com"));
         }
+        let mut paths = Vec::new();
         for connection in [netlify, provider] {
             let made = world.client.post("/connections", connection).await;
-            made.expect(201);
+            paths.push(format!("/connections/{}", made.expect(201).id()));
         }
+        paths
     }
 
     /// A call of Netlify's API by the owner of the team.
