@@ -119,8 +119,10 @@ impl Ground {
 
     /// Plays the cells of some links at the same time.
     pub async fn play(&mut self, pairs: &[Pair]) -> Vec<Ended> {
-        let subjects = self.stage.subjects(pairs.len()).await;
         let before = Totals::of(&self.stage).await;
+        let subjects = self.stage.subjects(pairs.len()).await;
+        // A vendor that is busy with making keys is no fault of the table.
+        self.stage.world.sandbox.warm_up().await;
         let memory = self.begin_measuring();
         let linking = zip(&subjects, pairs).map(|(subject, [cell, _])| self.link(subject, cell));
         let mut linked = join_all(linking.map(caught)).await;

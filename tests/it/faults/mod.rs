@@ -140,7 +140,9 @@ async fn the_whole_table() {
         calls.retain(|call| known.insert(call.clone()));
         let mut cells = table::cells_of(&calls);
         cells.retain(|cell| cell.to_string().contains(part));
-        outcomes.extend(table::play(variant.name, &mut ground, cells).await);
+        let played = table::play(variant.name, &mut ground, cells).await;
+        page::write(&played, false);
+        outcomes.extend(played);
     }
     let (made, by_chance): (Vec<_>, Vec<_>) = outcomes.iter().partition(|it| it.is_made());
     for outcome in &by_chance {
@@ -159,7 +161,7 @@ async fn the_whole_table() {
     );
     assert!(!outcomes.is_empty(), "nothing is called `{filter}`");
     if part.is_empty() {
-        page::write(&outcomes);
+        page::write(&outcomes, true);
     }
     assert!(bad.is_empty());
 }

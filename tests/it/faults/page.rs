@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use linkbroker_sandbox::Upstream;
-
 use super::call::{Kind, word};
 use super::expected::{Class, told};
 use super::table::{Cell, Outcome};
@@ -62,50 +60,41 @@ fn rules() -> String {
     page + LEGEND
 }
 
-fn heading(upstream: Upstream) -> String {
-    format!("### {}", word(upstream))
-}
+/// How the cells of a call ended, in the order of the rules.
+type Row = Vec<char>;
 
-/// The section of each upstream, as it is in the page.
-fn sections() -> BTreeMap<String, String> {
-    let mut sections = BTreeMap::new();
+/// The rows of each upstream, by call.
+type Tables = BTreeMap<String, BTreeMap<String, Row>>;
+
+/// As the page has them.
+fn tables() -> Tables {
+    let mut tables = Tables::new();
     for section in page().split("\n### ").skip(1) {
-        let heading = section.lines().next().unwrap_or_default();
-        sections.insert(
-            format!("### {heading}"),
-            format!("### {}\n", section.trim_end()),
-        );
+        let mut lines = section.lines();
+        let upstream = lines.next().unwrap_or_default().to_owned();
+        let rows = lines.filter_map(|line| {
+            let (call, cells) = line
+                .strip_prefix("| ")?
+                .strip_suffix(" |")?
+                .split_once(" | ")?;
+            let row = cells.split(" | ").filter_map(|cell| cell.chars().next());
+            Some((call.to_owned(), row.collect::<Row>()))
+        });
+        let rows = rows.filter(|(call, row)| call.contains(": ") && row.len() == ALL.len());
+        tables.insert(upstream, rows.collect());
     }
-    sections
+    tables
 }
 
-/// An upstream's cells, all of them played.
-fn section(upstream: Upstream, outcomes: &[Outcome]) -> String {
-    let mut rows: BTreeMap<String, Vec<char>> = BTreeMap::new();
-    for outcome in outcomes
-        .iter()
-        .filter(|it| it.cell.call.upstream == upstream)
-    {
-        let row = rows.entry(outcome.cell.call.to_string());
-        let row = row.or_insert_with(|| vec![' '; ALL.len()]);
-        row[column(&outcome.cell)] = match &outcome.ended {
-            Ok(end) => end.class.letter(),
-            Err(_) if outcome.is_made() => '!',
-            Err(_) => ' ',
-        };
-    }
+fn told_table(upstream: &str, rows: &BTreeMap<String, Row>) -> String {
     let numbers: Vec<_> = (1..=ALL.len()).map(|number| number.to_string()).collect();
-    let mut section = format!(
-        "{}\n\n| | {} |\n|---|{}\n",
-        heading(upstream),
-        numbers.join(" | "),
-        "---|".repeat(ALL.len())
-    );
+    let (numbers, line) = (numbers.join(" | "), "---|".repeat(ALL.len()));
+    let mut table = format!("\n### {upstream}\n\n| | {numbers} |\n|---|{line}\n");
     for (call, row) in rows {
         let row: Vec<_> = row.iter().map(char::to_string).collect();
-        writeln!(section, "| {call} | {} |", row.join(" | ")).expect("a text grows");
+        writeln!(table, "| {call} | {} |", row.join(" | ")).expect("a text grows");
     }
-    section
+    table
 }
 
 fn column(cell: &Cell) -> usize {
@@ -114,15 +103,15 @@ fn column(cell: &Cell) -> usize {
 }
 
 /// How a cell ended when the page was written: `None` for a call that it does not know, nothing within for a cell that was left out,
-/// as all are of an upstream that has no section yet.
+/// as all are of an upstream that has no table yet.
 pub fn recorded(cell: &Cell) -> Option<Option<Class>> {
-    let Some(section) = sections().remove(&heading(cell.call.upstream)) else {
-        return Some(None);
-    };
-    let begin = format!("| {} | ", cell.call);
-    let row = section.lines().find_map(|line| line.strip_prefix(&begin))?;
-    let letter = row.split(" | ").nth(column(cell))?.chars().next()?;
-    Some(Class::of_letter(letter))
+    match tables().get(&word(cell.call.upstream)) {
+        None => Some(None),
+        Some(rows) => {
+            let row = rows.get(&cell.call.to_string())?;
+            Some(Class::of_letter(row[column(cell)]))
+        }
+    }
 }
 
 /// Whether its rules are those of the tests.
@@ -130,14 +119,28 @@ pub fn has_the_rules() -> bool {
     page().starts_with(&rules())
 }
 
-/// Writes the page; of the upstreams that were not played, the sections stay.
-pub fn write(outcomes: &[Outcome]) {
-    let mut sections = sections();
-    for outcome in outcomes {
-        let upstream = outcome.cell.call.upstream;
-        sections.insert(heading(upstream), section(upstream, outcomes));
+/// Writes the page. What was not played stays as it is, unless `anew` says that all calls of these upstreams were.
+pub fn write(outcomes: &[Outcome], anew: bool) {
+    let mut tables = tables();
+    if anew {
+        tables.retain(|upstream, _| {
+            let is_of = |outcome: &Outcome| word(outcome.cell.call.upstream) == *upstream;
+            !outcomes.iter().any(is_of)
+        });
     }
-    let sections: Vec<_> = sections.into_values().collect();
-    let page = format!("{}\n{}", rules(), sections.join("\n"));
+    for outcome in outcomes.iter().filter(|outcome| outcome.is_made()) {
+        let rows = tables.entry(word(outcome.cell.call.upstream)).or_default();
+        let row = rows.entry(outcome.cell.call.to_string());
+        let row = row.or_insert_with(|| vec![' '; ALL.len()]);
+        row[column(&outcome.cell)] = match &outcome.ended {
+            Ok(end) => end.class.letter(),
+            Err(_) => '!',
+        };
+    }
+    let tables: Vec<_> = tables
+        .iter()
+        .map(|(upstream, rows)| told_table(upstream, rows))
+        .collect();
+    let page = format!("{}{}", rules(), tables.concat());
     std::fs::write(file(), page).expect("the page can be written");
 }
