@@ -130,19 +130,24 @@ async fn webhook_204_without_a_build() {
 async fn key_in_the_profile_instead_of_the_project() {
     let way = &Way::GITLAB;
     let world = way.world().await;
-    let refused = json!({"status": 400, "body": {"message": {"deploy_key.fingerprint_sha256": ["has already been taken"]}}});
-    world.fault(json!({"upstream": "gitlab", "method": "POST", "path": "/deploy_keys$", "times": 9, "fault": refused}));
-    // Each key that Netlify makes lands in the profile at once, so that the project cannot have it.
+    // While a key is on its way to the project, a person puts it into the profile; and the one that is made in its place too.
+    let hold = |nth: u64| {
+        world.fault(json!({"upstream": "gitlab", "method": "POST", "path": "/deploy_keys$", "nth": nth, "fault": "hold_request"}))
+    };
+    let mut under_way = hold(1);
     let id = world.client.link(way.request(&world)).await;
-    let link = until("the link to settle", async || {
-        let keys = world.state()["netlify"]["deploy_keys"].clone();
-        for key in keys.as_array().into_iter().flatten() {
-            put_in_profile(&world, &text(&key["public_key"]));
-        }
-        let link = world.client.read(&id).await;
-        link.get("poll_after_ms").is_none().then_some(link)
-    })
-    .await;
+    for key in 0..2 {
+        until("a key to be on its way", async || {
+            (under_way.count() > 0).then_some(())
+        })
+        .await;
+        let key = &world.state()["netlify"]["deploy_keys"][key]["public_key"];
+        put_in_profile(&world, &text(key));
+        world.sandbox.world().faults.clear();
+        // The one held comes again first, and is refused.
+        under_way = hold(2);
+    }
+    let link = world.client.settled(&id).await;
     assert_diagnosed(
         &link,
         "action_required",
@@ -166,8 +171,8 @@ fn put_in_profile(world: &World, key: &str) {
         key: key.to_owned(),
         ..forge::NewPersonKey::default()
     };
-    // It may be there already.
-    let _ = linkbroker_sandbox::admin::add_person_key(world.sandbox.world(), new);
+    let added = linkbroker_sandbox::admin::add_person_key(world.sandbox.world(), new);
+    added.expect("a key in the profile");
 }
 
 /// "I tried before with token param set to Netlify deploy public key but webhook was not added."
