@@ -662,6 +662,20 @@ async fn follow_builds(
     patrols::request(db, tenant, connection, &site.team, within).await
 }
 
+/// Holds these links until the transaction ends. Whoever writes what belongs to a link, and the link, takes the link first, as
+/// [`save`] does: else two of them may wait for one another for ever. Rows that only refer to the link are not kept waiting.
+pub async fn hold(db: &mut PgConnection, links: &[Uuid]) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"select count(*) as "count!" from (
+               select from links where id = any($1) order by id for no key update
+           ) as held"#,
+        links
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(())
+}
+
 /// Whom something that was seen of a link's builds is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum News {

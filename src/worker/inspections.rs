@@ -30,7 +30,7 @@ use crate::{
         Rows, StoreError, begin, checks,
         events::{self, NewEvent},
         inspections::{self, ClaimedInspection, Remembered},
-        links::LeasedLink,
+        links::{self, LeasedLink},
     },
     upstream::{CallClass, Looked, Memory},
 };
@@ -108,6 +108,7 @@ impl Job for ClaimedInspection {
     }
 
     async fn finish(&self, db: &mut PgConnection, outcome: &Outcome) -> Result<(), StoreError> {
+        links::hold(db, &[self.link_id]).await?;
         match outcome {
             Outcome::Seen {
                 link,

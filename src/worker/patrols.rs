@@ -94,7 +94,10 @@ impl Job for ClaimedPatrol {
         let ids: Vec<_> = seen.chain(patrolled.stopped.iter().copied()).collect();
         let followers = match ids.is_empty() {
             true => Vec::new(),
-            false => links::followers(db, &ids).await?,
+            false => {
+                links::hold(db, &ids).await?;
+                links::followers(db, &ids).await?
+            }
         };
         for follower in &followers {
             let of_link = patrolled
