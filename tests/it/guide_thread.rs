@@ -87,7 +87,8 @@ async fn public_repository_without_key() {
 /// "I see 2 builds in the queue right away which seems unnecessary. Any way to reduce it to just 1?"
 #[tokio::test]
 async fn two_builds_at_the_start() {
-    let twice = json!({"netlify": {"second_build_on_attach": true}});
+    let twice =
+        json!({"netlify": {"second_build_on_attach": true, "times": {"building_ms": 1500}}});
     let world = World::with(Setup {
         switches: twice,
         ..Setup::default()
@@ -97,6 +98,12 @@ async fn two_builds_at_the_start() {
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(link["diagnosis"], Value::Null);
     assert_eq!(link["deploy"]["state"], "ready");
+    let state = world.state();
+    let deploys = state["netlify"]["deploys"].as_array().expect("deploys");
+    let with = |state: &str| deploys.iter().filter(|it| it["state"] == state).count();
+    let built = (with("ready"), with("error"));
+    let replays = 1;
+    assert_eq!(built, (1, 1 + replays), "one is built: {deploys:#?}");
     // Nor did linkbroker start one more.
     let calls = world.sandbox.calls();
     let mut started = calls.iter().filter(|call| call.method == "POST");

@@ -70,10 +70,9 @@ fn assert_is_the_row(way: &Way, plan: &Value) {
     assert_eq!(writes("replay_push"), by_us(way.push), "{}", way.name);
 }
 
-/// A pull request is shown by a build of its own, and the link stays as it is. Webhooks of people, which the row of a way
-/// declares, hear here of pushes alone.
+/// A pull request is shown by a build of its own, and the link stays as it is. A host that knows only git has none.
 pub async fn a_pull_request_is_previewed(way: &Way) {
-    if way.webhook == By::Person {
+    if way.provider == Provider::Plain {
         return;
     }
     let world = way.world().await;
