@@ -69,7 +69,11 @@ async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, Bui
         job.branch
     ));
     match fetch(world, job, into).await {
-        Ok(info) => Ok(found_commit(world, job, info.sha, info.message)),
+        Ok(info) => {
+            let commit = found_commit(world, job, info.sha, info.message);
+            fetch_submodules(world, job, into).await?;
+            Ok(commit)
+        }
         Err(error) => {
             error.log.lines().for_each(say);
             let branch = &job.branch;
@@ -111,6 +115,26 @@ async fn fetch(world: &World, job: &Job, into: &Path) -> Result<CommitInfo, Clon
         }
         _ => Ok(head),
     }
+}
+
+async fn fetch_submodules(world: &World, job: &Job, clone: &Path) -> Result<(), BuildFailed> {
+    if !clone.join(".gitmodules").is_file() {
+        return Ok(());
+    }
+    let key = job.key.as_deref();
+    let fetched = world.git.update_submodules_over_ssh(key, clone).await;
+    fetched.map_err(|error| {
+        let said = format!("Error checking out submodules: {}", error.log.trim_end());
+        for line in said
+            .lines()
+            .chain(["Failing build: Failed to prepare repo"])
+        {
+            log(world, &job.deploy_id, "initializing", line);
+        }
+        BuildFailed(format!(
+            "Failed during stage 'preparing repo': {said}: exit status 1"
+        ))
+    })
 }
 
 /// `commit_ref` filled is the early sign that the key works.
