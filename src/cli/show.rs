@@ -104,10 +104,15 @@ fn told(diagnosis: &Diagnosis) -> String {
 fn asked(action: &Action) -> String {
     let (what, thing) = match &action.what {
         Deed::PlaceDeployKey { public_key } => ("Deploy key to put in place", public_key),
-        Deed::PlaceWebhook { url } => ("Address that has to be told of pushes, as JSON", url),
+        Deed::PlaceWebhook { url, .. } => ("Address that has to be told of pushes, as JSON", url),
         Deed::PushCommit { branch } => ("Branch to push to", branch),
     };
     let mut text = format!("\n  {what}:\n    {}\n", plain(thing));
+    if let Deed::PlaceWebhook { events, .. } = &action.what
+        && !events.is_empty()
+    {
+        let _ = writeln!(text, "  Events: {}", plain(&events.join(", ")));
+    }
     for (name, value) in [("Where", &action.page), ("As", &action.account)] {
         if let Some(value) = value {
             let _ = writeln!(text, "  {name}: {}", plain(value));

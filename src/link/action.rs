@@ -33,6 +33,10 @@ pub enum Deed {
     PlaceWebhook {
         /// Where it has to deliver.
         url: String,
+        /// What it has to deliver, in the git host's words: pushes, which are enough for builds, and what previews of pull
+        /// requests take. Empty where the host's words are not known.
+        #[serde(default)]
+        events: Vec<String>,
     },
     /// Push a commit to the branch that the link builds.
     #[schema(title = "PushCommit")]

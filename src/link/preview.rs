@@ -132,6 +132,11 @@ fn calls(step: StepName, way: &Way<'_>, provider: &str) -> Vec<PreviewCall> {
         true => provider::calls_by_hand(provider, step),
         false => provider::calls(provider, step),
     });
+    if step == StepName::ProvePush && way.spec.access.installation_id().is_some() {
+        // Nothing tells what the app was told of: whether somebody has pushed shows at the branch.
+        let head = call(provider, "GET", "/repos/{owner}/{repo}/git/ref/{ref}");
+        calls.push(head.repeated());
+    }
     calls
 }
 

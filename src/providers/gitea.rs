@@ -326,6 +326,10 @@ impl Provider for Gitea {
         settings_page(repository, "hooks")
     }
 
+    fn webhook_events(&self) -> &'static [&'static str] {
+        &EVENTS
+    }
+
     /// The API tells nothing of deliveries.
     async fn last_delivery(
         &self,

@@ -370,6 +370,10 @@ impl Provider for Github {
         settings_page(repository, "hooks/new")
     }
 
+    fn webhook_events(&self) -> &'static [&'static str] {
+        &EVENTS
+    }
+
     /// Only an owner of an organisation may ask; of a person's account nobody can.
     ///
     /// <https://docs.github.com/en/rest/orgs/orgs#list-app-installations-for-an-organization>

@@ -396,6 +396,10 @@ impl Provider for Gitlab {
         page(repository, "hooks")
     }
 
+    fn webhook_events(&self) -> &'static [&'static str] {
+        &["push_events", "merge_requests_events"]
+    }
+
     /// Kept for a week, since GitLab 17.3; older servers have no such list. There is no greeting.
     ///
     /// <https://docs.gitlab.com/api/project_webhooks/#list-events-for-a-project-webhook>

@@ -392,6 +392,11 @@ pub trait Provider: Send + Sync {
         Place::default()
     }
 
+    /// What a webhook that a person makes has to deliver, in the provider's words.
+    fn webhook_events(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The newest delivery of an event.
     async fn last_delivery(
         &self,

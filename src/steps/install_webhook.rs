@@ -75,7 +75,12 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         false => Err(ask(
             Fact::Asked(StepName::InstallWebhook),
             FailureCode::WebhookToBePlaced,
-            Deed::PlaceWebhook { url: address(cx)? },
+            Deed::PlaceWebhook {
+                url: address(cx)?,
+                events: (cx.provider.webhook_events().iter())
+                    .map(ToString::to_string)
+                    .collect(),
+            },
             cx.provider.place_of_webhooks(cx.repository()?),
             match cx.spec.verify {
                 Verify::Push => GoesOn::BySeeing,

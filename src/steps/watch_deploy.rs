@@ -38,10 +38,13 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let latest = seen.and_then(|seen| seen.deploy.clone());
     let latest = latest.or_else(|| cx.facts.deploy.clone());
     let is_over = |deploy: &Deploy| deploys::outcome(deploy).is_over();
+    let look = || deploys::get(cx.netlify, &build.deploy_id);
     let others_look = cx.elapsed < SAFETY || (cx.patrolled && seen.is_some());
     let deploy = match latest {
-        known if others_look && !known.as_ref().is_some_and(is_over) => known,
-        _ => Some(deploys::get(cx.netlify, &build.deploy_id).await?),
+        // Hearsay ends nothing: it may be as old as the nap before this look.
+        Some(known) if is_over(&known) || waits_too_long(cx, &known) => Some(look().await?),
+        known if others_look => known,
+        _ => Some(look().await?),
     };
     match deploy {
         Some(deploy) if is_over(&deploy) => ended(cx, deploy).await,
@@ -61,7 +64,10 @@ async fn ended(cx: &StepContext<'_>, deploy: Deploy) -> Result<Fact, Halt> {
 }
 
 fn wait(cx: &StepContext<'_>, deploy: Option<Deploy>, seen: Option<&SeenBuild>) -> Halt {
-    let patience = cx.pace.queue.saturating_sub(cx.elapsed);
+    let patience = match deploy.as_ref().is_none_or(waits) {
+        true => cx.pace.queue.saturating_sub(cx.elapsed),
+        false => SAFETY,
+    };
     let state = deploy.as_ref().map(|deploy| deploy.state.as_str());
     Halt::Wait {
         after: patience.clamp(cx.pace.watch_min, SAFETY),
@@ -99,8 +105,13 @@ fn doubles(first: Option<&SeenBuild>, other: &SeenBuild) -> bool {
         && (other_began - began).abs() < DOUBLES_WITHIN
 }
 
+/// Whether a build has not begun to run.
+fn waits(deploy: &Deploy) -> bool {
+    matches!(deploy.state.as_str(), "new" | "enqueued")
+}
+
 fn waits_too_long(cx: &StepContext<'_>, deploy: &Deploy) -> bool {
-    matches!(deploy.state.as_str(), "new" | "enqueued") && cx.elapsed >= cx.pace.queue
+    waits(deploy) && cx.elapsed >= cx.pace.queue
 }
 
 /// A build that does not get its turn is canceled, so that it does not come as a surprise later.

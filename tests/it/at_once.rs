@@ -48,7 +48,7 @@ async fn share_the_webhook(way: &Way, webhooks: u64) {
     let world = way.world_with(slow()).await;
     let replica = world.replica().await;
     let theirs = world.client_of("umbrella", Scope::ALL);
-    way.connect(&theirs).await;
+    way.connect(&world, &theirs).await;
     let ours = world
         .client
         .with_token(&replica.address, world.client.token());

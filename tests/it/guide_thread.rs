@@ -87,7 +87,8 @@ async fn public_repository_without_key() {
 /// "I see 2 builds in the queue right away which seems unnecessary. Any way to reduce it to just 1?"
 #[tokio::test]
 async fn two_builds_at_the_start() {
-    let twice = json!({"netlify": {"second_build_on_attach": true}});
+    let twice =
+        json!({"netlify": {"second_build_on_attach": true, "times": {"building_ms": 1500}}});
     let world = World::with(Setup {
         switches: twice,
         ..Setup::default()
@@ -97,6 +98,12 @@ async fn two_builds_at_the_start() {
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(link["diagnosis"], Value::Null);
     assert_eq!(link["deploy"]["state"], "ready");
+    let state = world.state();
+    let deploys = state["netlify"]["deploys"].as_array().expect("deploys");
+    let with = |state: &str| deploys.iter().filter(|it| it["state"] == state).count();
+    let built = (with("ready"), with("error"));
+    let replays = 1;
+    assert_eq!(built, (1, 1 + replays), "one is built: {deploys:#?}");
     // Nor did linkbroker start one more.
     let calls = world.sandbox.calls();
     let mut started = calls.iter().filter(|call| call.method == "POST");
@@ -130,19 +137,24 @@ async fn webhook_204_without_a_build() {
 async fn key_in_the_profile_instead_of_the_project() {
     let way = &Way::GITLAB;
     let world = way.world().await;
-    let refused = json!({"status": 400, "body": {"message": {"deploy_key.fingerprint_sha256": ["has already been taken"]}}});
-    world.fault(json!({"upstream": "gitlab", "method": "POST", "path": "/deploy_keys$", "times": 9, "fault": refused}));
-    // Each key that Netlify makes lands in the profile at once, so that the project cannot have it.
+    // While a key is on its way to the project, a person puts it into the profile; and the one that is made in its place too.
+    let hold = |nth: u64| {
+        world.fault(json!({"upstream": "gitlab", "method": "POST", "path": "/deploy_keys$", "nth": nth, "fault": "hold_request"}))
+    };
+    let mut under_way = hold(1);
     let id = world.client.link(way.request(&world)).await;
-    let link = until("the link to settle", async || {
-        let keys = world.state()["netlify"]["deploy_keys"].clone();
-        for key in keys.as_array().into_iter().flatten() {
-            put_in_profile(&world, &text(&key["public_key"]));
-        }
-        let link = world.client.read(&id).await;
-        link.get("poll_after_ms").is_none().then_some(link)
-    })
-    .await;
+    for key in 0..2 {
+        until("a key to be on its way", async || {
+            (under_way.count() > 0).then_some(())
+        })
+        .await;
+        let key = &world.state()["netlify"]["deploy_keys"][key]["public_key"];
+        put_in_profile(&world, &text(key));
+        world.sandbox.world().faults.clear();
+        // The one held comes again first, and is refused.
+        under_way = hold(2);
+    }
+    let link = world.client.settled(&id).await;
     assert_diagnosed(
         &link,
         "action_required",
@@ -166,8 +178,8 @@ fn put_in_profile(world: &World, key: &str) {
         key: key.to_owned(),
         ..forge::NewPersonKey::default()
     };
-    // It may be there already.
-    let _ = linkbroker_sandbox::admin::add_person_key(world.sandbox.world(), new);
+    let added = linkbroker_sandbox::admin::add_person_key(world.sandbox.world(), new);
+    added.expect("a key in the profile");
 }
 
 /// "I tried before with token param set to Netlify deploy public key but webhook was not added."

@@ -567,6 +567,16 @@ async fn an_app_of_ones_own_that_sees_other_repositories_alone_is_predicted() {
 }
 
 #[tokio::test]
+async fn an_app_of_ones_own_that_is_suspended_is_predicted() {
+    let suspended = json!({"app": "acme-broker", "account": "acme", "suspended": true});
+    let (world, ..) = with_app(Setup::default(), suspended).await;
+    let found = preflight(&world, docs()).await;
+    let repository = of(&found, "repository");
+    assert_eq!(repository["code"], "app_suspended", "{found:#}");
+    assert_eq!(found["outcome"], "fail");
+}
+
+#[tokio::test]
 async fn requests_that_cannot_become_links_are_refused_at_once() {
     let world = World::usual().await;
     let mut bad = docs();

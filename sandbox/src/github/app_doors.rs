@@ -116,6 +116,20 @@ pub async fn of_repository(
     )))
 }
 
+/// `GET /users/{username}/installation`: the app's own on an account, organisations too, whatever it covers.
+pub async fn of_account(
+    Shared(world): Shared<Arc<World>>,
+    Extension(visitor): Extension<Visitor>,
+    Path(account): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let slug = visitor.app()?;
+    let state = world.github.lock();
+    let mut of_app = state.installations.values().filter(|it| it.app == slug);
+    let found = of_app.find(|it| it.account.eq_ignore_ascii_case(&account));
+    let found = found.ok_or_else(Refusal::not_found)?;
+    Ok(Json(shape(&world, &state, found)))
+}
+
 /// `GET /orgs/{org}/installations`: for an owner of the organisation alone.
 pub async fn of_organization(
     Shared(world): Shared<Arc<World>>,

@@ -91,6 +91,7 @@ pub fn router(world: &Arc<World>) -> Router<Arc<World>> {
             post(app_doors::access_token),
         )
         .route("/orgs/{org}/installations", get(app_doors::of_organization))
+        .route("/users/{username}/installation", get(app_doors::of_account))
         .route("/rate_limit", get(users::rate_limit))
         .route("/meta", get(users::meta))
         .fallback(|| async { Refusal::not_found() })

@@ -66,12 +66,7 @@ pub async fn pushed(world: &Arc<World>, update: &RefUpdate) -> anyhow::Result<()
         ));
     }
     for event in events {
-        if event.name == "push" {
-            crate::netlify::pushed_by_app(world, &event.payload);
-        }
-        for hook in listeners(world, id, &event.name) {
-            send(world, id, hook, event.clone());
-        }
+        tell(world, id, &event);
     }
     Ok(())
 }
@@ -98,9 +93,7 @@ pub async fn open_pull_request(
     let request = pull_requests::describe(world, &store_key, default, number, new).await?;
     let payload = payloads::pull_request(world, repository.id, &request)?;
     let event = Event::new("pull_request", payload);
-    for hook in listeners(world, repository.id, &event.name) {
-        send(world, repository.id, hook, event.clone());
-    }
+    tell(world, repository.id, &event);
     Ok(number)
 }
 
@@ -161,6 +154,14 @@ async fn note(world: &World, update: &RefUpdate) -> anyhow::Result<Option<u64>> 
     repository.pushed_at = now;
     repository.last_push = Some(update.clone());
     Ok(Some(id))
+}
+
+/// Tells Netlify's app, and all hooks that listen.
+fn tell(world: &Arc<World>, repository: u64, event: &Event) {
+    crate::netlify::told_by_app(world, &event.name, &event.payload);
+    for hook in listeners(world, repository, &event.name) {
+        send(world, repository, hook, event.clone());
+    }
 }
 
 fn listeners(world: &World, repository: u64, event: &str) -> Vec<u64> {

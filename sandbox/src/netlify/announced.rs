@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::git::ZERO_SHA;
 
-pub use requests::{Request, read as read_request};
+pub use requests::{Request, of_github as request_of_github, read as read_request};
 
 /// Providers with an address of their own below `/hooks`.
 pub const PROVIDERS: [&str; 4] = ["github", "gitlab", "bitbucket", "azure_devops"];

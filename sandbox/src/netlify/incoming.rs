@@ -39,11 +39,18 @@ pub async fn receive(
 }
 
 /// A push that GitHub told Netlify's app about.
-pub fn from_app(world: &Arc<World>, payload: &serde_json::Value) {
+pub fn push_to_app(world: &Arc<World>, payload: &serde_json::Value) {
     match serde_json::from_value::<Push>(payload.clone()) {
         Ok(push) if !push.deleted => build_matching_sites(world, &Address::App, &push),
         Ok(_) => {}
         Err(error) => tracing::error!(%error, "the app does not understand a push"),
+    }
+}
+
+/// A pull request that GitHub told Netlify's app about.
+pub fn request_to_app(world: &Arc<World>, payload: &serde_json::Value) {
+    if let Some(request) = announced::request_of_github(payload) {
+        preview_matching_sites(world, &Address::App, request);
     }
 }
 

@@ -25,9 +25,14 @@ pub fn is_set_up(world: &World, repo: &Repo) -> bool {
         || (world.switches.read().netlify.installations_set_up && seen(world, repo).is_some())
 }
 
-/// A push, as GitHub tells the app about it.
-pub fn pushed_by_app(world: &Arc<World>, payload: &Value) {
-    if world.switches.read().netlify.installations_deliver {
-        incoming::from_app(world, payload);
+/// What happens in a repository, as GitHub tells the app about it.
+pub fn told_by_app(world: &Arc<World>, event: &str, payload: &Value) {
+    if !world.switches.read().netlify.installations_deliver {
+        return;
+    }
+    match event {
+        "push" => incoming::push_to_app(world, payload),
+        "pull_request" => incoming::request_to_app(world, payload),
+        _ => {}
     }
 }

@@ -35,7 +35,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
 pub use deploy_keys::stock_is_full;
-pub use installation::pushed_by_app;
+pub use installation::told_by_app;
 pub use records::{Account, DeployState, NewToken};
 pub use served::serve_by_host;
 pub use state::State;

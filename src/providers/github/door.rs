@@ -37,6 +37,7 @@ pub(super) struct AppDoor {
 #[derive(Deserialize)]
 struct Installation {
     id: u64,
+    suspended_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -185,13 +186,46 @@ impl AppDoor {
     async fn find_installation(&self, path: &str) -> Result<u64, UpstreamError> {
         let (owner, name) = split(path);
         let call = Call::get(["repos", owner, name, "installation"]);
-        let answer = self.app.send(call).await.map_err(|error| {
-            let detail = format!(
-                "The GitHub App is not installed on `{path}`, or there is no such repository."
-            );
-            error.if_missing(FailureCode::AppNotInstalled, detail)
-        })?;
-        Ok(answer.json::<Installation>()?.id)
+        match self.app.send(call).await {
+            Ok(answer) => Ok(answer.json::<Installation>()?.id),
+            Err(error) if error.is_missing() => Err(self.why_missing(path, error).await?),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What to tell about a repository that none of the app's installations covers: one that is suspended covers none.
+    ///
+    /// <https://docs.github.com/en/rest/apps/apps#get-a-user-installation-for-the-authenticated-app>
+    async fn why_missing(
+        &self,
+        path: &str,
+        error: UpstreamError,
+    ) -> Result<UpstreamError, UpstreamError> {
+        let (owner, _) = split(path);
+        let call = Call::get(["users", owner, "installation"]);
+        let on_owner = match self.app.send(call).await {
+            Ok(answer) => Some(answer.json::<Installation>()?),
+            Err(error) if error.is_missing() => None,
+            Err(error) => return Err(error),
+        };
+        let (code, detail) = match on_owner {
+            Some(it) if it.suspended_at.is_some() => (
+                FailureCode::AppSuspended,
+                format!("Installation {} of the GitHub App is suspended.", it.id),
+            ),
+            Some(it) => (
+                FailureCode::AppNotInstalled,
+                format!(
+                    "Installation {} of the GitHub App does not cover `{path}`, or there is no such repository.",
+                    it.id
+                ),
+            ),
+            None => (
+                FailureCode::AppNotInstalled,
+                format!("The GitHub App is not installed on `{owner}`, or there is no such owner."),
+            ),
+        };
+        Ok(error.if_missing(code, detail))
     }
 }
 

@@ -12,6 +12,7 @@ pub fn expected(way: &Way) -> [(&'static str, u64, u64); 4] {
     let of = |by: By, made: u64| match by {
         By::Linkbroker => (made, 0),
         By::Person | By::Operator => (made, made),
+        By::Netlify => (0, 0),
     };
     // People's account keys stand on no repository.
     let (keys, keys_left) = match azure && way.key != By::Linkbroker {
@@ -20,8 +21,9 @@ pub fn expected(way: &Way) -> [(&'static str, u64, u64); 4] {
     };
     let (webhooks, webhooks_left) = of(way.webhook, if azure { 4 } else { 1 });
     let pairs_left = u64::from(way.key == By::Operator);
+    let pairs = u64::from(way.key != By::Netlify);
     [
-        ("deploy_keys", 1, pairs_left),
+        ("deploy_keys", pairs, pairs_left),
         ("installed_keys", keys, keys_left),
         ("webhooks", webhooks, webhooks_left),
         ("sites", 1, 0),

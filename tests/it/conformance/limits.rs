@@ -9,6 +9,10 @@ use crate::world::{Setup, Way, text};
 fn limits(way: &Way) -> (usize, u64) {
     match way.name {
         "github" => (7, 4),
+        // Where the app is installed, and a token of its installation.
+        "github_app" => (9, 6),
+        // Neither key nor webhook.
+        "installation" => (4, 4),
         // Doubles are allowed there: the webhooks are looked at before.
         "gitlab" | "bitbucket" | "bitbucket_access_token" | "gitea" => (8, 4),
         // One subscription for each event.

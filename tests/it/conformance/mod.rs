@@ -26,6 +26,8 @@ macro_rules! each_way {
                 };
             }
             way!(github, GITHUB);
+            way!(github_app, GITHUB_APP);
+            way!(installation, INSTALLATION);
             way!(gitlab, GITLAB);
             way!(bitbucket, BITBUCKET);
             way!(bitbucket_access_token, BITBUCKET_ACCESS_TOKEN);

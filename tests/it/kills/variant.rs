@@ -233,7 +233,7 @@ impl Subject {
         let token = json!({"type": "token", "token": self.netlify});
         let netlify =
             json!({"name": format!("netlify-{number}"), "kind": "netlify", "credential": token});
-        let mut provider = self.way.connection();
+        let mut provider = self.way.connection(world);
         provider["name"] = json!(format!("{}-{number}", self.way.kind));
         let credential = &mut provider["credential"];
         for secret in ["token", "secret"] {

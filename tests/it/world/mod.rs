@@ -18,6 +18,7 @@ use std::time::Duration;
 use linkbroker::api::caller::Scope;
 use linkbroker::issuer::DevIssuer;
 use linkbroker_sandbox::github::{NewRepository, NewToken};
+use linkbroker_sandbox::recorder::{Call, Upstream};
 use linkbroker_sandbox::{FaultRule, GITHUB_TOKEN, NETLIFY_TOKEN, Options, Sandbox, Strikes};
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -237,6 +238,16 @@ impl World {
     pub fn count(&self, kind: &str) -> (u64, u64) {
         let count = self.sandbox.counts().of(kind);
         (count.created, count.alive)
+    }
+
+    /// All calls so far, without what patrols read of builds, which comes when its time is and belongs to no link.
+    pub fn calls_of_links(&self) -> Vec<Call> {
+        let mut calls = self.sandbox.calls();
+        calls.retain(|call| {
+            let of_builds = call.path.contains("/builds") || call.path.contains("/deploys/");
+            call.upstream != Upstream::Netlify || call.method != "GET" || !of_builds
+        });
+        calls
     }
 
     /// Waits until the first of a kind was made.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The longest wait; everything that tests wait for takes a fraction of it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tries again until there is a value.
 ///

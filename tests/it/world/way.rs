@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 
 use super::{Client, Setup, TENANT, World, text, until};
 
+/// The installation of Netlify's app that the tenant may use.
+const INSTALLATION: u64 = 4711;
+
 /// Who does a part of the provider's half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
@@ -24,6 +27,8 @@ pub enum By {
     Person,
     /// The operator has done it before.
     Operator,
+    /// Netlify itself, by its app at GitHub: there is no key and no webhook.
+    Netlify,
 }
 
 /// One way of linking.
@@ -39,7 +44,7 @@ pub struct Way {
     pub path: &'static str,
     /// Its path after it was moved.
     pub moved: &'static str,
-    credential: fn() -> Value,
+    credential: fn(&World) -> Value,
     /// The instance that the connection names, where there are several of its kind.
     host: Option<&'static str>,
     /// Which of the world's repositories it is.
@@ -62,7 +67,7 @@ impl Way {
         address: "https://github.com/acme/docs",
         path: "acme/docs",
         moved: "acme/handbook",
-        credential: || token(GITHUB_TOKEN),
+        credential: |_| token(GITHUB_TOKEN),
         host: None,
         number: 0,
         settings: &[],
@@ -78,6 +83,20 @@ impl Way {
         host: Some("ghe.example.com"),
         ..Self::GITHUB
     };
+    /// By a GitHub App of the tenant's own, instead of somebody's token.
+    pub const GITHUB_APP: Self = Self {
+        name: "github_app",
+        credential: own_app,
+        ..Self::GITHUB
+    };
+    /// By an installation of Netlify's own app, which the operator grants; nothing of GitHub's replays its pushes.
+    pub const INSTALLATION: Self = Self {
+        name: "installation",
+        key: By::Netlify,
+        webhook: By::Netlify,
+        push: By::Person,
+        ..Self::GITHUB
+    };
     pub const GITLAB: Self = Self {
         name: "gitlab",
         provider: Provider::Gitlab,
@@ -85,7 +104,7 @@ impl Way {
         address: "https://gitlab.com/acme/web/docs/-/tree/main",
         path: "acme/web/docs",
         moved: "umbrella/site",
-        credential: || token(GITLAB_TOKEN),
+        credential: |_| token(GITLAB_TOKEN),
         ..Self::GITHUB
     };
     /// Bitbucket replays no push.
@@ -94,13 +113,13 @@ impl Way {
         provider: Provider::Bitbucket,
         kind: "bitbucket",
         address: "https://bitbucket.org/acme/docs/src/main/",
-        credential: || json!({"type": "basic", "user": BITBUCKET_EMAIL, "secret": BITBUCKET_TOKEN}),
+        credential: |_| json!({"type": "basic", "user": BITBUCKET_EMAIL, "secret": BITBUCKET_TOKEN}),
         push: By::Person,
         ..Self::GITHUB
     };
     pub const BITBUCKET_ACCESS_TOKEN: Self = Self {
         name: "bitbucket_access_token",
-        credential: || token(BITBUCKET_ACCESS_TOKEN),
+        credential: |_| token(BITBUCKET_ACCESS_TOKEN),
         ..Self::BITBUCKET
     };
     /// Azure's keys belong to people, and no described call places one.
@@ -111,7 +130,7 @@ impl Way {
         address: "https://dev.azure.com/acme/Web%20Team/_git/Our%20docs?version=GBmain",
         path: "acme/Web Team/Our docs",
         moved: "acme/Web Team/Their docs",
-        credential: || json!({"type": "basic", "user": "acme", "secret": AZURE_DEVOPS_TOKEN}),
+        credential: |_| json!({"type": "basic", "user": "acme", "secret": AZURE_DEVOPS_TOKEN}),
         key: By::Person,
         ..Self::GITHUB
     };
@@ -133,7 +152,7 @@ impl Way {
         provider: Provider::Gitea,
         kind: "gitea",
         address: "https://code.example.com/acme/docs/src/branch/main",
-        credential: || token(GITEA_TOKEN),
+        credential: |_| token(GITEA_TOKEN),
         ..Self::GITHUB
     };
     /// A git host that knows only SSH.
@@ -169,15 +188,15 @@ impl Way {
     pub async fn world_with(&self, setup: Setup) -> World {
         let world = self.bare_world(setup).await;
         self.make_repository(&world).await;
-        self.connect(&world.client).await;
+        self.connect(&world, &world.client).await;
         world
     }
 
     /// Connects a tenant to Netlify and the provider.
-    pub async fn connect(&self, client: &Client) {
+    pub async fn connect(&self, world: &World, client: &Client) {
         let netlify =
             json!({"name": "netlify", "kind": "netlify", "credential": token(NETLIFY_TOKEN)});
-        for connection in [netlify, self.connection()] {
+        for connection in [netlify, self.connection(world)] {
             let made = client.post("/connections", connection).await;
             made.expect(201);
         }
@@ -190,8 +209,10 @@ impl Way {
             .settings
             .extend(settings.map(|(name, value)| (*name, (*value).to_owned())));
         let mut world = World::empty(setup).await;
-        if self.key == By::Operator {
-            stand_key(&mut world).await;
+        match self.key {
+            By::Operator => stand_key(&mut world).await,
+            By::Netlify => grant_installation(&mut world).await,
+            _ => {}
         }
         if let Some(host) = self.host.filter(|_| self.provider == Provider::Github) {
             let api = world.sandbox.github_url();
@@ -220,9 +241,9 @@ impl Way {
     }
 
     /// The connection to the provider, to be posted.
-    pub fn connection(&self) -> Value {
+    pub fn connection(&self, world: &World) -> Value {
         let mut connection =
-            json!({"name": self.kind, "kind": self.kind, "credential": (self.credential)()});
+            json!({"name": self.kind, "kind": self.kind, "credential": (self.credential)(world)});
         if let Some(host) = self.host {
             connection["host"] = json!(host);
         }
@@ -242,6 +263,10 @@ impl Way {
         };
         let made = world.sandbox.create_repository(new).await;
         made.expect("a repository");
+        if self.key == By::Netlify {
+            // An account is there once it has a repository.
+            world.install(json!({"app": "netlify", "account": owner, "id": INSTALLATION}));
+        }
     }
 
     /// The request for a link of the repository to the site `acme-docs`.
@@ -252,6 +277,9 @@ impl Way {
             address => json!(address),
         };
         request["branch"] = json!("main");
+        if self.key == By::Netlify {
+            request["access"] = json!({"installation_id": INSTALLATION});
+        }
         request
     }
 
@@ -295,8 +323,7 @@ impl Way {
                     .await
             }
             "place_webhook" => {
-                self.place_webhook(world, &text(&action["what"]["url"]))
-                    .await;
+                self.place_webhook(world, &action["what"]).await;
                 self.commit(world, "words after the webhook").await;
             }
             "push_commit" => self.commit(world, "words that prove it").await,
@@ -326,10 +353,11 @@ impl Way {
         }
     }
 
-    async fn place_webhook(&self, world: &World, url: &str) {
+    async fn place_webhook(&self, world: &World, what: &Value) {
         if self.provider == Provider::Github {
-            let config = json!({"url": url, "content_type": "json"});
-            let hook = json!({"name": "web", "active": true, "events": ["push"], "config": config});
+            let config = json!({"url": what["url"], "content_type": "json"});
+            let hook =
+                json!({"name": "web", "active": true, "events": what["events"], "config": config});
             let path = format!("/repos/{}/hooks", self.path);
             world.github(Method::POST, &path, Some(hook)).await;
             return;
@@ -337,7 +365,7 @@ impl Way {
         let new = NewWebhook {
             provider: self.provider,
             repository: self.present_path(world),
-            url: url.to_owned(),
+            url: text(&what["url"]),
             ..NewWebhook::default()
         };
         let made = forge::install_webhook(world.sandbox.world(), self.forge(world), new);
@@ -429,8 +457,15 @@ fn token(token: &str) -> Value {
     json!({"type": "token", "token": token})
 }
 
-fn anonymous() -> Value {
+fn anonymous(_: &World) -> Value {
     json!({"type": "anonymous"})
+}
+
+/// What a tenant does for an app of its own: makes one, and installs it on the repository's owner.
+fn own_app(world: &World) -> Value {
+    let app = world.github_app(json!({"slug": "acme-broker"}));
+    world.install(json!({"app": "acme-broker", "account": "acme"}));
+    json!({"type": "github_app", "app_id": app["client_id"], "private_key": app["private_key"]})
 }
 
 /// Puts the key of an account that may read everything into its settings, as a person does.
@@ -461,6 +496,18 @@ async fn stand_key(world: &mut World) {
         text(&key["id"])
     );
     configure(world, &entry).await;
+}
+
+/// What an operator does for a tenant that may use an installation of Netlify's app.
+async fn grant_installation(world: &mut World) {
+    let file = world.folder().join("grants.toml");
+    let grant = format!(
+        "[[grant]]\ntenant = \"{TENANT}\"\ninstallation_id = {INSTALLATION}\nrepositories = [\"github.com/acme/*\"]\nteam = \"sandbox\"\n"
+    );
+    std::fs::write(&file, grant).expect("the operator's file");
+    let setting = ("LINKBROKER_GRANTS", file.display().to_string());
+    world.settings.push(setting);
+    world.restart().await;
 }
 
 /// Adds an entry to the operator's file of providers.

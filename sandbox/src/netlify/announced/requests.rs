@@ -79,7 +79,7 @@ fn of_azure(mut event: Value) -> Option<Request> {
     })
 }
 
-fn of_github(event: &Value) -> Option<Request> {
+pub fn of_github(event: &Value) -> Option<Request> {
     let asked = &event["pull_request"];
     (event["action"] == "opened").then_some(())?;
     Some(Request {
