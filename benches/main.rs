@@ -31,7 +31,7 @@ impl Line {
     }
 }
 
-const NAMES: [&str; 4] = ["readers", "claims", "reads", "builds"];
+const NAMES: [&str; 5] = ["readers", "claims", "reads", "builds", "idle"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -52,6 +52,7 @@ async fn main() -> anyhow::Result<()> {
             "claims" => claims::run().await?,
             "reads" => reads::run().await?,
             "builds" => builds::run().await?,
+            "idle" => builds::idle().await?,
             _ => anyhow::bail!(
                 "there is no benchmark {name}; there are {}",
                 NAMES.join(", ")

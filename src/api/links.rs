@@ -1,7 +1,7 @@
 //! `/links`: list, read and unlink; creating, the verbs and the parts have files of their own.
 
 mod actions;
-mod builds;
+pub mod builds;
 pub(super) mod create;
 mod drift;
 mod filter;

@@ -135,6 +135,7 @@ impl Told {
 async fn heed(api: &Api, called: &Called, build: Build) -> Result<(), Problem> {
     let mut tx = begin(&api.pool, Rows::Of(&called.tenant)).await?;
     if called.event == BUILDING {
+        links::hold(&mut tx, &[called.link]).await?;
         if !builds::begun(&mut tx, called.link, &called.tenant, &build).await? {
             return Ok(());
         }

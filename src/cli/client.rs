@@ -15,11 +15,12 @@ use url::Url;
 
 use super::exit::UsageError;
 use crate::api::connections::{Connection, ConnectionPage};
+use crate::api::links::builds::BuildPage;
 use crate::api::links::view::{Link, LinkPage};
 use crate::api::preflights::Preflight;
 use crate::api::problem::{ProblemCode, ProblemDocument};
 use crate::config::is_loopback;
-use crate::link::drift::DriftKind;
+use crate::link::drift::{DriftKind, DriftPolicy};
 use crate::link::request::LinkRequest;
 use crate::link::status::LinkStatus;
 use crate::upstream::{Credential, UpstreamKind};
@@ -223,6 +224,26 @@ impl Client {
         ];
         let call = self.call(Method::GET, &["links"]).query(&query);
         self.parsed(self.read(call).await?)
+    }
+
+    /// `GET /links/{id}/builds`: one page of at most `limit` builds, newest first.
+    pub async fn builds(
+        &self,
+        id: &str,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<BuildPage, ClientError> {
+        let limit = limit.clamp(1, PAGE_MAX).to_string();
+        let query = [("limit", Some(limit.as_str())), ("cursor", cursor)];
+        let call = self.call(Method::GET, &["links", id, "builds"]);
+        self.parsed(self.read(call.query(&query)).await?)
+    }
+
+    /// `PATCH /links/{id}/drift`
+    pub async fn set_drift_policy(&self, id: &str, policy: DriftPolicy) -> Result<(), ClientError> {
+        let call = self.call(Method::PATCH, &["links", id, "drift"]);
+        let call = call.json(&json!({ "policy": policy }));
+        self.send(call).await.map(drop)
     }
 
     /// `POST /links/{id}/retry`

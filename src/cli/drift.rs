@@ -3,25 +3,31 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::access::AccessArgs;
 use super::link::{accepted, to_live};
 use super::status::find;
 use super::watch::{Ending, WaitArgs, conclude, watch};
 use super::{Output, print, show};
-use crate::link::drift::DriftKind;
+use crate::link::drift::{DriftKind, DriftPolicy};
 
 /// Looks whether key, webhook, site and repository are as the link left them.
 ///
 /// What linkbroker placed itself is put back when the link's policy is `heal`; everything else is told.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  linkbroker drift team-a/docs")]
+Examples:
+  linkbroker drift team-a/docs
+  linkbroker drift team-a/docs --policy report")]
 pub struct DriftArgs {
     /// Id of the link, your own name for it (--ref), or the name of its site.
     #[arg(value_name = "LINK")]
     link: String,
+
+    /// First change what becomes of drift: put back what linkbroker placed, or only tell of it.
+    #[arg(long, value_parser = policy())]
+    policy: Option<DriftPolicy>,
 
     /// How long to wait for the look: a number and s, m, h or d.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = super::duration::duration)]
@@ -75,6 +81,9 @@ pub struct RotateKeyArgs {
 pub(super) async fn drift(args: DriftArgs, output: Output) -> anyhow::Result<ExitCode> {
     let client = args.access.client()?;
     let id = find(&client, &args.link).await?.summary.id;
+    if let Some(policy) = args.policy {
+        client.set_drift_policy(&id, policy).await?;
+    }
     let link = client.check(&id).await?;
     let (link, ending) = watch(&client, link, args.timeout, output).await?;
     let exit = conclude(&link, ending, output)?;
@@ -104,6 +113,11 @@ pub(super) async fn rotate_key(args: RotateKeyArgs, output: Output) -> anyhow::R
     }
     let (link, ending) = watch(&client, link, args.wait.timeout, output).await?;
     to_live(&link, ending, output)
+}
+
+fn policy() -> impl TypedValueParser<Value = DriftPolicy> {
+    let words = DriftPolicy::ALL.iter().map(|policy| policy.as_str());
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<DriftPolicy>())
 }
 
 fn kind(text: &str) -> Result<DriftKind, String> {

@@ -5,6 +5,7 @@
 
 mod access;
 mod api_keys;
+mod builds;
 mod check;
 mod client;
 mod config;
@@ -82,6 +83,7 @@ pub enum Command {
     Check(Box<check::CheckArgs>),
     Status(status::StatusArgs),
     List(list::ListArgs),
+    Builds(builds::BuildsArgs),
     Retry(status::RetryArgs),
     Drift(drift::DriftArgs),
     Heal(drift::HealArgs),
@@ -121,6 +123,7 @@ pub async fn run() -> ExitCode {
         Command::Check(args) => check::run(*args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::List(args) => list::run(args, output).await,
+        Command::Builds(args) => builds::run(args, output).await,
         Command::Retry(args) => status::retry(args, output).await,
         Command::Drift(args) => drift::drift(args, output).await,
         Command::Heal(args) => drift::heal(args, output).await,

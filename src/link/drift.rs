@@ -41,10 +41,14 @@ text_enum! {
         WebhookMissing "webhook_missing",
         /// The webhook is switched off.
         WebhookDisabled "webhook_disabled",
-        /// The webhook does not tell what Netlify needs, or not as Netlify reads it.
+        /// The webhook does not tell what Netlify needs, or not as Netlify reads it, or it tells somebody else.
         WebhookChanged "webhook_changed",
         /// More than one webhook tells Netlify: every push builds as often.
         WebhookDoubled "webhook_doubled",
+        /// Netlify does not tell linkbroker of the site's deploys.
+        NotificationMissing "notification_missing",
+        /// Netlify has stopped to tell linkbroker of the site's deploys, after failures.
+        NotificationDisabled "notification_disabled",
         /// The site is gone.
         SiteGone "site_gone",
         /// Netlify keeps the site from building and serving.
@@ -167,12 +171,10 @@ impl Drift {
         }
     }
 
-    fn is_same(&self, other: &Self) -> bool {
-        let now = Self {
-            since: other.since,
-            ..self.clone()
-        };
-        now == *other
+    /// Whether it is the same as was found before, though it may be for others to put back by now.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let found = |drift: &Self| (drift.kind, drift.expected.clone(), drift.found.clone());
+        found(self) == found(other)
     }
 }
 
@@ -187,6 +189,8 @@ impl DriftKind {
             Self::WebhookDisabled => "webhook.active",
             Self::WebhookChanged => "webhook.settings",
             Self::WebhookDoubled => "webhook.doubles",
+            Self::NotificationMissing => "notifications",
+            Self::NotificationDisabled => "notifications.enabled",
             Self::RepositoryRenamed => "repository.path",
             Self::RepositoryReplaced => "repository.id",
             Self::RepositoryArchived => "repository.archived",
@@ -219,6 +223,8 @@ impl DriftKind {
             | Self::WebhookMissing
             | Self::WebhookDisabled
             | Self::WebhookChanged
+            | Self::NotificationMissing
+            | Self::NotificationDisabled
             | Self::CloneKeyMissing
             | Self::RepositoryRenamed => Healable::ByPolicy,
             Self::SiteUnlinked
@@ -237,14 +243,25 @@ impl DriftKind {
         }
     }
 
-    /// Whether the link is not as it should be while this lasts. What only announces itself leaves it live.
+    /// Whether the link is not as it should be while this lasts. What only announces itself leaves it live, and what patrols
+    /// make up for.
     pub const fn degrades(self) -> bool {
         !matches!(
             self,
             Self::KeyExpiring
                 | Self::ProviderCredentialExpiring
                 | Self::WebhookDoubled
+                | Self::NotificationMissing
+                | Self::NotificationDisabled
                 | Self::VisibilityChanged
+        )
+    }
+
+    /// Whether an upstream refuses a credential.
+    pub const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::NetlifyCredentialRefused | Self::ProviderCredentialRefused
         )
     }
 
@@ -265,12 +282,14 @@ impl DriftKind {
     pub const fn mended_by(self) -> &'static [StepName] {
         use StepName::{
             AlignWebhook, AttachRepository, InstallDeployKey, InstallWebhook, ResolveRepository,
+            SubscribeNotifications,
         };
         match self {
             Self::KeyMissing => &[InstallDeployKey],
             Self::WebhookMissing | Self::WebhookDisabled | Self::WebhookChanged => {
                 &[InstallWebhook, AlignWebhook]
             }
+            Self::NotificationMissing | Self::NotificationDisabled => &[SubscribeNotifications],
             Self::RepositoryRenamed | Self::VisibilityChanged => {
                 &[ResolveRepository, AttachRepository]
             }
@@ -333,8 +352,9 @@ pub fn expiring(
 /// What was found now, with the time of what was found like this before.
 pub fn since_when(found: Vec<Drift>, before: &[Drift]) -> Vec<Drift> {
     let since = |drift: Drift| {
-        let known = before.iter().find(|known| drift.is_same(known)).cloned();
-        known.unwrap_or(drift)
+        let known = before.iter().find(|known| drift.is_same(known));
+        let since = known.map_or(drift.since, |known| known.since);
+        Drift { since, ..drift }
     };
     found.into_iter().map(since).collect()
 }

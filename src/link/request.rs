@@ -72,7 +72,7 @@ pub struct LinkRequest {
     #[schema(max_items = 50)]
     pub allowed_branches: Option<Vec<String>>,
     /// What becomes of drift, where the world is found to be other than the link left it. May be changed later, by
-    /// `PUT /links/by-ref/{ref}`.
+    /// `PATCH /links/{id}/drift` or `PUT /links/by-ref/{ref}`.
     #[serde(default)]
     pub drift: DriftPolicy,
     /// Names of the connections to use. Default: the tenant's only one of that kind.

@@ -14,7 +14,7 @@
 //! A link that was live once is never canceled, only unlinked: canceling takes the site with it.
 
 use super::{
-    failure::{FailureCode, Severity},
+    failure::{Failure, FailureCode, Severity},
     plan::StepName,
     words::text_enum,
 };
@@ -89,16 +89,17 @@ impl LinkStatus {
     }
 
     /// The status of a link whose step ended in this failure.
-    pub const fn after_failure(step: StepName, code: FailureCode) -> Self {
-        match (step, code.severity()) {
+    pub fn after_failure(step: StepName, failure: &Failure) -> Self {
+        match (step, failure.code.severity()) {
             _ if matches!(
-                code,
+                failure.code,
                 FailureCode::PushAwaited | FailureCode::CredentialRefused
             ) =>
             {
                 Self::ActionRequired
             }
-            (StepName::WatchDeploy, _) => Self::BuildFailed,
+            // A call that was refused while the build was watched says nothing of the build.
+            (StepName::WatchDeploy, _) if failure.upstream.is_none() => Self::BuildFailed,
             (StepName::ReplayPush | StepName::ProvePush | StepName::RetireKey, _) => Self::Degraded,
             (_, Severity::NeedsAction) => Self::ActionRequired,
             (_, Severity::Transient | Severity::Permanent) => Self::Failed,

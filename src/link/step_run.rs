@@ -192,8 +192,8 @@ pub fn prepare_heal(
 ) {
     let mended = |step| kinds.iter().any(|kind| kind.mended_by().contains(&step));
     for run in steps.iter_mut() {
-        if mended(run.step) && run.state == StepState::Done {
-            // As in `look_again`.
+        if mended(run.step) && matches!(run.state, StepState::Done | StepState::Skipped) {
+            // As in `look_again`. What was skipped may be needed by now.
             run.state = StepState::Pending;
         } else if run.state == StepState::Failed {
             run.state = StepState::Waiting;

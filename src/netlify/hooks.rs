@@ -18,9 +18,8 @@ pub struct Hook {
     pub id: String,
     /// What it tells.
     pub event: Option<String>,
-    /// Whether Netlify has switched it off, after failures.
     #[serde(default)]
-    pub disabled: Option<bool>,
+    disabled: Option<bool>,
     data: Option<HookData>,
 }
 
@@ -33,6 +32,11 @@ impl Hook {
     /// Where it tells it; hooks of other kinds have no address.
     pub fn url(&self) -> Option<&str> {
         self.data.as_ref()?.url.as_deref()
+    }
+
+    /// Whether Netlify has switched it off, after failures.
+    pub fn is_disabled(&self) -> bool {
+        self.disabled == Some(true)
     }
 }
 

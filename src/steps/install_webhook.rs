@@ -43,8 +43,7 @@ pub async fn drift(cx: &StepContext<'_>) -> Result<Vec<Drift>, Halt> {
         return Ok(Vec::new());
     }
     let Some(found) = find(cx).await? else {
-        let url = Some(address(cx)?);
-        return Ok(vec![Drift::new(DriftKind::WebhookMissing, url, None)]);
+        return Ok(vec![gone(cx).await?]);
     };
     let (inactive, changed): (Vec<_>, Vec<_>) = found
         .faults
@@ -65,6 +64,19 @@ pub async fn drift(cx: &StepContext<'_>) -> Result<Vec<Drift>, Halt> {
         drift.push(Drift::new(DriftKind::WebhookDoubled, Some(one), Some(ids)));
     }
     Ok(drift)
+}
+
+/// No webhook has the address: the link's own one tells somebody else by now, or is not there.
+async fn gone(cx: &StepContext<'_>) -> Result<Drift, Halt> {
+    let elsewhere = match &cx.facts.webhook {
+        Some(own) => cx.provider.webhook_address(cx.repository()?, own).await?,
+        None => None,
+    };
+    let kind = match elsewhere {
+        Some(_) => DriftKind::WebhookChanged,
+        None => DriftKind::WebhookMissing,
+    };
+    Ok(Drift::new(kind, Some(address(cx)?), elsewhere))
 }
 
 /// Makes it, or asks a person to. One that is there is adopted, and mended where it lacks something that Netlify needs.

@@ -304,6 +304,7 @@ pub async fn drift(step: StepName, cx: &StepContext<'_>) -> Result<Vec<Drift>, H
         StepName::InstallDeployKey => install_deploy_key::drift(cx).await,
         StepName::InstallWebhook => install_webhook::drift(cx).await,
         StepName::AttachRepository => attach_repository::drift(cx).await,
+        StepName::SubscribeNotifications => subscribe_notifications::drift(cx).await,
         _ => Ok(Vec::new()),
     }
 }

@@ -263,6 +263,25 @@ pub async fn put_back(db: &mut PgConnection, link: Uuid) -> Result<(), StoreErro
     Ok(())
 }
 
+/// Makes the looks due at links of which the last one found that the credential of this connection is refused.
+pub async fn look_again_with(
+    db: &mut PgConnection,
+    tenant: &str,
+    connection: Uuid,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"update inspections set due_at = least(due_at, now()) from links
+           where id = link_id and lease is null and links.tenant = $1
+             and (netlify_connection = $2 or provider_connection = $2)
+             and facts @? '$.drift[*] ? (@.kind like_regex "_credential_refused$")'"#,
+        tenant,
+        connection
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Lets the caller that asked for a look see that nothing will come of it.
 pub async fn tell_asked(db: &mut PgConnection, link: Uuid) -> Result<(), StoreError> {
     sqlx::query!(

@@ -16,7 +16,7 @@ pub use turns::Turns;
 use super::{
     StoreError, builds, environments,
     events::{self, NewEvent},
-    patrols,
+    inspections, patrols,
     resources::{self, Entry},
     step_runs, subscriptions,
     watches::{self, NewWatch},
@@ -415,12 +415,15 @@ pub async fn request_undo(
     step_runs::forget_tries(db, id).await
 }
 
-/// Makes the links due that wait because the credential of this connection was refused; how many they are.
+/// Makes the links due that wait because the credential of this connection was refused; how many they are. Those of which
+/// a look has found it are looked at again, and so are running builds.
 pub async fn go_on_with(
     db: &mut PgConnection,
     tenant: &str,
     connection: Uuid,
 ) -> Result<u64, StoreError> {
+    inspections::look_again_with(db, tenant, connection).await?;
+    patrols::look_again_with(db, connection).await?;
     let done = sqlx::query!(
         "update links set next_run_at = now()
          where tenant = $1 and (netlify_connection = $2 or provider_connection = $2)
@@ -657,6 +660,20 @@ async fn follow_builds(
     };
     watches::begin(db, &new).await?;
     patrols::request(db, tenant, connection, &site.team, within).await
+}
+
+/// Holds these links until the transaction ends. Whoever writes what belongs to a link, and the link, takes the link first, as
+/// [`save`] does: else two of them may wait for one another for ever. Rows that only refer to the link are not kept waiting.
+pub async fn hold(db: &mut PgConnection, links: &[Uuid]) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"select count(*) as "count!" from (
+               select from links where id = any($1) order by id for no key update
+           ) as held"#,
+        links
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(())
 }
 
 /// Whom something that was seen of a link's builds is for.

@@ -53,6 +53,18 @@ pub async fn request(
     Ok(())
 }
 
+/// Has the running builds of all teams looked at that a connection patrols: it has a good credential by now.
+pub async fn look_again_with(db: &mut PgConnection, connection: Uuid) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update patrols set planned_at = now(), due_at = case when lease is null then now() else due_at end
+         where connection_id = $1 and due_at is not null",
+        connection
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Makes a patrol due at once, for the builds that a notification has named.
 pub async fn hint(db: &mut PgConnection, connection: Uuid, team: &str) -> Result<(), StoreError> {
     sqlx::query!(

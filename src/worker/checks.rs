@@ -31,6 +31,7 @@ impl Job for ClaimedCheck {
 
     async fn claim(
         db: &mut PgConnection,
+        _: &Worker,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Self>, StoreError> {
@@ -75,7 +76,7 @@ async fn found(check: &ClaimedCheck, worker: &Worker) -> Result<Found, OpenError
         let detail = format!("{CLAIMS_MAX} workers in a row died over this check");
         return Err(Failure::new(FailureCode::WorkerDied, detail).into());
     }
-    let door = worker
+    let (door, _) = worker
         .doors
         .open_one(&worker.pool, &check.tenant, check.connection_id)
         .await?;

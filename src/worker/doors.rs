@@ -169,7 +169,7 @@ impl Doors {
         })
     }
 
-    /// The upstream of one connection.
+    /// The upstream of one connection, and the credential for it.
     ///
     /// # Errors
     /// When the connection is gone, its credential does not open, or its instance is no longer configured.
@@ -178,11 +178,12 @@ impl Doors {
         pool: &PgPool,
         tenant: &str,
         connection: Uuid,
-    ) -> Result<Door, OpenError> {
+    ) -> Result<(Door, UsedCredential), OpenError> {
         let mut tx = begin(pool, Rows::Of(tenant)).await?;
         let wrapped = data_keys::get(&mut tx, tenant).await?;
         let row = connections::get(&mut tx, tenant, connection).await?;
         drop(tx);
+        let used = used(&row)?;
         let key = self.data_key(tenant, wrapped)?;
         let (instance, credential) = self.unseal(&key, row)?;
         // Whoever asks wants to know whether it is good by now.
@@ -190,12 +191,12 @@ impl Doors {
         let kind = instance.kind;
         if kind == UpstreamKind::Netlify {
             let access = netlify::access(&self.http, instance, credential);
-            return Ok(Door::Netlify(access.map_err(Failure::from)?));
+            return Ok((Door::Netlify(access.map_err(Failure::from)?), used));
         }
         let provider =
             providers::for_instance(&self.http, instance, credential).map_err(Failure::from)?;
         let provider = provider.ok_or_else(|| closed(format!("{kind} is not built yet")))?;
-        Ok(Door::Provider(provider))
+        Ok((Door::Provider(provider), used))
     }
 
     /// The values of the environment variables that a link sets; nothing when they cannot be opened.

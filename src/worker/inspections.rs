@@ -14,6 +14,7 @@ use super::{
     Worker,
     doors::{OpenError, Opened},
     jobs::{CLAIMS_MAX, Job},
+    refusals, subscription,
 };
 use crate::{
     link::{
@@ -22,20 +23,20 @@ use crate::{
         grant::Grants,
         plan::StepName,
         status::{LinkStatus, StepState},
-        step_run::prepare_heal,
+        step_run::{StepRun, prepare_heal},
     },
-    steps::{self, Halt, Pace, StepContext},
+    steps::{self, Halt, Pace, StepContext, Subscription},
     store::{
         Rows, StoreError, begin, checks,
         events::{self, NewEvent},
         inspections::{self, ClaimedInspection, Remembered},
-        links::LeasedLink,
+        links::{self, LeasedLink},
     },
     upstream::{CallClass, Looked, Memory},
 };
 
-/// Looks of idle links at one connection in a minute: what its rate limit is worth to them (limits.md P11).
-const IDLE_PER_MINUTE: i64 = 40;
+/// Calls at one connection to Netlify in a minute for looks at idle links: with the patrols' less than fifty (limits.md P11).
+const IDLE_PER_MINUTE: i64 = 24;
 /// When a link that the engine or a caller has in hand is looked for again.
 const BUSY_PAUSE: Duration = Duration::from_secs(30);
 /// When an upstream that did not answer is asked again.
@@ -76,10 +77,16 @@ impl Job for ClaimedInspection {
 
     async fn claim(
         db: &mut PgConnection,
+        worker: &Worker,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Self>, StoreError> {
-        inspections::claim(db, lease, limit, IDLE_PER_MINUTE).await
+        // The site's notifications are one more read.
+        let calls = match worker.settings.setup().is_notified {
+            true => 2,
+            false => 1,
+        };
+        inspections::claim(db, lease, limit, IDLE_PER_MINUTE / calls).await
     }
 
     fn tenant(&self) -> &str {
@@ -101,6 +108,7 @@ impl Job for ClaimedInspection {
     }
 
     async fn finish(&self, db: &mut PgConnection, outcome: &Outcome) -> Result<(), StoreError> {
+        links::hold(db, &[self.link_id]).await?;
         match outcome {
             Outcome::Seen {
                 link,
@@ -155,9 +163,14 @@ async fn look_at(
         return Ok(Outcome::Unread { failure, after });
     }
     let every = worker.settings.inspections.every;
+    // The links of a moment do not stay together.
+    let next = every.mul_f64(0.9 + 0.2 * fastrand::f64());
     let opened = match worker.doors.open(&worker.pool, &(&link).into()).await {
         Ok(opened) => opened,
         Err(OpenError::Store(error)) => return Err(error),
+        Err(OpenError::Failure(failure)) if refusals::is_refusal(&failure) => {
+            return Ok(unseen(link, failure, next));
+        }
         Err(OpenError::Failure(failure)) => {
             let after = every;
             return Ok(Outcome::Unread { failure, after });
@@ -172,7 +185,10 @@ async fn look_at(
         true => CallClass::Making,
         false => CallClass::Sweeping,
     };
-    let read = class.during(read(worker, &link, &opened, &memory)).await;
+    let subscription = subscribed(worker, &link, &opened).await?;
+    let look = read(worker, &link, &opened, &memory, subscription.as_ref());
+    let read = class.during(look).await;
+    let read = noted(worker, &link, &opened, read).await?;
     let is_clean = read.as_ref().is_ok_and(Vec::is_empty);
     let remembered = is_clean.then(|| Remembered {
         fence: link.fence,
@@ -184,8 +200,7 @@ async fn look_at(
                 remembered,
                 drift: drift::since_when(found, &link.facts.drift),
                 link: Box::new(link),
-                // The links of a moment do not stay together.
-                next: every.mul_f64(0.9 + 0.2 * fastrand::f64()),
+                next,
             },
             Err(Halt::Wait { after, note, .. }) => Outcome::Unread {
                 failure: Failure::new(FailureCode::RateLimited, note),
@@ -212,9 +227,40 @@ async fn look_at(
     )
 }
 
+/// With a refused credential nobody looks: what differed before is all that is known.
+fn unseen(link: LeasedLink, refusal: Failure, next: Duration) -> Outcome {
+    let known = link.facts.drift.iter().cloned();
+    let mut drift: Vec<_> = known.filter(|it| !it.kind.is_refusal()).collect();
+    drift.push(refused(refusal));
+    Outcome::Seen {
+        drift: drift::since_when(tidy(drift), &link.facts.drift),
+        link: Box::new(link),
+        next,
+        remembered: None,
+    }
+}
+
+async fn subscribed(
+    worker: &Worker,
+    link: &LeasedLink,
+    opened: &Opened,
+) -> Result<Option<Subscription>, StoreError> {
+    let mut tx = begin(&worker.pool, Rows::Of(&link.tenant)).await?;
+    subscription::of_link(worker, &mut tx, opened, link, false).await
+}
+
 /// Whether one answer tells all that the step looks at. A branch that the caller has named is another read.
 fn may_be_unchanged(link: &LeasedLink, step: StepName) -> bool {
     step != StepName::ResolveRepository || link.spec.branch.is_none()
+}
+
+/// What a look has read.
+struct Read {
+    drift: Vec<Drift>,
+    /// What upstreams said who refuse a credential.
+    refusals: Vec<Failure>,
+    /// Why something could not be read.
+    unread: Option<Halt>,
 }
 
 /// Every step that made something which lasts looks at it, all at the same time.
@@ -223,11 +269,20 @@ async fn read(
     link: &LeasedLink,
     opened: &Opened,
     memory: &Memory,
-) -> Result<Vec<Drift>, Halt> {
+    subscription: Option<&Subscription>,
+) -> Read {
     let grants = worker.grants.current();
-    let cx = context(worker, link, opened, &grants);
-    let made = link.steps.iter().filter(|run| run.state == StepState::Done);
-    let looks = made.map(|run| async {
+    let cx = StepContext {
+        subscription,
+        ..context(worker, link, opened, &grants)
+    };
+    // Netlify tells also of links that are older than the address at which it does.
+    let lasts = |run: &&StepRun| match run.state {
+        StepState::Done => true,
+        StepState::Skipped => run.step == StepName::SubscribeNotifications,
+        _ => false,
+    };
+    let looks = link.steps.iter().filter(lasts).map(|run| async {
         let look = steps::drift(run.step, &cx);
         match may_be_unchanged(link, run.step) {
             true => memory.during(look).await,
@@ -237,24 +292,41 @@ async fn read(
             },
         }
     });
-    let mut drift = Vec::new();
-    let mut unread = None;
+    let mut read = Read {
+        drift: Vec::new(),
+        refusals: Vec::new(),
+        unread: None,
+    };
     for look in join_all(looks).await {
         match look.result {
-            Ok(found) => drift.extend(found),
+            Ok(found) => read.drift.extend(found),
             // What was seen then was as the link had left it: else nothing would be remembered.
             Err(_) if look.unchanged => {}
             Err(Halt::Stop { failure, .. }) if failure.code == FailureCode::CredentialRefused => {
-                drift.push(refused(failure));
+                read.refusals.push(failure);
             }
-            Err(halt) => unread = Some(halt),
+            Err(halt) => read.unread = Some(halt),
         }
     }
-    let hides_more = drift.iter().any(|drift| drift.kind.hides_more());
-    match unread {
-        Some(halt) if !hides_more => Err(halt),
-        _ => Ok(tidy(drift)),
+    read
+}
+
+/// What was read, once what an upstream has refused is noted for all links of the connection.
+async fn noted(
+    worker: &Worker,
+    link: &LeasedLink,
+    opened: &Opened,
+    mut read: Read,
+) -> Result<Result<Vec<Drift>, Halt>, StoreError> {
+    for failure in read.refusals {
+        let refusal = refusals::note(worker, &link.tenant, opened, &failure).await?;
+        read.drift.push(refused(refusal.unwrap_or(failure)));
     }
+    let hides_more = read.drift.iter().any(|drift| drift.kind.hides_more());
+    Ok(match read.unread {
+        Some(halt) if !hides_more => Err(halt),
+        _ => Ok(tidy(read.drift)),
+    })
 }
 
 /// What was read, and what stops working soon: the provider's credential as it was last checked, a key of a person's account.
@@ -284,13 +356,9 @@ fn with_ends(
 }
 
 fn refused(failure: Failure) -> Drift {
-    let by = failure
-        .upstream
-        .as_ref()
-        .map(|trace| trace.upstream.as_str());
-    let kind = match by {
-        Some("netlify") => DriftKind::NetlifyCredentialRefused,
-        _ => DriftKind::ProviderCredentialRefused,
+    let kind = match refusals::is_by_netlify(&failure) {
+        true => DriftKind::NetlifyCredentialRefused,
+        false => DriftKind::ProviderCredentialRefused,
     };
     Drift::new(kind, None, Some(failure.detail))
 }
@@ -406,7 +474,8 @@ fn news(
     heals: &[DriftKind],
 ) -> Vec<NewEvent> {
     let before = &link.facts.drift;
-    let fresh: Vec<_> = drift.iter().filter(|it| !before.contains(it)).collect();
+    let is_fresh = |it: &&Drift| before.iter().all(|was| !it.is_same(was));
+    let fresh: Vec<_> = drift.iter().filter(is_fresh).collect();
     let is_gone = |was: &&Drift| drift.iter().all(|it| it.kind != was.kind);
     let gone: Vec<_> = before.iter().filter(is_gone).map(|it| it.kind).collect();
     let to = status(link, drift);

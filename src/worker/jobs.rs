@@ -28,6 +28,7 @@ pub trait Job: Sized + Send + Sync + 'static {
     /// Leases up to `limit` due ones.
     fn claim(
         db: &mut PgConnection,
+        worker: &Worker,
         lease: Duration,
         limit: i64,
     ) -> impl Future<Output = Result<Vec<Self>, StoreError>> + Send;
@@ -67,7 +68,7 @@ impl Worker {
         }
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let claimed = J::claim(&mut tx, LEASE, limit).await?;
+        let claimed = J::claim(&mut tx, self, LEASE, limit).await?;
         if claimed.is_empty() {
             return Ok(());
         }

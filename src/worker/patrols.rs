@@ -20,6 +20,7 @@ use super::{
     Worker,
     doors::{Door, OpenError},
     jobs::{CLAIMS_MAX, Job},
+    refusals,
 };
 use crate::{
     link::{builds::SeenBuild, failure::FailureCode, status::LinkStatus},
@@ -47,6 +48,8 @@ pub struct Patrolled {
     seen: Vec<(Uuid, SeenBuild)>,
     /// Links whose sites' own lists were read.
     listed: Vec<Uuid>,
+    /// Links whose running builds cannot be read, because Netlify refuses the credential.
+    stopped: Vec<Uuid>,
     /// When to look again.
     next: Duration,
 }
@@ -58,6 +61,7 @@ impl Job for ClaimedPatrol {
 
     async fn claim(
         db: &mut PgConnection,
+        _: &Worker,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Self>, StoreError> {
@@ -86,17 +90,24 @@ impl Job for ClaimedPatrol {
     }
 
     async fn finish(&self, db: &mut PgConnection, patrolled: &Patrolled) -> Result<(), StoreError> {
-        let ids: Vec<_> = patrolled.seen.iter().map(|(link, _)| *link).collect();
+        let seen = patrolled.seen.iter().map(|(link, _)| *link);
+        let ids: Vec<_> = seen.chain(patrolled.stopped.iter().copied()).collect();
         let followers = match ids.is_empty() {
             true => Vec::new(),
-            false => links::followers(db, &ids).await?,
+            false => {
+                links::hold(db, &ids).await?;
+                links::followers(db, &ids).await?
+            }
         };
         for follower in &followers {
             let of_link = patrolled
                 .seen
                 .iter()
                 .filter(|(link, _)| *link == follower.id);
-            let mut news = None;
+            // It comes to rest at once, instead of when it would have looked itself.
+            let is_stopped =
+                patrolled.stopped.contains(&follower.id) && follower.status == LinkStatus::Building;
+            let mut news = is_stopped.then_some(News::ToWorkers);
             for (_, seen) in of_link {
                 if builds::record(db, follower.id, &self.tenant, seen).await? {
                     news = news.max(Some(whom_to_tell(follower, seen)));
@@ -117,10 +128,11 @@ impl Job for ClaimedPatrol {
     }
 
     fn tell(&self, worker: &Worker, patrolled: &Patrolled) {
-        for (link, _) in &patrolled.seen {
+        let seen = patrolled.seen.iter().map(|(link, _)| link);
+        for link in seen.chain(&patrolled.stopped) {
             worker.bell.changed(*link);
         }
-        if !patrolled.seen.is_empty() {
+        if !patrolled.seen.is_empty() || !patrolled.stopped.is_empty() {
             worker.bell.due();
         }
     }
@@ -153,7 +165,7 @@ fn whom_to_tell(link: &Follower, seen: &SeenBuild) -> News {
 }
 
 async fn patrolled(patrol: &ClaimedPatrol, worker: &Worker) -> Result<Patrolled, OpenError> {
-    let door = worker
+    let (door, used) = worker
         .doors
         .open_one(&worker.pool, &patrol.tenant, patrol.connection)
         .await?;
@@ -166,11 +178,17 @@ async fn patrolled(patrol: &ClaimedPatrol, worker: &Worker) -> Result<Patrolled,
     let links: Vec<_> = followed.iter().map(|followed| followed.link).collect();
     let usual = builds::usual_seconds(&mut tx, &links).await?;
     drop(tx);
+    let mut stopped = Vec::new();
     let mut look = Look::new(worker, patrol, &netlify, followed);
     let rest = match timeout(PATIENCE, CallClass::Watching.during(look.all())).await {
         Ok(Ok(())) => Duration::ZERO,
         Ok(Err(Trouble::Store(error))) => return Err(error.into()),
-        Ok(Err(Trouble::Upstream(error))) => rest_after(patrol, &error),
+        Ok(Err(Trouble::Upstream(error))) => {
+            let rest = rest_after(patrol, &error);
+            let noted = refusals::note_of(worker, &patrol.tenant, &used, &error.into()).await?;
+            stopped.extend(noted.iter().flat_map(|_| &links));
+            rest
+        }
         Err(_) => AFTER_TROUBLE,
     };
     let now = netlify.upstream_now();
@@ -179,6 +197,7 @@ async fn patrolled(patrol: &ClaimedPatrol, worker: &Worker) -> Result<Patrolled,
         next: next
             .max(rest)
             .max(pace::rest_after(look.calls, patrol.teams)),
+        stopped,
         ..look.patrolled
     })
 }

@@ -28,6 +28,7 @@ impl Job for ClaimedPreflight {
 
     async fn claim(
         db: &mut PgConnection,
+        _: &Worker,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Self>, StoreError> {

@@ -10,21 +10,31 @@ use crate::{
     upstream::UpstreamKind,
 };
 
-/// Notes the refusal when the failure is one.
+/// Notes the refusal of one of a link's credentials, when the failure is one; the refusal as it is told from then on.
 pub async fn note(
     worker: &Worker,
     tenant: &str,
     opened: &Opened,
     failure: &Failure,
-) -> Result<(), StoreError> {
-    let Some(trace) = failure.upstream.as_ref().filter(|_| is_refusal(failure)) else {
-        return Ok(());
-    };
+) -> Result<Option<Failure>, StoreError> {
     let [netlify, provider] = &opened.credentials;
-    let used = match trace.upstream == UpstreamKind::Netlify.as_str() {
+    let used = match is_by_netlify(failure) {
         true => netlify,
         false => provider,
     };
+    note_of(worker, tenant, used, failure).await
+}
+
+/// [`note`] of a connection's credential.
+pub async fn note_of(
+    worker: &Worker,
+    tenant: &str,
+    used: &UsedCredential,
+    failure: &Failure,
+) -> Result<Option<Failure>, StoreError> {
+    if !is_refusal(failure) {
+        return Ok(None);
+    }
     let mut tx = begin(&worker.pool, Rows::Of(tenant)).await?;
     let refusal = naming(used, failure);
     let (connection, sealed) = (used.connection, &used.sealed);
@@ -33,7 +43,13 @@ pub async fn note(
     if is_news {
         tracing::warn!(%connection, %failure, "a credential was refused: its links wait until it is replaced");
     }
-    Ok(())
+    Ok(Some(refusal))
+}
+
+/// Whether it was Netlify who refused; else it was the git provider.
+pub fn is_by_netlify(failure: &Failure) -> bool {
+    let trace = failure.upstream.as_ref();
+    trace.is_some_and(|trace| trace.upstream == UpstreamKind::Netlify.as_str())
 }
 
 /// Whether the upstream itself has refused the credential, as opposed to one that cannot even be sent.

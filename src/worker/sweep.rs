@@ -231,7 +231,8 @@ impl Sweep<'_> {
     }
 
     async fn open(&self, tenant: &str, connection: Uuid) -> Result<Door, OpenError> {
-        self.doors.open_one(self.pool, tenant, connection).await
+        let (door, _) = self.doors.open_one(self.pool, tenant, connection).await?;
+        Ok(door)
     }
 
     /// Runs what writes to an upstream, and records that.

@@ -130,7 +130,7 @@ async fn an_effect_whose_record_died_with_the_process_is_audited_when_it_is_foun
 }
 
 /// Every operation of the API by which callers write.
-const WRITES: [&str; 16] = [
+const WRITES: [&str; 17] = [
     "cancelLink",
     "checkConnection",
     "checkLink",
@@ -146,6 +146,7 @@ const WRITES: [&str; 16] = [
     "replaceCredential",
     "retryLink",
     "rotateKey",
+    "setDriftPolicy",
     "verifyLink",
 ];
 
@@ -187,6 +188,7 @@ async fn every_write_of_a_caller_has_one_row() {
         ("rotate-key", &named),
         ("check", &named),
         ("heal", &named),
+        ("set_drift_policy", &named),
         ("unlink", &named),
         ("create", &canceled),
         ("cancel", &canceled),
@@ -258,6 +260,9 @@ async fn write_a_link_by_ref(world: &World) -> String {
     let heal = client.post(&path, json!({"drift": "all"})).await;
     heal.expect(202);
     assert_eq!(client.settled(&id).await["status"], "live");
+    let (path, policy) = (format!("/links/{id}/drift"), json!({"policy": "report"}));
+    let set = client.send(Method::PATCH, &path, |call| call.json(&policy));
+    set.await.expect(200);
     client.unlink(&id, "").await;
     id
 }

@@ -5,7 +5,7 @@ use linkbroker_sandbox::recorder::Upstream;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{Setup, World, until};
+use crate::world::{Setup, World, docs, text, until};
 
 const LINKS: usize = 30;
 
@@ -25,6 +25,31 @@ fn calls(world: &World) -> usize {
         .iter()
         .filter(|call| call.upstream == Upstream::Github);
     at_github.count()
+}
+
+async fn connection(world: &World, kind: &str) -> Value {
+    let connections = world.client.get("/connections").await.expect(200).body;
+    let connections = connections["connections"].as_array().expect("connections");
+    let found = connections.iter().find(|known| known["kind"] == kind);
+    found.expect("a connection").clone()
+}
+
+async fn replace(world: &World, kind: &str, token: &str) {
+    let connection = connection(world, kind).await;
+    let path = format!("/connections/{}/credential", text(&connection["id"]));
+    let good = json!({"type": "token", "token": token});
+    let put = world
+        .client
+        .send(Method::PUT, &path, |request| request.json(&good));
+    put.await.expect(204);
+}
+
+async fn becomes(world: &World, id: &str, status: &str) -> Value {
+    until(status, async || {
+        let link = world.client.read(id).await;
+        (link["status"] == status).then_some(link)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -62,23 +87,12 @@ async fn many_links_with_a_dead_one_call_a_few_times_and_go_on_by_themselves_wit
     );
     assert!((1..=10).contains(&wasted), "{wasted} calls");
 
-    let connections = world.client.get("/connections").await.expect(200).body;
-    let connections = connections["connections"].as_array().expect("connections");
-    let github = connections.iter().find(|known| known["kind"] == "github");
-    let github = github.expect("a connection to GitHub");
+    let github = connection(&world, "github").await;
     assert_eq!(
         github["check"]["failure"]["code"], "credential_refused",
         "{github:#}"
     );
-    let path = format!(
-        "/connections/{}/credential",
-        github["id"].as_str().expect("an id")
-    );
-    let good = json!({"type": "token", "token": GITHUB_TOKEN});
-    let put = world
-        .client
-        .send(Method::PUT, &path, |request| request.json(&good));
-    put.await.expect(204);
+    replace(&world, "github", GITHUB_TOKEN).await;
     for id in &links {
         let link = until("the link to go on by itself", async || {
             let link = world.client.read(id).await;
@@ -86,4 +100,90 @@ async fn many_links_with_a_dead_one_call_a_few_times_and_go_on_by_themselves_wit
         });
         assert_eq!(link.await["diagnosis"], Value::Null);
     }
+}
+
+#[tokio::test]
+async fn a_look_that_meets_one_notes_it_and_another_ends_it() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    let id = text(&link["id"]);
+    let check = async || {
+        let path = format!("/links/{id}/check");
+        let asked = world.client.send(Method::POST, &path, |it| it).await;
+        asked.expect(202);
+        world.client.settled(&id).await
+    };
+    // Something else differs when the credential dies.
+    let site = world.state()["netlify"]["sites"][0]["id"].clone();
+    let change = json!({"build_settings": {"cmd": "make"}});
+    let path = format!("/sites/{}", text(&site));
+    crate::existing_sites::netlify(&world, Method::PATCH, &path, change).await;
+    world
+        .fault(json!({"upstream": "github", "path": ".*", "fault": {"status": 401}, "times": 100}));
+    let kinds = |link: &Value| {
+        let drift = link["drift"].as_array().cloned().unwrap_or_default();
+        let kinds = drift.iter().map(|drift| text(&drift["kind"]));
+        kinds.collect::<Vec<_>>()
+    };
+    let expected = ["build_command_changed", "provider_credential_refused"];
+    let told = check().await;
+    assert_eq!(told["status"], "degraded", "{told:#}");
+    assert_eq!(kinds(&told), expected);
+    let github = connection(&world, "github").await;
+    assert_eq!(github["check"]["failure"]["code"], "credential_refused");
+
+    // Nobody calls with it any more, and a look says so all the same.
+    world.sandbox.world().faults.clear();
+    let before = calls(&world);
+    let again = check().await;
+    assert_eq!(again["status"], "degraded", "{again:#}");
+    assert_eq!(again["drift"], told["drift"]);
+    assert_eq!(calls(&world), before);
+    let page = format!("/links/{id}/events?limit=100");
+    let events = world.client.get(&page).await.expect(200).text;
+    assert_eq!(events.matches("link.drifted").count(), 1, "{events}");
+    assert_eq!(events.matches("link.check_failed").count(), 0, "{events}");
+
+    replace(&world, "github", GITHUB_TOKEN).await;
+    let looked_at = until("the next look", async || {
+        let link = world.client.read(&id).await;
+        (kinds(&link) == ["build_command_changed"]).then_some(link)
+    });
+    assert_eq!(looked_at.await["drift"][0]["healable"], "on_request");
+}
+
+#[tokio::test]
+async fn one_that_dies_while_a_build_runs_is_no_end_of_the_build() {
+    let switches = json!({"netlify": {"times": {"building_ms": 4_000}}});
+    let world = World::with(Setup {
+        switches,
+        ..Setup::default()
+    })
+    .await;
+    let mut request = docs();
+    request["verify"] = json!("build");
+    let id = world.client.link(request).await;
+    becomes(&world, &id, "building").await;
+    until("the build to be known", async || {
+        let link = world.client.read(&id).await;
+        link["build"]["deploy_id"].is_string().then_some(())
+    })
+    .await;
+    world.fault(
+        json!({"upstream": "netlify", "path": ".*", "fault": {"status": 401}, "times": 10_000}),
+    );
+    let stopped = becomes(&world, &id, "action_required").await;
+    assert_eq!(
+        stopped["diagnosis"]["code"], "credential_refused",
+        "{stopped:#}"
+    );
+    world.sandbox.world().faults.clear();
+    replace(&world, "netlify", linkbroker_sandbox::NETLIFY_TOKEN).await;
+    let live = becomes(&world, &id, "live").await;
+    assert_eq!(live["diagnosis"], Value::Null);
+    assert_eq!(live["deploy"]["state"], "ready");
+    let page = format!("/links/{id}/events?limit=100");
+    let events = world.client.get(&page).await.expect(200).text;
+    assert!(!events.contains("build_failed"), "{events}");
+    assert_eq!(world.count("builds").0, 1);
 }

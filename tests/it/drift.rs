@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::world::{Answer, Setup, Way, World, docs, text, until};
 
+/// Where somebody points a webhook.
+const ELSEWHERE: &str = "http://127.0.0.1:9/ci";
+
 /// Says no to healing by itself.
 fn reporting() -> Value {
     let mut request = docs();
@@ -94,10 +97,18 @@ fn kinds(link: &Value) -> Vec<String> {
 }
 
 async fn events(world: &World, id: &str, kind: &str) -> Vec<Value> {
-    let path = format!("/links/{id}/events?limit=100");
-    let page = world.client.get(&path).await.expect(200).body;
-    let events = page["events"].as_array().expect("events").clone();
-    events.into_iter().filter(|it| it["type"] == kind).collect()
+    let mut events = Vec::new();
+    let mut path = format!("/links/{id}/events?limit=100");
+    loop {
+        let page = world.client.get(&path).await.expect(200).body;
+        let these = page["events"].as_array().expect("events").clone();
+        if these.is_empty() {
+            return events;
+        }
+        events.extend(these.into_iter().filter(|it| it["type"] == kind));
+        let cursor = text(&page["next_cursor"]);
+        path = format!("/links/{id}/events?limit=100&cursor={cursor}");
+    }
 }
 
 /// The link is live, and a push shows that it is.
@@ -181,46 +192,51 @@ async fn what_linkbroker_placed_is_put_back_by_itself_and_pushes_build_again() {
     let world = World::usual().await;
     let link = world.client.link_settled(docs()).await;
     let id = text(&link["id"]);
-    let (form, url) = (
-        json!({"content_type": "form"}),
-        text(&repository(&world)["hooks"][0]["config"]["url"]),
-    );
-    for kind in [
-        "key_missing",
-        "webhook_missing",
-        "webhook_disabled",
-        "webhook_changed",
-        "clone_key_missing",
+    let url = &repository(&world)["hooks"][0]["config"]["url"];
+    let form = json!({"content_type": "form", "url": url});
+    for (kind, how) in [
+        ("key_missing", ""),
+        ("webhook_missing", ""),
+        ("webhook_disabled", ""),
+        ("webhook_changed", "form"),
+        ("webhook_changed", "address"),
+        ("clone_key_missing", ""),
     ] {
-        match kind {
-            "key_missing" => remove_key(&world).await,
-            "webhook_missing" => remove_hook(&world).await,
-            "webhook_disabled" => change_hook(&world, json!({"active": false})).await,
-            "webhook_changed" => {
-                let mut config = form.clone();
-                config["url"] = json!(url);
-                change_hook(&world, json!({"events": ["push"], "config": config})).await;
+        match (kind, how) {
+            ("key_missing", _) => remove_key(&world).await,
+            ("webhook_missing", _) => remove_hook(&world).await,
+            ("webhook_disabled", _) => change_hook(&world, json!({"active": false})).await,
+            ("webhook_changed", "form") => {
+                change_hook(&world, json!({"events": ["push"], "config": form})).await;
+            }
+            ("webhook_changed", _) => {
+                let config = json!({"config": {"url": ELSEWHERE, "content_type": "json"}});
+                change_hook(&world, config).await;
             }
             _ => lose_clone_key(&world),
         }
         let healed = checked(&world, &id).await;
-        builds_pushes(&world, &healed, &format!("after {kind}")).await;
+        builds_pushes(&world, &healed, &format!("after {kind} {how}")).await;
         let told = events(&world, &id, "link.healed").await;
         let last = told.last().expect("an event");
         assert_eq!(last["detail"]["kinds"], json!([kind]), "{healed:#}");
         assert!(healed["verification"]["level"].as_u64() >= Some(2));
     }
-    assert_eq!(events(&world, &id, "link.drifted").await.len(), 5);
+    let told = events(&world, &id, "link.drifted").await;
+    assert_eq!(told.len(), 6);
+    let moved = text(&told[4]["detail"]["drift"][0]);
+    assert!(moved.contains(ELSEWHERE), "{moved}");
     let repository = repository(&world);
     assert_eq!(repository["keys"].as_array().map(Vec::len), Some(1));
-    assert_eq!(repository["hooks"].as_array().map(Vec::len), Some(1));
+    // What somebody has pointed elsewhere is somebody's by now.
+    let hooks = repository["hooks"].as_array().expect("webhooks").iter();
+    let addresses: Vec<_> = hooks.map(|hook| text(&hook["config"]["url"])).collect();
+    assert_eq!(addresses, [ELSEWHERE, url.as_str().expect("an address")]);
     assert!(world.sandbox.violations().is_empty());
     let unlinked = world.client.unlink(&id, "").await;
     assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
-    assert_eq!(
-        world.count("webhooks").1 + world.count("installed_keys").1,
-        0
-    );
+    assert_eq!(world.count("webhooks").1, 1);
+    assert_eq!(world.count("installed_keys").1, 0);
 }
 
 #[tokio::test]
@@ -311,7 +327,7 @@ async fn a_link_that_only_reports_is_degraded_until_the_drift_is_gone() {
 }
 
 #[tokio::test]
-async fn the_policy_is_changed_where_the_link_is_put() {
+async fn the_policy_is_changed_at_the_link_and_where_it_is_put() {
     let world = World::usual().await;
     let put = async |policy: &str| {
         let mut request = docs();
@@ -332,6 +348,30 @@ async fn the_policy_is_changed_where_the_link_is_put() {
     assert_eq!(changed["request"]["drift"], "heal");
     let healed = checked(&world, &id).await;
     builds_pushes(&world, &healed, "words after the change").await;
+
+    let path = format!("/links/{id}/drift");
+    let set = async |policy: &str| {
+        let change = json!({ "policy": policy });
+        let set = world
+            .client
+            .send(Method::PATCH, &path, |it| it.json(&change));
+        set.await
+    };
+    let before = world.client.read(&id).await["version"].clone();
+    let same = set("heal").await.expect(200);
+    assert_eq!(same.body["policy"], "heal");
+    assert_eq!(world.client.read(&id).await["version"], before);
+    let changed = set("report").await.expect(200);
+    assert_eq!(changed.body["policy"], "report");
+    assert_eq!(set("ignore").await.expect(422).code(), "invalid_request");
+    remove_hook(&world).await;
+    let told = checked(&world, &id).await;
+    assert_eq!(kinds(&told), ["webhook_missing"]);
+    assert_eq!(told["request"]["drift"], "report");
+    let by = events(&world, &id, "link.drift_policy_changed").await;
+    assert_eq!(by.len(), 2);
+    world.client.unlink(&id, "").await;
+    assert_eq!(set("heal").await.expect(409).code(), "illegal_transition");
 }
 
 #[tokio::test]
@@ -376,20 +416,6 @@ async fn a_site_that_is_gone_is_told() {
     assert_eq!(gone["status"], "degraded", "{gone:#}");
     assert_eq!(kinds(&gone), ["site_gone"]);
     assert_eq!(gone["drift"][0]["healable"], "no");
-}
-
-#[tokio::test]
-async fn a_refused_credential_is_told_and_a_new_one_ends_it() {
-    let world = World::usual().await;
-    let link = world.client.link_settled(docs()).await;
-    let id = text(&link["id"]);
-    world
-        .fault(json!({"upstream": "github", "path": ".*", "fault": {"status": 401}, "times": 100}));
-    let told = checked(&world, &id).await;
-    assert_eq!(told["status"], "degraded", "{told:#}");
-    assert_eq!(kinds(&told), ["provider_credential_refused"]);
-    world.sandbox.world().faults.clear();
-    assert_eq!(checked(&world, &id).await["status"], "live");
 }
 
 #[tokio::test]

@@ -175,3 +175,51 @@ async fn a_replayed_push_that_starts_nothing_leaves_the_link_degraded() {
     assert_eq!(healed["status"], "live", "{healed:#}");
     assert_eq!(world.count("webhooks"), (1, 1));
 }
+
+#[tokio::test]
+async fn a_private_submodule_that_the_key_does_not_open_is_named() {
+    let world = World::with(Setup {
+        settings: vec![("LINKBROKER_PATROL_IDLE_SECONDS", "1".to_owned())],
+        ..Setup::default()
+    })
+    .await;
+    let library = world.repository("lib").await;
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let (address, head) = (text(&library["ssh_url"]), text(&library["head"]));
+    let module = format!("[submodule \"lib\"]\n\tpath = lib\n\turl = {address}\n");
+    let new = NewCommit {
+        message: "Lean on the library".to_owned(),
+        files: [(".gitmodules".to_owned(), module)].into(),
+        submodules: [("lib".to_owned(), head)].into(),
+        ..NewCommit::default()
+    };
+    let pushed = world.sandbox.commit("acme/docs", new).await;
+    pushed.expect("a push");
+    let id = text(&link["id"]);
+    let failed = until("the build to fail", async || {
+        let link = world.client.read(&id).await;
+        (link["status"] == "build_failed").then_some(link)
+    })
+    .await;
+    // The words could be those of the repository itself, and the link's key is where it should be.
+    assert_build_failed(&failed, "submodule_denied");
+    let evidence = evidence(&failed);
+    assert!(evidence.contains("Repository not found"), "{evidence}");
+    assert_eq!(failed["diagnosis"]["certainty"], "certain");
+    assert_eq!(failed["diagnosis"]["fault"], "caller");
+
+    // The files are brought into the repository.
+    let new = NewCommit {
+        message: "Bring the library's files".to_owned(),
+        delete: vec![".gitmodules".to_owned(), "lib".to_owned()],
+        ..NewCommit::default()
+    };
+    let pushed = world.sandbox.commit("acme/docs", new).await;
+    pushed.expect("a push");
+    until("the site to be built again", async || {
+        let link = world.client.read(&id).await;
+        (link["status"] == "live").then_some(())
+    })
+    .await;
+}

@@ -335,3 +335,48 @@ async fn builds_of_many_links_cost_less_than_three_reads_each() {
     let reads = of_netlify.filter(|call| call.method == "GET").count();
     assert!(reads <= 3 * LINKS, "{reads} reads for {LINKS} builds");
 }
+
+#[tokio::test]
+async fn a_push_by_somebody_whom_netlify_does_not_know_is_told_as_blocked() {
+    let world = World::with(attentive()).await;
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let stranger = json!({"netlify": {"unrecognized_contributor": true}});
+    world.sandbox.patch_switches(&stranger).expect("a switch");
+    world.push("docs", "words of a stranger").await;
+    let blocked = becomes(&world, &link, "build_failed").await;
+    assert_eq!(blocked["diagnosis"]["code"], "build_blocked", "{blocked:#}");
+    assert_eq!(blocked["diagnosis"]["fault"], "owner");
+    let newest = history(&world, &link).await[0].clone();
+    assert_eq!(newest["outcome"], "blocked", "{newest:#}");
+    assert_eq!(newest["diagnosis"]["code"], "build_blocked");
+
+    let known = json!({"netlify": {"unrecognized_contributor": false}});
+    world.sandbox.patch_switches(&known).expect("a switch");
+    world.push("docs", "words of a member").await;
+    becomes(&world, &link, "live").await;
+    assert!(world.page("acme-docs").await.contains("words of a member"));
+}
+
+#[tokio::test]
+async fn the_history_is_shown_on_the_command_line() {
+    let world = World::with(attentive()).await;
+    let link = world.client.link_settled(docs()).await;
+    commit(&world, "build.sh", "exit 3\n").await;
+    becomes(&world, &link, "build_failed").await;
+    let builds = async |arguments: &[&str]| {
+        let mut command = world.command(&[&["builds", "acme-docs"], arguments].concat());
+        command.env("LINKBROKER_URL", &world.server.address);
+        command.env("LINKBROKER_TOKEN", world.client.token().expect("a token"));
+        let printed = command.output().await.expect("the program");
+        assert!(printed.status.success(), "{printed:?}");
+        String::from_utf8_lossy(&printed.stdout).into_owned()
+    };
+    let page: Value = serde_json::from_str(&builds(&["--all"]).await).expect("JSON");
+    assert_eq!(page["builds"], json!(history(&world, &link).await));
+    let table = builds(&["--output", "human", "--limit", "1"]).await;
+    for words in ["OUTCOME", "failed", "main", "build_command_failed"] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    assert!(!table.contains("ready"), "{table}");
+}

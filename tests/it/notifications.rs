@@ -3,6 +3,7 @@
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use linkbroker_sandbox::recorder::Upstream;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::world::{Setup, World, docs, receipts, text, until};
@@ -221,4 +222,107 @@ async fn lost_answers_make_no_notification_twice() {
     let link = world.client.link_settled(docs()).await;
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(world.count("notifications"), (3, 3));
+}
+
+async fn checked(world: &World, id: &str) -> Value {
+    let path = format!("/links/{id}/check");
+    let asked = world.client.send(Method::POST, &path, |it| it).await;
+    asked.expect(202);
+    world.client.settled(id).await
+}
+
+fn drift(link: &Value) -> Vec<String> {
+    let drift = link["drift"].as_array().cloned().unwrap_or_default();
+    drift.iter().map(|it| text(&it["kind"])).collect()
+}
+
+/// As Netlify does after failures.
+fn disable_all(world: &World) {
+    let mut netlify = world.sandbox.world().netlify.lock();
+    for hook in netlify.notifications.values_mut() {
+        hook.disabled = true;
+    }
+}
+
+fn enabled(world: &World) -> usize {
+    let netlify = world.sandbox.world().netlify.lock();
+    let hooks = netlify.notifications.values();
+    hooks.filter(|hook| !hook.disabled).count()
+}
+
+#[tokio::test]
+async fn what_netlify_has_switched_off_is_switched_on_again() {
+    let world = World::with(notified()).await;
+    let mut request = docs();
+    request["drift"] = json!("report");
+    let link = world.client.link_settled(request).await;
+    let id = text(&link["id"]);
+    disable_all(&world);
+    // Patrols see what nobody tells.
+    let told = checked(&world, &id).await;
+    assert_eq!(told["status"], "live", "{told:#}");
+    assert_eq!(drift(&told), ["notification_disabled"]);
+    let path = format!("/links/{id}/heal");
+    let asked = world.client.post(&path, json!({"drift": "all"})).await;
+    asked.expect(202);
+    let healed = world.client.settled(&id).await;
+    assert_eq!(healed["status"], "live", "{healed:#}");
+    assert_eq!(drift(&healed), [""; 0]);
+    assert_eq!(enabled(&world), 3);
+    assert_eq!(world.count("notifications"), (3, 3));
+
+    // Somebody removes one, and the policy is to heal.
+    let change = json!({"policy": "heal"});
+    let path = format!("/links/{id}/drift");
+    let set = world
+        .client
+        .send(Method::PATCH, &path, |it| it.json(&change));
+    set.await.expect(200);
+    let one = {
+        let mut netlify = world.sandbox.world().netlify.lock();
+        let first = netlify.notifications.keys().next().cloned();
+        netlify.notifications.remove(&first.expect("a hook"))
+    };
+    assert!(one.is_some());
+    disable_all(&world);
+    let healed = checked(&world, &id).await;
+    assert_eq!(drift(&healed), [""; 0], "{healed:#}");
+    assert_eq!((enabled(&world), world.count("notifications").1), (3, 3));
+    assert!(world.sandbox.violations().is_empty());
+}
+
+#[tokio::test]
+async fn links_from_before_the_public_address_are_told_from_the_next_look_on() {
+    let mut world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    let id = text(&link["id"]);
+    assert_eq!(world.count("notifications"), (0, 0));
+    for (name, value) in notified().settings {
+        world.set(name, value);
+    }
+    world.restart().await;
+    let healed = checked(&world, &id).await;
+    assert_eq!(healed["status"], "live", "{healed:#}");
+    assert_eq!(drift(&healed), [""; 0]);
+    assert_eq!(world.count("notifications"), (3, 3));
+    let before = world.sandbox.calls().len();
+    push(&world, &link, "words that Netlify tells of").await;
+    let delivered = {
+        let netlify = world.sandbox.world().netlify.lock();
+        netlify.notifications.values().any(|it| it.delivered > 0)
+    };
+    assert!(delivered, "{:#?}", reads(&world, before));
+
+    // The service moves: its old addresses are left.
+    for (name, value) in notified().settings {
+        world.set(name, value);
+    }
+    world.restart().await;
+    let healed = checked(&world, &id).await;
+    assert_eq!(drift(&healed), [""; 0], "{healed:#}");
+    assert_eq!(world.count("notifications"), (6, 3));
+    assert!(world.sandbox.violations().is_empty());
+    let unlinked = world.client.unlink(&id, "?keep_site=true").await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    assert_eq!(world.count("notifications").1, 0);
 }

@@ -40,6 +40,8 @@ pub struct NewCommit {
     pub message: String,
     /// Path to new content; a text that begins with `#!` becomes executable.
     pub files: BTreeMap<String, String>,
+    /// Path of a submodule to the commit that is recorded of it; its address is what `.gitmodules` says.
+    pub submodules: BTreeMap<String, String>,
     /// Paths to remove.
     pub delete: Vec<String>,
     pub author: Author,
@@ -329,6 +331,11 @@ fn fast_import(commit: &NewCommit, parent: Option<&str>) -> anyhow::Result<Vec<u
         };
         stream.push_str(&format!("M {mode} inline {}\n", checked_path(path)?));
         push_data(&mut stream, content);
+    }
+    for (path, commit) in &commit.submodules {
+        let plain = commit.len() == 40 && commit.bytes().all(|it| it.is_ascii_hexdigit());
+        anyhow::ensure!(plain, "{commit:?} is not the name of a commit");
+        stream.push_str(&format!("M 160000 {commit} {}\n", checked_path(path)?));
     }
     stream.push_str("done\n");
     Ok(stream.into_bytes())

@@ -59,6 +59,21 @@ impl Host {
         head_of(clone).await
     }
 
+    /// Clones the submodules of a clone, with the same key.
+    ///
+    /// # Errors
+    /// With the log of git and ssh.
+    pub async fn update_submodules_over_ssh(
+        &self,
+        key: Option<&KeyPair>,
+        clone: &Path,
+    ) -> Result<(), CloneError> {
+        let mut update = command::program("git");
+        update.current_dir(clone);
+        update.args(["submodule", "update", "--init", "--recursive", "--depth=1"]);
+        self.run_over_ssh(update, key).await
+    }
+
     /// Clones as an app does that the provider lets in by itself: no key, the whole repository.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ use axum::routing::{get, post, put};
 
 pub use deploy_keys::stock_is_full;
 pub use installation::told_by_app;
-pub use records::{Account, DeployState, NewToken};
+pub use records::{Account, DeployState, NewToken, Site};
 pub use served::serve_by_host;
 pub use state::State;
 pub use switches::{BuildTimes, Switches};

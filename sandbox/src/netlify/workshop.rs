@@ -64,7 +64,9 @@ fn command_failed() -> BuildFailed {
 
 async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, BuildFailed> {
     let fetched = fetch(world, job, into).await;
-    told(world, job, fetched)
+    let commit = told(world, job, fetched)?;
+    fetch_submodules(world, job, into).await?;
+    Ok(commit)
 }
 
 /// Writes down how the cloning ended.
@@ -122,6 +124,26 @@ async fn fetch(world: &World, job: &Job, into: &Path) -> Result<CommitInfo, Clon
         }
         _ => Ok(head),
     }
+}
+
+async fn fetch_submodules(world: &World, job: &Job, clone: &Path) -> Result<(), BuildFailed> {
+    if !clone.join(".gitmodules").is_file() {
+        return Ok(());
+    }
+    let key = job.key.as_deref();
+    let fetched = world.git.update_submodules_over_ssh(key, clone).await;
+    fetched.map_err(|error| {
+        let said = format!("Error checking out submodules: {}", error.log.trim_end());
+        for line in said
+            .lines()
+            .chain(["Failing build: Failed to prepare repo"])
+        {
+            log(world, &job.deploy_id, "initializing", line);
+        }
+        BuildFailed(format!(
+            "Failed during stage 'preparing repo': {said}: exit status 1"
+        ))
+    })
 }
 
 /// `commit_ref` filled is the early sign that the key works.

@@ -305,7 +305,8 @@ async fn heed(
     Ok(links::request_work(db, id, tenant, status, &facts, &steps).await?)
 }
 
-fn does_not_fit(standing: Standing) -> Problem {
+/// What may be asked of the link instead.
+pub(super) fn does_not_fit(standing: Standing) -> Problem {
     let verbs: Vec<_> = standing.verbs().iter().map(|verb| verb.as_str()).collect();
     let possible = match verbs.is_empty() {
         true => "nothing can be asked of it any more".to_owned(),

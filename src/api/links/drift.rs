@@ -1,4 +1,5 @@
-//! `/links/{id}/drift`, `check` and `heal`: where the world is other than the link left it, looking for it, putting it back.
+//! `/links/{id}/drift`, `check` and `heal`: where the world is other than the link left it, what becomes of it, looking for it,
+//! putting it back.
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::{Deserialize, Serialize};
@@ -8,24 +9,31 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    actions::{DoesNotFit, fitting, heeded},
+    actions::{DoesNotFit, does_not_fit, fitting, heeded},
+    audited, not_found,
     parts::look_up,
     view::{DriftView, drift_view, runs, summary},
 };
 use crate::{
     api::{
         Api,
-        caller::Caller,
+        caller::{Caller, Scope},
         extract::{Json, Path},
+        ids::{self, Prefix},
         polling,
         problem::{BodyProblems, CallerProblems, ObjectProblems, Problem, ProblemCode},
     },
     link::{
         drift::{Drift, DriftKind, DriftPolicy, Healable},
-        status::{LinkStatus, Verb},
+        status::{LinkStatus, Verb, Wanted},
         step_run::prepare_heal,
     },
-    store::{events::NewEvent, inspections, links},
+    store::{
+        Rows, begin,
+        events::{self, NewEvent},
+        inspections,
+        links::{self, LinkRow},
+    },
 };
 
 /// What is other than the link left it, and when it was and will be looked for.
@@ -49,6 +57,15 @@ pub struct DriftList {
     pub next_check_at: Option<OffsetDateTime>,
     /// What differs.
     pub drift: Vec<DriftView>,
+}
+
+/// What becomes of drift from now on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"policy": "report"}))]
+pub struct DriftChange {
+    /// The policy.
+    policy: DriftPolicy,
 }
 
 /// What to put back.
@@ -81,7 +98,7 @@ enum All {
 /// The routes of drift.
 pub fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(routes!(drift_of))
+        .routes(routes!(drift_of, set_policy))
         .routes(routes!(check))
         .routes(routes!(heal))
 }
@@ -104,13 +121,58 @@ async fn drift_of(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (_, row) = look_up(&api, &caller, &id).await?;
+    answer(row, &headers)
+}
+
+fn answer(row: LinkRow, known: &HeaderMap) -> Result<Response, Problem> {
     let list = DriftList {
         policy: row.spec.drift,
         checked_at: row.inspection.checked_at,
         next_check_at: row.inspection.next_at,
         drift: row.facts.drift.iter().cloned().map(drift_view).collect(),
     };
-    polling::answer_part(&summary(row), &list, &headers)
+    polling::answer_part(&summary(row), &list, known)
+}
+
+/// Change what becomes of drift
+///
+/// From the next look on; `POST /links/{id}/check` looks at once. For a link that is not being taken back.
+#[utoipa::path(patch, path = "/links/{id}/drift", tag = "links", operation_id = "setDriftPolicy", request_body = DriftChange,
+    params(("id" = String, Path, description = "Id of the link")),
+    responses((status = 200, description = "Changed, or as it was", body = DriftList,
+        headers(("ETag" = String, description = "Version of the link"),
+                ("Retry-After" = u32, description = "When to read it again, in seconds; absent when it is settled"))),
+        DoesNotFit, CallerProblems, ObjectProblems, BodyProblems))]
+async fn set_policy(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(change): Json<DriftChange>,
+) -> Result<Response, Problem> {
+    caller.require(Scope::LinksWrite)?;
+    let id = ids::parse(Prefix::Link, &id)?;
+    let tenant = caller.tenant.as_str();
+    let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    let standing = links::lock(&mut tx, tenant, id).await?;
+    let standing = standing.ok_or_else(not_found)?;
+    if standing.wanted != Wanted::Linked {
+        return Err(does_not_fit(standing));
+    }
+    let row = links::get(&mut tx, tenant, id).await?;
+    let row = row.ok_or_else(not_found)?;
+    if row.spec.drift != change.policy {
+        let changed = NewEvent {
+            kind: "link.drift_policy_changed",
+            detail: json!({ "by": caller.subject }),
+        };
+        events::append(&mut tx, id, tenant, &[changed]).await?;
+        audited(&mut tx, &caller, "set_drift_policy", id).await?;
+        links::change(&mut tx, tenant, id, &row.labels, change.policy).await?;
+    }
+    let row = links::get(&mut tx, tenant, id).await?;
+    tx.commit().await?;
+    api.bell.changed(id);
+    answer(row.ok_or_else(not_found)?, &HeaderMap::new())
 }
 
 /// Look whether everything is as the link left it

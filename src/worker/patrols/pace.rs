@@ -16,9 +16,10 @@ pub const UNREAD_WHEN_NOTIFIED: Duration = Duration::from_secs(6 * 60 * 60);
 /// What a call costs the next patrol: with it one credential asks less than 480 times a minute, of 500.
 const REST_PER_CALL: Duration = Duration::from_millis(130);
 /// Patrols a minute at most that one connection spends on teams where nothing runs.
-const IDLE_PATROLS_PER_MINUTE: f64 = 20.0;
-/// Sites' lists a minute at most that one connection reads.
-const LISTS_PER_MINUTE: f64 = 25.0;
+const IDLE_PATROLS_PER_MINUTE: f64 = 10.0;
+/// Sites' lists a minute at most that one connection reads. With idle patrols and inspections: less than fifty calls
+/// (limits.md P11).
+const LISTS_PER_MINUTE: f64 = 15.0;
 
 /// How long to wait until the next look at the running builds.
 pub fn next(

@@ -10,7 +10,7 @@ use super::Progress;
 use crate::{
     config::{Retry, Workers},
     link::{
-        facts::{Fact, Facts},
+        facts::{Fact, Facts, NotificationHook},
         failure::{Failure, FailureCode},
         plan::{Nature, StepName},
         resource::{Receipt, ResourceKind},
@@ -185,6 +185,18 @@ impl Progress {
                 self.releases.push((kind, old, Receipt::AlreadyGone));
             }
         }
+        let is_replaced = |old: &&NotificationHook| {
+            let now = &self.link.facts.notifications;
+            !now.is_empty() && now.iter().all(|hook| hook.id != old.id)
+        };
+        let replaced = before.notifications.iter().filter(is_replaced);
+        self.releases.extend(replaced.map(|old| {
+            (
+                ResourceKind::Notification,
+                old.id.clone(),
+                Receipt::AlreadyGone,
+            )
+        }));
     }
 
     pub(super) fn end(&mut self, step: StepName, state: StepState, failure: Option<Failure>) {

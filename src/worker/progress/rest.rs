@@ -56,7 +56,7 @@ impl Progress {
         match self.first_failure(StepState::Failed) {
             Some((step, failure)) => {
                 self.set_status(match self.link.facts.healing.is_empty() {
-                    true => LinkStatus::after_failure(step, failure.code),
+                    true => LinkStatus::after_failure(step, &failure),
                     // It stands as before; the next inspection tries again.
                     false => LinkStatus::Degraded,
                 });

@@ -167,6 +167,7 @@ pub const PROBES: &[Probe] = &[
     missing("checkLink", |it| post(format!("/links/{}/check", it.link))),
     missing("rotateKey", |it| post(format!("/links/{}/rotate-key", it.link))),
     missing("getDrift", |it| get(format!("/links/{}/drift", it.link))),
+    Probe { parameters: &["id", "body"], ..missing("setDriftPolicy", |it| ask(Method::PATCH, format!("/links/{}/drift", it.link)).body(json!({"policy": "report"}))) },
     Probe { parameters: &["id", "body"], ..missing("healLink", |it| post(format!("/links/{}/heal", it.link)).body(json!({"drift": "all"}))) },
     missing("rebuildLink", |it| post(format!("/links/{}/rebuild", it.link))),
     missing("retryLink", |it| post(format!("/links/{}/retry", it.link))),
