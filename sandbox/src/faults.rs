@@ -165,6 +165,13 @@ impl Strikes {
     pub fn count(&self) -> u64 {
         *self.0.borrow()
     }
+
+    /// Resolves when it has struck once; never when the rule is removed before.
+    pub async fn first(mut self) {
+        if self.0.wait_for(|count| *count > 0).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// A rule and how often it has struck.
@@ -214,6 +221,12 @@ impl Faults {
     pub fn clear(&self) {
         self.armed.lock().clear();
         self.clearings.send_modify(|count| *count += 1);
+    }
+
+    /// Removes the rules about calls with this credential. What stands still goes on standing.
+    pub fn clear_of(&self, credential: &str) {
+        let is_other = |armed: &Armed| armed.rule.credential.as_deref() != Some(credential);
+        self.armed.lock().retain(is_other);
     }
 
     /// Resolves when the rules are cleared, counted from now.

@@ -322,8 +322,11 @@ async fn round(
                 progress.keep_uncertain(step, intent_at);
             }
             Ended::Settled(result) => {
+                let is_known = result.is_ok();
                 progress.settled(step, result, settings);
-                progress.keep_uncertain(step, intent_at);
+                if !is_known {
+                    progress.keep_uncertain(step, intent_at);
+                }
             }
             Ended::Looked(result) => progress.looked(step, result, settings),
             Ended::Undone(result) => progress.undone(step, result, settings),

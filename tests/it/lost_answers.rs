@@ -1,5 +1,6 @@
 //! Networks that fail: whatever gets lost on the way, there is exactly one of everything at the end.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::world::{World, docs};
@@ -119,6 +120,21 @@ async fn every_call_fails_once_with_an_error_of_the_upstream() {
 #[tokio::test]
 async fn every_connection_breaks_once_before_the_effect() {
     becomes_live_despite(CALLS.map(|call| on(call, json!("reset")))).await;
+}
+
+#[tokio::test]
+async fn a_call_that_never_had_its_effect_keeps_no_link_from_being_taken_back() {
+    let world = World::usual().await;
+    let mut resets = on(CALLS[2], json!("reset"));
+    resets["times"] = json!(99);
+    let strikes = world.fault(resets);
+    let id = world.client.link(docs()).await;
+    strikes.first().await;
+    let path = format!("/links/{id}/cancel");
+    let canceled = world.client.send(Method::POST, &path, |it| it).await;
+    canceled.expect(202);
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "canceled", "{link:#}");
 }
 
 #[tokio::test]

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
-
 use super::{Forge, Repository, outbox};
 use crate::git::{CommitInfo, RefUpdate, ZERO_SHA};
 use crate::github;
@@ -161,16 +159,14 @@ async fn note(
 }
 
 async fn read(world: &World, repository: Repository, update: &RefUpdate) -> anyhow::Result<Push> {
-    let RefUpdate { before, after, .. } = update;
-    let bare = world.git.repository(&update.store_key);
-    let commits = bare.pushed(&update.reference, before, after).await;
-    let head = match after.as_str() {
+    let brought = world.git.brought(update).await?;
+    let head = match update.after.as_str() {
         ZERO_SHA => None,
         sha => Some(world.git.show(&update.store_key, sha).await?),
     };
     Ok(Push {
-        commits: commits.context("the pushed commits cannot be read")?,
-        forced: bare.forced(before, after).await?,
+        commits: brought.commits,
+        forced: brought.forced,
         pusher: update
             .pusher
             .clone()

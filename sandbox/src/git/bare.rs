@@ -150,7 +150,7 @@ impl BareRepository {
     ///
     /// # Errors
     /// When the repository cannot be read.
-    pub async fn pushed(
+    pub(super) async fn pushed(
         &self,
         reference: &str,
         before: &str,
@@ -176,7 +176,7 @@ impl BareRepository {
     ///
     /// # Errors
     /// When one of the two commits is not there.
-    pub async fn forced(&self, before: &str, after: &str) -> anyhow::Result<bool> {
+    pub(super) async fn forced(&self, before: &str, after: &str) -> anyhow::Result<bool> {
         if before == ZERO_SHA || after == ZERO_SHA {
             return Ok(false);
         }

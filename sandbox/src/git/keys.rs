@@ -7,6 +7,7 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use rand::Rng;
 use russh::keys::pkcs8::decode_pkcs8;
 use russh::keys::ssh_key::{self, LineEnding};
 use russh::keys::{Algorithm, PrivateKey};
@@ -28,6 +29,23 @@ impl KeyPair {
         tokio::task::spawn_blocking(Self::generate_now).await?
     }
 
+    /// What looks like a pair to everybody who does not use it, at no cost: the modulus is chance, and there is no private half.
+    pub fn pretended() -> Self {
+        let mut modulus = vec![0; 257];
+        rand::rng().fill_bytes(&mut modulus[1..]);
+        modulus[1] |= 0x80;
+        let mut blob = Vec::new();
+        for part in [&b"ssh-rsa"[..], &[1, 0, 1], &modulus] {
+            let length = u32::try_from(part.len()).expect("a short part");
+            blob.extend(length.to_be_bytes());
+            blob.extend(part);
+        }
+        Self {
+            private: String::new(),
+            public: PublicKey(format!("ssh-rsa {}", BASE64_STANDARD.encode(blob))),
+        }
+    }
+
     fn generate_now() -> anyhow::Result<Self> {
         // C and assembler: finding primes in pure Rust is too slow in a debug build.
         let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048)?;
@@ -37,6 +55,11 @@ impl KeyPair {
             public: PublicKey::offered(private.public_key())?,
             private: private.to_openssh(LineEnding::LF)?.to_string(),
         })
+    }
+
+    /// The public half.
+    pub const fn public(&self) -> &PublicKey {
+        &self.public
     }
 
     /// `ssh-rsa AAAA…`, one line without a comment.

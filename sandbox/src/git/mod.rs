@@ -39,6 +39,17 @@ pub struct Host {
     committing: tokio::sync::Mutex<()>,
     /// Commits that were read before, by id: they never change.
     known: Mutex<HashMap<String, CommitInfo>>,
+    /// What pushes brought that were told before: a push that is told again brings the same.
+    brought: Mutex<HashMap<RefUpdate, Brought>>,
+}
+
+/// What a push brought.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// Oldest first: those of a new branch are the ones that no other branch had.
+    pub commits: Vec<CommitInfo>,
+    /// Whether it replaced commits instead of adding to them.
+    pub forced: bool,
 }
 
 impl Host {
@@ -64,6 +75,7 @@ impl Host {
             host_key,
             committing: tokio::sync::Mutex::new(()),
             known: Mutex::default(),
+            brought: Mutex::default(),
         })
     }
 
@@ -150,6 +162,28 @@ impl Host {
         let commit = self.repository(store_key).show(sha).await?;
         self.known.lock().insert(sha.to_owned(), commit.clone());
         Ok(commit)
+    }
+
+    /// What a push brought.
+    ///
+    /// # Errors
+    /// When the repository cannot be read.
+    pub async fn brought(&self, update: &RefUpdate) -> anyhow::Result<Brought> {
+        let known = self.brought.lock().get(update).cloned();
+        if let Some(brought) = known {
+            return Ok(brought);
+        }
+        let repository = self.repository(&update.store_key);
+        let RefUpdate { before, after, .. } = update;
+        let brought = Brought {
+            commits: repository
+                .pushed(&update.reference, before, after)
+                .await
+                .context("the pushed commits cannot be read")?,
+            forced: repository.forced(before, after).await?,
+        };
+        self.brought.lock().insert(update.clone(), brought.clone());
+        Ok(brought)
     }
 
     /// Where pushes arrive, in the order in which they happened.

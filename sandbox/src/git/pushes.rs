@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(40);
 pub const PUSHER: &str = "SANDBOX_PUSHER";
 
 /// A ref that moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RefUpdate {
     /// Which repository, as in [`super::Host::repository`].
     pub store_key: String,

@@ -7,7 +7,7 @@ use super::repositories::owner;
 use super::shapes::{self, Addresses};
 use super::state::{Repository, State};
 use crate::forge::PullRequest;
-use crate::git::{Author, CommitInfo, RefUpdate, ZERO_SHA};
+use crate::git::{Author, Brought, CommitInfo, RefUpdate, ZERO_SHA};
 use crate::world::World;
 
 /// `push`.
@@ -21,9 +21,7 @@ pub async fn push(world: &World, repository: u64, update: &RefUpdate) -> anyhow:
         reference,
         ..
     } = update;
-    let bare = world.git.repository(&update.store_key);
-    let commits = bare.pushed(reference, before, after).await?;
-    let forced = bare.forced(before, after).await?;
+    let Brought { commits, forced } = world.git.brought(update).await?;
     let head = if after == ZERO_SHA {
         None
     } else {

@@ -17,6 +17,7 @@ mod incoming;
 mod installation;
 mod linking;
 mod notifications;
+mod pretended;
 mod records;
 mod repo;
 mod runner;
@@ -35,7 +36,7 @@ use axum::routing::{get, post, put};
 
 pub use deploy_keys::stock_is_full;
 pub use installation::told_by_app;
-pub use records::{Account, NewToken, Site};
+pub use records::{Account, DeployState, NewToken, Site};
 pub use served::serve_by_host;
 pub use state::State;
 pub use switches::{BuildTimes, Switches};

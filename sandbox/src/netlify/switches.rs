@@ -44,8 +44,11 @@ pub struct Switches {
     pub notification_failures_allowed: u32,
     /// Builds of one account that run at the same time; read when the account's first build starts.
     pub concurrent_builds: usize,
-    /// Builds clone and run nothing: they take their times and publish a page that says so. For a great many of them.
+    /// Builds look whether they could clone and run nothing: they take their times and publish a page that says so. For a great
+    /// many of them.
     pub pretend_builds: bool,
+    /// Deploy keys are chance and no pairs, at no cost. With pretended builds, which clone nothing with them.
+    pub pretend_keys: bool,
     /// Deploy keys made ahead; RSA generation takes long.
     pub key_stock: usize,
     /// What `GET /user` and `GET /accounts` say of everybody. Nothing else heeds it.
@@ -126,6 +129,7 @@ impl Default for Switches {
             notification_failures_allowed: 6,
             concurrent_builds: 1,
             pretend_builds: false,
+            pretend_keys: false,
             key_stock: 2,
             shown: Shown::default(),
             env_refused: false,

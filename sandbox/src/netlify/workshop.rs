@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::command::{self, Outcome, Setting};
 use super::environment;
 use super::installation;
+use super::pretended;
 use super::records::Commit;
 use super::repo::Repo;
 use super::runner::{Job, log};
@@ -28,14 +29,14 @@ struct Settings {
 
 /// Gives back the folder with the files to serve.
 pub async fn clone_and_build(world: &Arc<World>, job: &Job) -> Result<TempDir, BuildFailed> {
+    if world.switches.read().netlify.pretend_builds {
+        return pretend(world, job).await;
+    }
     let scratch = tempfile::Builder::new()
         .prefix("build-")
         .tempdir_in(&world.data_dir)
         .map_err(|error| BuildFailed(format!("Failed during stage 'initializing': {error}")))?;
     let checkout = scratch.path().join("repo");
-    if world.switches.read().netlify.pretend_builds {
-        return pretend(world, job);
-    }
     let commit = clone(world, job, &checkout).await?;
     let settings = settings(&job.repo, &checkout)?;
     if let Some(command) = &settings.command {
@@ -45,35 +46,43 @@ pub async fn clone_and_build(world: &Arc<World>, job: &Job) -> Result<TempDir, B
 }
 
 /// A site without a clone and without a command.
-fn pretend(world: &World, job: &Job) -> Result<TempDir, BuildFailed> {
-    let sha = job.wanted_sha.clone().unwrap_or_else(|| "0".repeat(40));
-    found_commit(world, job, sha, "Pretended".to_owned());
-    let made = || -> anyhow::Result<TempDir> {
-        let site = tempfile::Builder::new()
-            .prefix("upload-")
-            .tempdir_in(&world.data_dir)?;
-        std::fs::write(
-            site.path().join("index.html"),
-            "This build was pretended.\n",
-        )?;
-        Ok(site)
-    };
-    made().map_err(|error| BuildFailed(format!("Failed during stage 'deploying site': {error:#}")))
+async fn pretend(world: &Arc<World>, job: &Job) -> Result<TempDir, BuildFailed> {
+    let commit = told(world, job, pretended::clone(world, job).await)?;
+    if pretended::is_broken(&commit) {
+        return Err(command_failed());
+    }
+    pretended::page(world)
+        .map_err(|error| BuildFailed(format!("Failed during stage 'deploying site': {error:#}")))
+}
+
+/// The vendor's own build program answers 2 for every fault of the user's command.
+fn command_failed() -> BuildFailed {
+    let message =
+        "Failed during stage 'building site': Build script returned non-zero exit code: 2";
+    BuildFailed(message.to_owned())
 }
 
 async fn clone(world: &Arc<World>, job: &Job, into: &Path) -> Result<Commit, BuildFailed> {
+    let fetched = fetch(world, job, into).await;
+    let commit = told(world, job, fetched)?;
+    fetch_submodules(world, job, into).await?;
+    Ok(commit)
+}
+
+/// Writes down how the cloning ended.
+fn told(
+    world: &World,
+    job: &Job,
+    fetched: Result<CommitInfo, CloneError>,
+) -> Result<Commit, BuildFailed> {
     let say = |text: &str| log(world, &job.deploy_id, "initializing", text);
     say("Starting to prepare the repo for build");
     say(&format!(
         "Preparing Git Reference refs/heads/{}",
         job.branch
     ));
-    match fetch(world, job, into).await {
-        Ok(info) => {
-            let commit = found_commit(world, job, info.sha, info.message);
-            fetch_submodules(world, job, into).await?;
-            Ok(commit)
-        }
+    match fetched {
+        Ok(info) => Ok(found_commit(world, job, info.sha, info.message)),
         Err(error) => {
             error.log.lines().for_each(say);
             let branch = &job.branch;
@@ -217,8 +226,7 @@ async fn run_command(
             say("  Error message".to_owned());
             say(format!("  Command failed with exit code {code}: {command}"));
             say("Failing build: Failed to build site".to_owned());
-            // The vendor's build program answers 2 for every fault of the user's command.
-            failed("Build script returned non-zero exit code: 2".to_owned())
+            Err(command_failed())
         }
         Ok(Outcome::TimedOut) => failed("Command did not finish within the time limit".to_owned()),
         Err(error) => failed(format!(
