@@ -20,7 +20,7 @@ use crate::{
 const BUILDS: usize = 480;
 const LINKS: usize = 48;
 const IDLE: usize = 5_000;
-const IDLE_MINUTES: usize = 5;
+const IDLE_MINUTES: usize = 3;
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub async fn run() -> anyhow::Result<Vec<Line>> {
