@@ -98,7 +98,17 @@ pub async fn begin(
     pool: &PgPool,
     rows: Rows<'_>,
 ) -> Result<Transaction<'static, Postgres>, StoreError> {
-    let mut tx = pool.begin().await?;
+    // sqlx 0.9 leaves a connection inside a transaction when its `begin` is dropped halfway, as that of a caller is who hangs
+    // up: nothing drops this one, and a transaction that nobody takes is rolled back.
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await });
+    let mut tx = match begun.await {
+        Ok(begun) => begun?,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => return Err(sqlx::Error::PoolClosed.into()),
+        },
+    };
     let tenant = match rows {
         Rows::Of(tenant) => tenant,
         Rows::OfAll => "*",

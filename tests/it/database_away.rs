@@ -118,6 +118,33 @@ async fn a_server_of_an_older_version_runs_on_a_newer_schema() {
     assert_eq!(link["status"], "live", "{link:#}");
 }
 
+/// A transaction that nobody ends keeps a connection from others, and is another caller's beginning.
+#[tokio::test]
+async fn readers_that_hang_up_leave_no_transaction_open() {
+    let world = World::with(Setup {
+        settings: vec![("LINKBROKER_QUOTA_REQUESTS_PER_MINUTE", "1000000".to_owned())],
+        ..Setup::default()
+    })
+    .await;
+    let url = format!("{}/links", world.client.base);
+    let token = world.client.token().expect("a token").to_owned();
+    let hasty = async |lane: u64| {
+        let http = reqwest::Client::new();
+        for number in 0..200 {
+            let patience = Duration::from_micros(300 + (lane * 200 + number) * 37 % 30_000);
+            let read = http.get(&url).bearer_auth(&token).timeout(patience);
+            // Most of them hang up, wherever their answer is by then.
+            drop(read.send().await);
+        }
+    };
+    futures_util::future::join_all((0..20).map(hasty)).await;
+    for _ in 0..40 {
+        world.client.get("/links").await.expect(200);
+    }
+    let log = world.server.log();
+    assert!(!log.contains("already a transaction"), "{log}");
+}
+
 #[tokio::test]
 async fn one_connection_for_each_purpose_is_enough() {
     let settings = vec![("LINKBROKER_DATABASE_CONNECTIONS", "1".to_owned())];

@@ -79,11 +79,8 @@ macro_rules! a_tenth {
 
 a_tenth! {
     github github_enterprise gitlab bitbucket azure_standing azure_by_hand azure_by_api gitea manual public
-    with_environment existing_site taken_site
+    with_environment existing_site taken_site app_installation
 }
-
-/// Played by `./dev kills` alone: its links wait for a push that is not always seen in a test's time.
-const PLAYED_BY_COMMAND: &str = "app_installation";
 
 #[test]
 fn every_way_is_killed_through() {
@@ -91,5 +88,5 @@ fn every_way_is_killed_through() {
         .iter()
         .map(|variant: &Variant| variant.name)
         .collect();
-    assert_eq!([DRAWN_FROM, &[PLAYED_BY_COMMAND]].concat(), all);
+    assert_eq!(DRAWN_FROM, all);
 }
