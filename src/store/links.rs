@@ -478,24 +478,33 @@ pub async fn move_net(db: &mut PgConnection, owner: Uuid) -> Result<(), StoreErr
 /// Why leases end before their links were let go of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Because {
-    /// The process died, perhaps because of the link.
-    OwnerDied,
+    /// The process died, perhaps because of the link: one that others have died over before rests, this long after the second
+    /// death, twice as long after each further one, and for the longest time at most.
+    OwnerDied { pause: Duration, longest: Duration },
     /// The process lost its place among the workers, and lives.
     OwnerLeft,
 }
 
-/// Ends all leases of a worker: nothing that it still writes counts, and its links are due at once. How many it were.
+/// Ends all leases of a worker: nothing that it still writes counts, and its links are due at once, or after a rest. How many
+/// it were.
 /// Needs [`super::Rows::OfAll`].
 pub async fn void_leases(
     db: &mut PgConnection,
     owner: Uuid,
     because: Because,
 ) -> Result<u64, StoreError> {
+    let (died, pause, longest) = match because {
+        Because::OwnerDied { pause, longest } => (true, pause, longest),
+        Because::OwnerLeft => (false, Duration::ZERO, Duration::ZERO),
+    };
     let done = sqlx::query!(
-        "update links set fence = fence + 1, next_run_at = now(), lease_owner = case when $2 then lease_owner end
+        "update links set fence = fence + 1, lease_owner = case when $2 then lease_owner end,
+             next_run_at = now() + case deaths when 0 then interval '0' else least($4::interval, $3::interval * power(2, deaths - 1)) end
          where lease_owner = $1",
         owner,
-        because == Because::OwnerDied
+        died,
+        interval(pause) as _,
+        interval(longest) as _
     )
     .execute(db)
     .await?;

@@ -100,8 +100,13 @@ pub async fn leave(db: &mut PgConnection, worker: Uuid) -> Result<u64, StoreErro
 }
 
 /// Removes a worker that is missing, unless it is back or others were faster; how many links it had, which are due at
-/// once. Needs [`super::Rows::OfAll`].
-pub async fn bury(db: &mut PgConnection, worker: Uuid) -> Result<u64, StoreError> {
+/// once, or rest where others have died over them before ([`links::Because`]). Needs [`super::Rows::OfAll`].
+pub async fn bury(
+    db: &mut PgConnection,
+    worker: Uuid,
+    pause: Duration,
+    longest: Duration,
+) -> Result<u64, StoreError> {
     // Deleted in a statement of its own: a claim of the worker's that was under way is seen by the next one.
     let removed = sqlx::query_scalar!(
         r#"delete from workers where id = $1 and (alive_until <= now() or pg_try_advisory_xact_lock(session_lock))
@@ -112,7 +117,10 @@ pub async fn bury(db: &mut PgConnection, worker: Uuid) -> Result<u64, StoreError
     .await?;
     match removed {
         None => Ok(0),
-        Some(true) => links::void_leases(db, worker, links::Because::OwnerDied).await,
+        Some(true) => {
+            let because = links::Because::OwnerDied { pause, longest };
+            links::void_leases(db, worker, because).await
+        }
         // It was Postgres that went away.
         Some(false) => links::void_leases(db, worker, links::Because::OwnerLeft).await,
     }

@@ -148,9 +148,10 @@ impl Worker {
     }
 
     async fn bury(&self, worker: Uuid) {
+        let retry = &self.settings.retry;
         let buried = async {
             let mut tx = begin(&self.pool, Rows::OfAll).await?;
-            let links = workers::bury(&mut tx, worker).await?;
+            let links = workers::bury(&mut tx, worker, retry.base, retry.max).await?;
             tx.commit().await?;
             Ok::<_, StoreError>(links)
         };

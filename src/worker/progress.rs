@@ -29,8 +29,9 @@ use crate::{
     store::{events::NewEvent, links::LeasedLink, resources::Entry},
 };
 
-/// Lives that a link may cost before it is parked.
-const DEATHS_MAX: i16 = 3;
+/// Lives that a link may cost before it is parked. Whoever kills processes for other reasons hits the same link now and then;
+/// a link that kills them does so each time, with a longer rest after each.
+const DEATHS_MAX: i16 = 8;
 
 /// A leased link and what is not yet saved of it.
 #[derive(Debug)]

@@ -35,6 +35,40 @@ async fn dies_after_making(kind: &str) {
     assert_one_of_each(&world);
 }
 
+/// One that dies over the same call again and again is told, and costs no more lives.
+#[tokio::test]
+async fn over_one_link_eight_times_and_it_is_set_aside_until_somebody_retries_it() {
+    let settings = vec![("LINKBROKER_LEASE_SECONDS", LONG_LEASE.to_owned())];
+    let mut world = World::with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    let deadly = |world: &World| {
+        world.fault(json!({"upstream": "github", "method": "POST", "path": "/keys$", "fault": "hold_request"}))
+    };
+    let mut strikes = deadly(&world);
+    let id = world.client.link(docs()).await;
+    for _ in 0..8 {
+        until("the deadly call", async || {
+            (strikes.count() > 0).then_some(())
+        })
+        .await;
+        world.server.kill();
+        world.sandbox.world().faults.clear();
+        strikes = deadly(&world);
+        world.start_again().await;
+    }
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "failed", "{link:#}");
+    assert_eq!(link["diagnosis"]["code"], "worker_died");
+    assert_eq!(strikes.count(), 0);
+    world.sandbox.world().faults.clear();
+    let link = world.client.retry(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_one_of_each(&world);
+}
+
 #[tokio::test]
 async fn between_the_deploy_key_and_its_answer() {
     dies_after_making("deploy_keys").await;

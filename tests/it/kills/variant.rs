@@ -250,7 +250,11 @@ impl Subject {
                 credential[secret] = json!(self.provider);
             }
         }
-        if credential.get("user").is_some() {
+        // Azure DevOps wants the organisation there.
+        if credential["user"]
+            .as_str()
+            .is_some_and(|user| user.contains('@'))
+        {
             credential["user"] = json!(format!("person-{number}@example.com"));
         }
         let mut paths = Vec::new();
