@@ -8,12 +8,12 @@ use crate::{
     link::facts::{DeployKey, Fact, Origin},
     link::failure::FailureCode,
     link::resource::{Receipt, ResourceKind},
-    netlify::deploy_keys,
+    netlify::{deploy_keys, sites},
     upstream::StandingKey,
 };
 
-/// The key that was taken from stock, else the one that was made since the interrupted try began and that no link knows. With several
-/// it cannot be told which is ours: none is taken.
+/// The key that was taken from stock, else the one that was made since the interrupted try began and that no link knows and no
+/// site clones with: such a one is somebody's, however young. With several it cannot be told which is ours: none is taken.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     if let Some(standing) = cx.standing_key {
         return read_standing(cx, standing).await.map(Some);
@@ -22,11 +22,19 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
         return Ok(Some(Fact::DeployKey(key.clone())));
     }
     let keys = deploy_keys::list(cx.netlify).await?;
-    let mut candidates = keys.into_iter().filter(|key| {
-        cx.origin_at_netlify(key.made_at()) == Origin::Made
-            && !cx.known_deploy_keys.contains(&key.id)
-    });
-    match (candidates.next(), candidates.next()) {
+    let mut candidates: Vec<_> = keys
+        .into_iter()
+        .filter(|key| {
+            cx.origin_at_netlify(key.made_at()) == Origin::Made
+                && !cx.known_deploy_keys.contains(&key.id)
+        })
+        .collect();
+    if !candidates.is_empty() {
+        let sites = sites::list(cx.netlify).await?;
+        let is_used = |id: &str| sites.iter().any(|site| site.deploy_key_id() == Some(id));
+        candidates.retain(|key| !is_used(&key.id));
+    }
+    match (candidates.pop(), candidates.pop()) {
         (Some(key), None) => Ok(Some(Fact::DeployKey(key.fact()))),
         _ => Ok(None),
     }

@@ -159,7 +159,11 @@ impl Totals {
         for (expected, (before, now)) in zip(per_link(stage.variant), zip(&self.0, &now.0)) {
             let added = (now.0 - before.0, now.1 - before.1);
             let wanted = (expected.made * links, expected.after(after) * links);
-            if added != wanted {
+            // One of the four subscriptions that is refused takes the others back, and all are made again.
+            let azure_set =
+                stage.variant.way.provider == Provider::AzureDevops && expected.kind == "webhooks";
+            let again = azure_set && added.0 > wanted.0;
+            if added != wanted && !(again && added.1 == wanted.1) {
                 let kind = expected.kind;
                 return Err(format!(
                     "{kind} of all {links} links (made, there): {added:?} instead of {wanted:?}"

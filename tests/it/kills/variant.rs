@@ -103,12 +103,14 @@ impl Variant {
     /// A world without links.
     pub async fn stage_with_lease(&'static self, seconds: u32) -> Stage {
         let holds = Arc::<Holds>::default();
+        // Keys that are slow to make appear when nobody expects them any more. The site of somebody else takes one too.
+        let key_stock = if self.asks == Asks::TakenSite { 24 } else { 12 };
         let setup = Setup {
             settings: vec![
                 ("LINKBROKER_LEASE_SECONDS", seconds.to_string()),
                 ("LINKBROKER_QUOTA_REQUESTS_PER_MINUTE", "1000000".to_owned()),
             ],
-            switches: json!({"netlify": {"key_stock": 12}}),
+            switches: json!({"netlify": {"key_stock": key_stock}}),
             tap: Some(holds.clone()),
             ..Setup::default()
         };
