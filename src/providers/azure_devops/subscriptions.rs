@@ -287,12 +287,25 @@ impl AzureDevops {
         let mut known = self.subscriptions(organisation).await?;
         let own = known.iter().find(|one| one.id == id);
         let Some(url) = own.map(|own| own.url().to_owned()) else {
+            self.check_gone(organisation, id).await?;
             return Ok(Vec::new());
         };
         known.retain(|one| one.is_for(repository) && same_address(one.url(), &url));
         known.retain(|one| EVENTS.contains(&one.event_type.as_str()));
         known.sort_by_key(|one| one.id == id);
         Ok(known)
+    }
+
+    /// A list may lag: only what is not there by its id either is gone.
+    ///
+    /// <https://learn.microsoft.com/rest/api/azure/devops/hooks/subscriptions/get?view=azure-devops-rest-7.1>
+    async fn check_gone(&self, organisation: &str, id: &str) -> Result<(), UpstreamError> {
+        let call = Call::get([organisation, "_apis", "hooks", "subscriptions", id]);
+        match self.access.send(call.query("api-version", VERSION)).await {
+            Ok(answer) => Err(answer.contract_changed("has what the list of subscriptions lacks")),
+            Err(error) if error.is_missing() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Has Azure deliver the last push as a test. Without real data it would send one of an invented repository.

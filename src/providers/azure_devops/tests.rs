@@ -525,13 +525,19 @@ async fn removing_takes_every_part_and_the_one_for_pushes_last() {
         .map(|id| format!("DELETE /api/acme/_apis/hooks/subscriptions/{id}?api-version=7.1"));
     assert_eq!(vendor.asked()[1..], removed);
 
-    let vendor = Vendor::start(vec![list(json!(whole()))]).await;
+    let vendor = Vendor::start(vec![list(json!(whole())), Reply::new(404, "{}")]).await;
     assert!(
         !azure(&vendor)
             .remove_webhook(&docs(), "gone")
             .await
             .unwrap()
     );
+
+    // A list that lags is no sign that it is gone.
+    let vendor = Vendor::start(vec![list(json!([])), made("s0")]).await;
+    let error = azure(&vendor).remove_webhook(&docs(), "s0").await;
+    let error = error.expect_err("a list that lags");
+    assert_eq!(error.class, Class::Transient, "{error:?}");
 }
 
 #[tokio::test]

@@ -83,7 +83,6 @@ mod drawn {
     use super::a_tenth_of;
 
     #[tokio::test]
-    #[ignore = "its table is to be written anew since patrols note refused credentials: ./dev faults netlify"]
     async fn netlify() {
         a_tenth_of("netlify", "github").await;
     }
