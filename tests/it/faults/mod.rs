@@ -13,14 +13,14 @@ mod table;
 mod wrong;
 
 use std::collections::BTreeSet;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use call::word;
 use ground::Ground;
 use table::Outcome;
 use wrong::Reach;
 
-use crate::kills::variant::VARIANTS;
+use crate::kills::{seed, variant::VARIANTS};
 
 /// Set by `./dev faults seed SEED`.
 const SEED_SETTING: &str = "LINKBROKER_FAULTS_SEED";
@@ -28,13 +28,6 @@ const SEED_SETTING: &str = "LINKBROKER_FAULTS_SEED";
 const FILTER_SETTING: &str = "LINKBROKER_FAULTS_FILTER";
 /// One in so many cells is drawn.
 const DRAWN: usize = 10;
-
-fn seed() -> u64 {
-    let days = SystemTime::now().duration_since(UNIX_EPOCH);
-    let today = days.expect("a time after 1970").as_secs() / 86_400;
-    let given = std::env::var(SEED_SETTING).ok();
-    given.map_or(today, |seed| seed.parse().expect("a seed is a number"))
-}
 
 /// What is not as the rules say, or not as the page says.
 fn complaint(outcome: &Outcome) -> Option<String> {
@@ -61,7 +54,7 @@ fn complaint(outcome: &Outcome) -> Option<String> {
 }
 
 async fn a_tenth_of(upstream: &str, way: &str) {
-    let seed = seed();
+    let seed = seed(SEED_SETTING);
     println!("the same again: ./dev faults seed {seed} {upstream}");
     let variant = VARIANTS.iter().find(|variant| variant.name == way);
     let mut ground = Ground::open(variant.expect("a way of this name")).await;

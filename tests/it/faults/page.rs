@@ -26,12 +26,12 @@ before it does anything a second time, the step looks whether the first try had 
 after unlinking, no token goes to another host or into an answer of the API, and no answer takes more than 8 MiB of memory.
 
 `./dev faults` plays every row at every call and writes this page; `./dev faults UPSTREAM` plays the calls of one upstream; `./dev test` plays a tenth, another
-one each day, and compares it with this page. The calls are those of a run without faults in every way of linking, so a new call is in by itself. Where a row
+one each day, and compares it with this page. An upstream that has no table below was not played whole: its calls are held to the rules alone. The calls are those of a run without faults in every way of linking, so a new call is in by itself. Where a row
 names several ends, it depends on the call: an answer that nobody reads cannot be wrong, what only looks ahead is looked for again
 where it is needed, and what fails while a push is being proved leaves the site up (`degraded`).
 
 That a removal is answered with 404 means that it is done, once a further call has shown that the place itself can be seen. What a patrol
-cannot see (`/builds/status`, which looks at the builds of many links at once) it sees a little later. A certificate that is not trusted ends as a connection that is refused does: nothing was sent.
+cannot see (`/builds/status`, which looks at the builds of many links at once) it sees a little later.
 
 |  | what goes wrong | when reading | when writing | when removing |
 |---|---|---|---|---|

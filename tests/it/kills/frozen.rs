@@ -76,7 +76,7 @@ fn drawn(effects: &[Effect]) -> Vec<Deaths> {
         .iter()
         .flat_map(|effect| POINTS.map(|point| (effect, point)));
     let mut cells: Vec<_> = cells.filter(|(effect, point)| effect.has(*point)).collect();
-    let seed = seed();
+    let seed = seed(SEED_SETTING);
     println!("drawn with {SEED_SETTING}={seed}");
     fastrand::Rng::with_seed(seed).shuffle(&mut cells);
     let death = |(effect, point): (&Effect, Point)| {

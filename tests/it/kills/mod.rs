@@ -24,17 +24,18 @@ const FILTER_SETTING: &str = "LINKBROKER_KILLS_FILTER";
 /// One in so many cells is drawn.
 const DRAWN: usize = 10;
 
-fn seed() -> u64 {
+/// The day's, unless this setting gives one.
+pub fn seed(setting: &str) -> u64 {
     let days = SystemTime::now().duration_since(UNIX_EPOCH);
     let today = days.expect("a time after 1970").as_secs() / 86_400;
-    let given = std::env::var(SEED_SETTING).ok();
+    let given = std::env::var(setting).ok();
     given.map_or(today, |seed| seed.parse().expect("a seed is a number"))
 }
 
 async fn a_tenth_of(name: &str) {
     let variant = VARIANTS.iter().find(|variant| variant.name == name);
     let variant = variant.expect("a way of this name");
-    let seed = seed();
+    let seed = seed(SEED_SETTING);
     println!("the same again: ./dev kills seed {seed} {name}");
     let matrix = Matrix::of(variant).await;
     let rows = matrix.draw(seed, DRAWN).run().await;
