@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    store::{StoreError, budgets},
+    store::{Rows, begin, budgets},
     upstream::{Budgets, Grant, Http, NoBudget, WritePace},
     vault::{KeyRing, SignedPurpose, VaultError},
 };
@@ -88,7 +88,7 @@ impl StoredBudgets {
 
     async fn take_stored(&self, of: &[u8; 32], pace: WritePace) -> anyhow::Result<Grant> {
         let name = self.name(of)?;
-        let mut tx = self.pool.begin().await.map_err(StoreError::from)?;
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let grant = pace.decide(&budgets::spent(&mut tx, &name).await?);
         if let Grant::Now(count) = grant {
             budgets::spend(&mut tx, &name, count).await?;
