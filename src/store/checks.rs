@@ -39,7 +39,7 @@ pub struct ClaimedCheck {
     pub connection_id: Uuid,
     /// Who owns it.
     pub tenant: String,
-    /// Names this claim.
+    /// The worker that has it.
     pub lease: Uuid,
     /// Claims since the check was asked for, with this one.
     pub claims: i16,
@@ -181,6 +181,7 @@ pub async fn forget(
 /// Leases up to `limit` due checks; an expired lease is simply due. Needs [`super::Rows::OfAll`].
 pub async fn claim(
     db: &mut PgConnection,
+    owner: Uuid,
     lease: Duration,
     limit: i64,
 ) -> Result<Vec<ClaimedCheck>, StoreError> {
@@ -191,12 +192,13 @@ pub async fn claim(
                where due_at <= now() order by due_at limit $2 for update skip locked
            )
            update connection_checks c
-           set state = 'running', lease = gen_random_uuid(), claims = claims + 1,
+           set state = 'running', lease = $3, claims = claims + 1,
                due_at = now() + make_interval(secs => $1)
            from due where c.connection_id = due.connection_id
            returning c.connection_id, c.tenant, c.lease as "lease!", c.claims"#,
         lease.as_secs_f64(),
-        limit
+        limit,
+        owner
     )
     .fetch_all(db)
     .await?;

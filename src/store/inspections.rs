@@ -24,7 +24,7 @@ pub struct ClaimedInspection {
     pub link_id: Uuid,
     /// Who owns it.
     pub tenant: String,
-    /// Names this claim.
+    /// The worker that has it.
     pub lease: Uuid,
     /// Claims since the last outcome, with this one.
     pub claims: i16,
@@ -100,6 +100,7 @@ pub async fn ask(db: &mut PgConnection, tenant: &str, link: Uuid) -> Result<(), 
 /// in a minute. An expired lease is simply due. Needs [`super::Rows::OfAll`].
 pub async fn claim(
     db: &mut PgConnection,
+    owner: Uuid,
     lease: Duration,
     limit: i64,
     pace: i64,
@@ -131,13 +132,14 @@ pub async fn claim(
                ) as both_kinds order by due_at limit $2
            )
            update inspections i
-           set lease = gen_random_uuid(), claims = claims + 1, due_at = now() + make_interval(secs => $1)
+           set lease = $4, claims = claims + 1, due_at = now() + make_interval(secs => $1)
            from due where i.link_id = due.link_id
            returning i.link_id, i.tenant, i.lease as "lease!", i.claims, i.asked_at is not null as "is_asked!",
                      i.remembered as "remembered: Json<Option<Remembered>>""#,
         lease.as_secs_f64(),
         limit,
-        pace
+        pace,
+        owner
     )
     .fetch_all(db)
     .await?;

@@ -16,7 +16,7 @@ pub struct ClaimedPatrol {
     pub team: String,
     /// Who owns the connection.
     pub tenant: String,
-    /// Names this claim.
+    /// The worker that has it.
     pub lease: Uuid,
     /// Claims since the last outcome, with this one.
     pub claims: i16,
@@ -80,6 +80,7 @@ pub async fn hint(db: &mut PgConnection, connection: Uuid, team: &str) -> Result
 /// Leases up to `limit` due patrols; an expired lease is simply due. Needs [`super::Rows::OfAll`].
 pub async fn claim(
     db: &mut PgConnection,
+    owner: Uuid,
     lease: Duration,
     limit: i64,
 ) -> Result<Vec<ClaimedPatrol>, StoreError> {
@@ -89,14 +90,15 @@ pub async fn claim(
                select connection_id, team, coalesce(planned_at <= now(), false) as is_planned from patrols
                where due_at <= now() order by due_at limit $2 for update skip locked
            )
-           update patrols s set lease = gen_random_uuid(), claims = claims + 1, due_at = now() + make_interval(secs => $1),
+           update patrols s set lease = $3, claims = claims + 1, due_at = now() + make_interval(secs => $1),
                   planned_at = case when not is_planned then planned_at end
            from due where s.connection_id = due.connection_id and s.team = due.team
            returning s.connection_id as connection, s.team, s.tenant, s.lease as "lease!", s.claims, is_planned as "is_planned!",
                      coalesce(extract(epoch from now() - s.patrolled_at), 0)::float8 as "rested_seconds!",
                      (select count(*) from patrols o where o.connection_id = s.connection_id and o.due_at is not null) as "teams!""#,
         lease.as_secs_f64(),
-        limit
+        limit,
+        owner
     )
     .fetch_all(db)
     .await?;

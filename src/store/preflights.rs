@@ -43,7 +43,7 @@ pub struct ClaimedPreflight {
     pub netlify_connection: Uuid,
     /// The connection to the git provider.
     pub provider_connection: Uuid,
-    /// Names this claim.
+    /// The worker that has it.
     pub lease: Uuid,
     /// Claims so far, with this one.
     pub claims: i16,
@@ -93,6 +93,7 @@ pub async fn get(
 /// Needs [`super::Rows::OfAll`].
 pub async fn claim(
     db: &mut PgConnection,
+    owner: Uuid,
     lease: Duration,
     limit: i64,
 ) -> Result<Vec<ClaimedPreflight>, StoreError> {
@@ -107,13 +108,14 @@ pub async fn claim(
                for update of p skip locked
            )
            update preflights p
-           set state = 'running', lease = gen_random_uuid(), claims = claims + 1,
+           set state = 'running', lease = $3, claims = claims + 1,
                due_at = now() + make_interval(secs => $1)
            from due where p.id = due.id
            returning p.id, p.tenant, p.spec as "spec: Json<LinkSpec>", p.netlify_connection,
                      p.provider_connection, p.lease as "lease!", p.claims"#,
         lease.as_secs_f64(),
-        limit
+        limit,
+        owner
     )
     .fetch_all(db)
     .await?;

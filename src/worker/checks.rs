@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{
     Worker,
@@ -32,10 +33,11 @@ impl Job for ClaimedCheck {
     async fn claim(
         db: &mut PgConnection,
         _: &Worker,
+        owner: Uuid,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Self>, StoreError> {
-        checks::claim(db, lease, limit).await
+        checks::claim(db, owner, lease, limit).await
     }
 
     fn tenant(&self) -> &str {

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     Worker,
@@ -78,6 +79,7 @@ impl Job for ClaimedInspection {
     async fn claim(
         db: &mut PgConnection,
         worker: &Worker,
+        owner: Uuid,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Self>, StoreError> {
@@ -86,7 +88,7 @@ impl Job for ClaimedInspection {
             true => 2,
             false => 1,
         };
-        inspections::claim(db, lease, limit, IDLE_PER_MINUTE / calls).await
+        inspections::claim(db, owner, lease, limit, IDLE_PER_MINUTE / calls).await
     }
 
     fn tenant(&self) -> &str {

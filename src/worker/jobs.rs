@@ -1,13 +1,15 @@
 //! Small jobs beside the links: a handful of reads, one try, and an outcome. The caller asks again when it likes.
 //!
-//! A job's lease is longer than its reads can take, so that it needs no heartbeat; one whose worker died is due again.
+//! A job's lease is longer than its reads can take, so that it needs no heartbeat. One whose worker died is due as soon as the
+//! worker is missed, as links are.
 
 use std::{sync::Arc, time::Duration};
 
 use sqlx::PgConnection;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
-use super::Worker;
+use super::{Worker, presence::Presence};
 use crate::store::{Rows, StoreError, begin};
 
 /// Jobs of a kind at work at the same time in one process.
@@ -25,10 +27,11 @@ pub trait Job: Sized + Send + Sync + 'static {
     /// What it is, for the log.
     const KIND: &'static str;
 
-    /// Leases up to `limit` due ones.
+    /// Leases up to `limit` due ones to a worker.
     fn claim(
         db: &mut PgConnection,
         worker: &Worker,
+        owner: Uuid,
         lease: Duration,
         limit: i64,
     ) -> impl Future<Output = Result<Vec<Self>, StoreError>> + Send;
@@ -60,6 +63,7 @@ impl Worker {
     /// Claims due jobs, as many as there is room for, and starts them.
     pub(super) async fn take_jobs<J: Job>(
         self: &Arc<Self>,
+        presence: &Presence,
         slots: &Arc<Semaphore>,
     ) -> Result<(), StoreError> {
         let free = slots.available_permits();
@@ -68,7 +72,7 @@ impl Worker {
         }
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let claimed = J::claim(&mut tx, self, LEASE, limit).await?;
+        let claimed = J::claim(&mut tx, self, presence.worker(), LEASE, limit).await?;
         if claimed.is_empty() {
             return Ok(());
         }

@@ -172,7 +172,7 @@ impl Worker {
             tracing::error!(%error, "cannot claim links");
             IDLE_PAUSE
         });
-        let jobs = self.take_all_jobs().await;
+        let jobs = self.take_all_jobs(presence).await;
         let jobs = jobs.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot claim jobs");
             IDLE_PAUSE
@@ -218,13 +218,15 @@ impl Worker {
     }
 
     /// Claims due jobs of every kind; how long until the next patrol is due, which nobody rings for.
-    async fn take_all_jobs(self: &Arc<Self>) -> Result<Duration, StoreError> {
-        self.take_jobs::<ClaimedCheck>(&self.check_slots).await?;
+    async fn take_all_jobs(self: &Arc<Self>, presence: &Presence) -> Result<Duration, StoreError> {
+        self.take_jobs::<ClaimedCheck>(presence, &self.check_slots)
+            .await?;
         let slots = &self.preflight_slots;
-        self.take_jobs::<ClaimedPreflight>(slots).await?;
-        self.take_jobs::<ClaimedPatrol>(&self.patrol_slots).await?;
+        self.take_jobs::<ClaimedPreflight>(presence, slots).await?;
+        self.take_jobs::<ClaimedPatrol>(presence, &self.patrol_slots)
+            .await?;
         let slots = &self.inspection_slots;
-        self.take_jobs::<ClaimedInspection>(slots).await?;
+        self.take_jobs::<ClaimedInspection>(presence, slots).await?;
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let next = patrols_due::next_due_in(&mut tx).await?;
         Ok(next.map_or(IDLE_PAUSE, |next| next.max(SHORTEST_PAUSE)))

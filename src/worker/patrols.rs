@@ -62,10 +62,11 @@ impl Job for ClaimedPatrol {
     async fn claim(
         db: &mut PgConnection,
         _: &Worker,
+        owner: Uuid,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Self>, StoreError> {
-        patrols::claim(db, lease, limit).await
+        patrols::claim(db, owner, lease, limit).await
     }
 
     fn tenant(&self) -> &str {

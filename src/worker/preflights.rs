@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{
     Worker,
@@ -29,10 +30,11 @@ impl Job for ClaimedPreflight {
     async fn claim(
         db: &mut PgConnection,
         _: &Worker,
+        owner: Uuid,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<Self>, StoreError> {
-        preflights::claim(db, lease, limit).await
+        preflights::claim(db, owner, lease, limit).await
     }
 
     fn tenant(&self) -> &str {

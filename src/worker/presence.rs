@@ -93,6 +93,7 @@ impl Worker {
             workers::leave(&mut tx, before).await?;
         }
         links::void_orphaned_leases(&mut tx).await?;
+        workers::void_orphaned_jobs(&mut tx).await?;
         tx.commit().await?;
         let presence = Presence::new(session.worker(), since, lease);
         Ok((session, Arc::new(presence)))
@@ -148,22 +149,27 @@ impl Worker {
     }
 
     async fn bury(&self, worker: Uuid) {
-        let retry = &self.settings.retry;
-        let buried = async {
-            let mut tx = begin(&self.pool, Rows::OfAll).await?;
-            let links = workers::bury(&mut tx, worker, retry.base, retry.max).await?;
-            tx.commit().await?;
-            Ok::<_, StoreError>(links)
-        };
-        match buried.await {
-            Ok(0) => {}
-            Ok(links) => {
-                tracing::warn!(%worker, links, "another worker is missing: its links are due");
+        match self.take_over(worker).await {
+            Ok((0, 0)) => {}
+            Ok((links, jobs)) => {
+                tracing::warn!(%worker, links, jobs, "another worker is missing: what it had in hand is due");
                 self.bell.due();
             }
             Err(error) => {
                 tracing::error!(%worker, %error, "cannot take over from a missing worker")
             }
         }
+    }
+
+    /// How many links and jobs it had.
+    async fn take_over(&self, worker: Uuid) -> Result<(u64, u64), StoreError> {
+        let retry = &self.settings.retry;
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        let links = workers::bury(&mut tx, worker, retry.base, retry.max).await?;
+        tx.commit().await?;
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        let jobs = workers::void_orphaned_jobs(&mut tx).await?;
+        tx.commit().await?;
+        Ok((links, jobs))
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::lost_answers::assert_one_of_each;
-use crate::world::{Setup, World, docs, until};
+use crate::world::{Setup, World, docs, text, until};
 
 /// Nobody could wait for a lease like this to lapse: who dies is missed because his session has ended.
 const LONG_LEASE: &str = "600";
@@ -151,6 +152,83 @@ async fn told_to_stop_it_ends_in_order_and_the_next_one_goes_on_at_once() {
     let link = world.client.settled(&id).await;
     assert_eq!(link["status"], "live", "{link:#}");
     assert_one_of_each(&world);
+}
+
+/// Half of the time after which the lease of a look would lapse.
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn with_a_look_of_every_kind_in_hand_and_the_next_one_looks_at_once() {
+    let settings = vec![("LINKBROKER_PATROL_IDLE_SECONDS", "1".to_owned())];
+    let mut world = World::with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let hold = |upstream: &str, path: &str| {
+        world.fault(
+            json!({"upstream": upstream, "path": path, "times": 100, "fault": "hold_answer"}),
+        )
+    };
+    let patrols = hold("netlify", "/builds/status$");
+    let inspections = hold("netlify", "/sites/[^/?]+$");
+    hold("netlify", "/accounts$");
+    hold("github", "");
+    // It comes round when it likes; the others come when they are asked for.
+    until("a patrol", async || (patrols.count() > 0).then_some(())).await;
+    let connections = world.client.get("/connections").await.expect(200).body;
+    let mut connections = connections["connections"]
+        .as_array()
+        .expect("connections")
+        .iter();
+    let connection = connections
+        .find(|it| it["kind"] == "netlify")
+        .expect("Netlify's");
+    let connection = format!("/connections/{}", text(&connection["id"]));
+    let checked = format!("/links/{}", text(&link["id"]));
+    for subject in [&connection, &checked] {
+        let check = format!("{subject}/check");
+        world
+            .client
+            .send(Method::POST, &check, |it| it)
+            .await
+            .expect(202);
+    }
+    let preflight = world.client.post("/preflights", docs()).await.expect(202);
+    let preflight = format!("/preflights/{}", preflight.id());
+    let read = async |world: &World, path: &str| world.client.get(path).await.expect(200).body;
+    until("a look of every kind to be under way", async || {
+        let of_connection = &read(&world, &connection).await["check"]["state"];
+        let of_request = &read(&world, &preflight).await["state"];
+        let held = inspections.count() > 0;
+        (held && *of_connection == "running" && *of_request == "running").then_some(())
+    })
+    .await;
+
+    world.server.kill();
+    world.sandbox.world().faults.clear();
+    let before = world.sandbox.calls().len();
+    world.start_again().await;
+
+    let over = until("all looks to be over", async || {
+        let connection = read(&world, &connection).await;
+        let link = read(&world, &checked).await;
+        let preflight = read(&world, &preflight).await;
+        let calls = world.sandbox.calls().split_off(before);
+        let is_patrolled = calls
+            .iter()
+            .any(|call| call.path.ends_with("/builds/status"));
+        let are_over = [&connection["check"], &link, &preflight]
+            .iter()
+            .all(|it| it.get("poll_after_ms").is_none());
+        (is_patrolled && are_over).then_some((connection, preflight))
+    });
+    let over = tokio::time::timeout(SOON, over).await;
+    let (connection, preflight) = over.expect("looks that wait for no lease");
+    assert_eq!(connection["check"]["state"], "passed", "{connection:#}");
+    assert_eq!(preflight["state"], "done", "{preflight:#}");
 }
 
 #[tokio::test]
