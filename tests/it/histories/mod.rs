@@ -91,6 +91,8 @@ struct History<'a> {
     cursor: String,
     /// So much was asked, for people.
     asked: Vec<String>,
+    /// Whether calls of a link that nobody waited for may fail.
+    is_disturbed: bool,
 }
 
 impl<'a> History<'a> {
@@ -124,7 +126,7 @@ impl<'a> History<'a> {
             ));
         }
         tally.count("links");
-        Ok(Self {
+        let mut history = Self {
             link: Link::new(proves, outside),
             id: answer.id(),
             version: answer.body["version"].as_u64().unwrap_or_default(),
@@ -139,7 +141,19 @@ impl<'a> History<'a> {
             outside,
             request,
             key,
-        })
+            is_disturbed: false,
+        };
+        history.disturb();
+        Ok(history)
+    }
+
+    /// Some calls fail for a while, so that what is asked meets a link which tries again.
+    fn disturb(&mut self) {
+        if !self.is_disturbed && self.rng.bool() {
+            let trouble = Trouble::lasting(&mut self.rng, Phase::Making);
+            Armed::new(self.crowd, &self.lane.place, &[trouble]);
+            self.is_disturbed = true;
+        }
     }
 
     async fn play(mut self) -> Result<(), String> {
@@ -171,24 +185,24 @@ impl<'a> History<'a> {
     }
 
     async fn deed(&mut self) -> Result<(), String> {
-        match self.rng.u8(..13) {
-            0..6 => {
+        match self.rng.u8(..14) {
+            0..7 => {
                 let verb = Verb::ALL[self.rng.usize(..Verb::ALL.len())];
                 // What is given up ends most of a history: not at once.
                 if verb == Verb::Unlink && self.rng.u8(..3) > 0 {
                     return Ok(());
                 }
-                let rests = self.rng.u8(..3) > 0;
+                let rests = self.rng.bool();
                 if rests {
                     self.rests().await?;
                 }
                 self.ask(verb, rests).await
             }
-            6..8 => self.push().await,
-            8 => self.outside_mends().await,
-            9 => self.send_again().await,
-            10 => self.ask_for_another().await,
-            11 => {
+            7..9 => self.push().await,
+            9 => self.outside_mends().await,
+            10 => self.send_again().await,
+            11 => self.ask_for_another().await,
+            12 => {
                 self.tell_again();
                 Ok(())
             }
@@ -212,6 +226,7 @@ impl<'a> History<'a> {
         let rest = Self::rest(&place.client, &self.id, &self.link);
         let link = armed.during(&mut struck, &self.id, rest).await?;
         place.calm(&self.crowd.world);
+        self.is_disturbed = false;
         self.lane.set_refusals(self.crowd, self.outside);
         self.see(&link)?;
         self.link.rested();
@@ -282,6 +297,9 @@ impl<'a> History<'a> {
                     was_live,
                 });
             }
+        }
+        if !rests {
+            self.disturb();
         }
         let word = if accepted { "accepted" } else { "refused" };
         self.asked.push(format!("{verb:?}, {word}: {moments:?}"));
