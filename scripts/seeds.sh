@@ -2,6 +2,7 @@
 # The seeded runs (tests/it/crowd/, docs/exactly-once.md) with all their seeds: sourced by ./dev.
 
 schedules() { from_seed schedules::thousands_of_schedules "$@"; }
+histories() { from_seed histories::thousands_of_histories "$@"; }
 sequences() { from_seed sequences::a_thousand_sequences "$@"; }
 
 # from_seed TEST [COUNT] [--seed SEED]: so many seeds, from this one on.

@@ -80,10 +80,10 @@ impl LinkStatus {
         }
     }
 
-    /// The status after the undo that this status stands for is complete.
+    /// The status after the undo that this status stands for is complete, however often that is found.
     pub const fn undone(self) -> Self {
         match self {
-            Self::Canceling => Self::Canceled,
+            Self::Canceling | Self::Canceled => Self::Canceled,
             _ => Self::Unlinked,
         }
     }
@@ -224,6 +224,13 @@ mod tests {
             assert!(standing(status, Wanted::Linked, false).allows(Verb::Cancel));
             assert!(!standing(status, Wanted::Linked, true).allows(Verb::Cancel));
             assert_eq!(status.undoing(true), LinkStatus::Unlinking);
+        }
+    }
+
+    #[test]
+    fn what_is_undone_is_called_so_for_ever() {
+        for over in [LinkStatus::Canceled, LinkStatus::Unlinked] {
+            assert_eq!(over.undone(), over);
         }
     }
 

@@ -9,6 +9,9 @@ use uuid::Uuid;
 
 use super::{StoreError, links::interval};
 
+/// The link stands elsewhere now.
+pub const STATUS_CHANGED: &str = "link.status_changed";
+
 /// Something to be recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {

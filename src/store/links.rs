@@ -15,7 +15,7 @@ pub use turns::Turns;
 
 use super::{
     StoreError, builds, environments,
-    events::{self, NewEvent},
+    events::{self, NewEvent, STATUS_CHANGED},
     inspections, patrols,
     resources::{self, Entry},
     step_runs, subscriptions,
@@ -524,21 +524,36 @@ pub async fn void_orphaned_leases(db: &mut PgConnection) -> Result<u64, StoreErr
     Ok(done.rows_affected())
 }
 
+/// What a caller wants of a link, as one of its versions says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// What it is to be.
+    pub wanted: Wanted,
+    /// A later version knows better.
+    pub version: i64,
+}
+
 /// What is wanted of these links, as far as the worker holds them. Needs [`super::Rows::OfAll`].
 pub async fn wanted_of(
     db: &mut PgConnection,
     owner: Uuid,
     links: &[Uuid],
-) -> Result<Vec<(Uuid, i64, Wanted)>, StoreError> {
+) -> Result<Vec<(Uuid, i64, Wish)>, StoreError> {
     let rows = sqlx::query!(
-        "select id, fence, wanted from links where id = any($2) and lease_owner = $1",
+        "select id, fence, wanted, version from links where id = any($2) and lease_owner = $1",
         owner,
         links
     )
     .fetch_all(db)
     .await?;
     rows.into_iter()
-        .map(|row| Ok((row.id, row.fence, row.wanted.parse()?)))
+        .map(|row| {
+            let wish = Wish {
+                wanted: row.wanted.parse()?,
+                version: row.version,
+            };
+            Ok((row.id, row.fence, wish))
+        })
         .collect()
 }
 
@@ -592,25 +607,26 @@ pub struct Round<'a> {
     pub then: Then,
 }
 
-/// Writes a round; what is wanted of the link now.
+/// Writes a round; what is wanted of the link now. When that is not what the round was about, where the link stands is
+/// what the wish has made of it.
 ///
 /// # Errors
 /// [`StoreError::LeaseLost`] when another worker holds the link by now: nothing is written.
-pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, StoreError> {
+pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wish, StoreError> {
     let link = round.link;
     let (hold, after) = match round.then {
         Then::Hold => (true, Some(NET)),
         Then::LetGo(after) => (false, after),
     };
-    let wanted = sqlx::query_scalar!(
+    let row = sqlx::query!(
         "update links set facts = $4::jsonb, deaths = $6, version = version + 1, updated_at = now(),
              status = case when wanted = $9 then $3 else status end,
              failure = case when wanted = $9 then $5::jsonb end,
-             live_at = case when $3 = 'live' then coalesce(live_at, now()) else live_at end,
+             live_at = case when wanted = $9 and $3 = 'live' then coalesce(live_at, now()) else live_at end,
              next_run_at = case when not $7 and (wanted <> $9 or news_at > $10) then now() else now() + $8 end,
              lease_owner = case when $7 then lease_owner end,
              lease_until = null
-         where id = $1 and fence = $2 returning wanted",
+         where id = $1 and fence = $2 returning wanted, version",
         link.id,
         link.fence,
         link.status.as_str(),
@@ -625,6 +641,10 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
     .fetch_optional(&mut *db)
     .await?
     .ok_or(StoreError::LeaseLost)?;
+    let wish = Wish {
+        wanted: row.wanted.parse()?,
+        version: row.version,
+    };
     step_runs::upsert(db, link.id, &link.tenant, &round.steps).await?;
     for entry in &round.entries {
         resources::record(db, link.id, &link.tenant, entry).await?;
@@ -632,7 +652,9 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
     for (kind, external_id, receipt) in &round.releases {
         resources::release(db, link.id, *kind, external_id, *receipt).await?;
     }
-    events::append(db, link.id, &link.tenant, &round.events).await?;
+    let mut events = round.events.clone();
+    events.retain(|event| wish.wanted == link.wanted || event.kind != STATUS_CHANGED);
+    events::append(db, link.id, &link.tenant, &events).await?;
     for seen in &round.builds {
         builds::record(db, link.id, &link.tenant, seen).await?;
     }
@@ -646,7 +668,7 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wanted, St
         watches::end(db, link.id).await?;
         subscriptions::forget(db, link.id).await?;
     }
-    Ok(wanted.parse()?)
+    Ok(wish)
 }
 
 /// Has a running build looked at with all others of its team.

@@ -128,14 +128,16 @@ async fn go_on(
         Ok(opened) => opened,
         Err(OpenError::Store(error)) => return Err(error),
         Err(OpenError::Failure(failure)) => {
-            progress.heed(lease.wanted());
+            progress.heed(lease.wish());
             progress.stop_all(failure);
             return let_go(worker, &mut progress, audit, None).await;
         }
     };
     progress.resume_after_refusal();
     loop {
-        progress.heed(lease.wanted());
+        // Each knows what the other has not read: the last save, and the looks in between.
+        lease.heed(progress.wish());
+        progress.heed(lease.wish());
         if worker.drain.is_cancelled() {
             return let_go(worker, &mut progress, audit, Some(Duration::ZERO)).await;
         }
@@ -505,10 +507,10 @@ async fn write(
         look_within: worker.settings.watch_min,
         then,
     };
-    let wanted = links::save(db, &round).await?;
+    let wish = links::save(db, &round).await?;
     if progress.is_done_with_webhook_lock() {
         webhook_locks::end(db, progress.link.id).await?;
     }
-    progress.heed(wanted);
+    progress.saved(wish);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::presence::Presence;
-use crate::link::status::Wanted;
+use crate::{link::status::Wanted, store::links::Wish};
 
 /// Shared between the task that drives a link and the one that reads what callers want.
 #[derive(Debug)]
@@ -17,15 +17,16 @@ pub struct Lease {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
-    wanted: Wanted,
+    wish: Wish,
     is_revoked: bool,
 }
 
 impl Lease {
     /// A lease that was just claimed and holds as long as the process is among the workers.
     pub fn new(fence: i64, wanted: Wanted, presence: Arc<Presence>) -> Self {
+        // Whatever is read from now on is at least as new.
         let state = State {
-            wanted,
+            wish: Wish { wanted, version: 0 },
             is_revoked: false,
         };
         Self {
@@ -46,14 +47,18 @@ impl Lease {
     }
 
     /// What the caller wants by now.
-    pub fn wanted(&self) -> Wanted {
-        self.state.borrow().wanted
+    pub fn wish(&self) -> Wish {
+        self.state.borrow().wish
     }
 
-    /// The caller may have changed its mind.
-    pub fn heed(&self, wanted: Wanted) {
-        self.state
-            .send_if_modified(|state| std::mem::replace(&mut state.wanted, wanted) != wanted);
+    /// The caller may have changed its mind. What was read first may be told last.
+    pub fn heed(&self, wish: Wish) {
+        self.state.send_if_modified(|state| {
+            if wish.version < state.wish.version {
+                return false;
+            }
+            std::mem::replace(&mut state.wish, wish).wanted != wish.wanted
+        });
     }
 
     /// The link's row names another lease by now.
@@ -74,6 +79,6 @@ impl Lease {
     /// Resolves when the caller wants something else than `known`.
     pub async fn wants_other_than(&self, known: Wanted) {
         let mut state = self.state.subscribe();
-        let _ = state.wait_for(|state| state.wanted != known).await;
+        let _ = state.wait_for(|state| state.wish.wanted != known).await;
     }
 }

@@ -309,11 +309,11 @@ impl Worker {
         drop(tx);
         let wanted: HashMap<_, _> = wanted
             .into_iter()
-            .map(|(id, fence, wanted)| ((id, fence), wanted))
+            .map(|(id, fence, wish)| ((id, fence), wish))
             .collect();
         for (id, lease) in in_hand {
             match wanted.get(&(id, lease.fence())) {
-                Some(wanted) => lease.heed(*wanted),
+                Some(wish) => lease.heed(*wish),
                 None => lease.revoke(),
             }
         }

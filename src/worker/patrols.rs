@@ -155,7 +155,7 @@ fn whom_to_tell(link: &Follower, seen: &SeenBuild) -> News {
         _ if link.deploy_id.as_ref() == Some(&seen.build.deploy_id) => outcome.is_over(),
         _ if !seen.is_production() => false,
         // It may double the one that the link follows.
-        LinkStatus::Building => !outcome.is_over(),
+        LinkStatus::Building if !outcome.is_over() => true,
         LinkStatus::Live if outcome.is_good() => seen.is_of_push() && link.proof_level < 3,
         _ => outcome.is_good() || outcome.is_bad(),
     };

@@ -26,7 +26,11 @@ use crate::{
         status::{LinkStatus, Wanted},
         step_run::StepRun,
     },
-    store::{events::NewEvent, links::LeasedLink, resources::Entry},
+    store::{
+        events::{NewEvent, STATUS_CHANGED},
+        links::{LeasedLink, Wish},
+        resources::Entry,
+    },
 };
 
 /// Lives that a link may cost before it is parked. Whoever kills processes for other reasons hits the same link now and then;
@@ -39,6 +43,10 @@ pub struct Progress {
     /// The link as it is now.
     pub link: LeasedLink,
     setup: Setup,
+    /// Where the saved link stands.
+    saved_status: LinkStatus,
+    /// The version that says what is wanted.
+    wished_in: i64,
     claimed: Instant,
     /// When the last try of a step ended without an answer, in this claim.
     uncertain_since: BTreeMap<StepName, Instant>,
@@ -97,6 +105,8 @@ impl Progress {
     /// Takes up a link that was just claimed.
     pub fn new(link: LeasedLink, setup: Setup) -> Self {
         let mut progress = Self {
+            saved_status: link.status,
+            wished_in: 0,
             link,
             setup,
             claimed: Instant::now(),
@@ -176,17 +186,40 @@ impl Progress {
     fn set_status(&mut self, status: LinkStatus) {
         if self.link.status != status {
             let from = std::mem::replace(&mut self.link.status, status);
-            self.event("link.status_changed", json!({ "from": from, "to": status }));
+            self.event(STATUS_CHANGED, json!({ "from": from, "to": status }));
         }
     }
 
-    /// Takes note of what the caller wants by now.
-    pub fn heed(&mut self, wanted: Wanted) {
-        if self.link.wanted == wanted {
+    /// What the caller wants, as far as it is known here.
+    pub fn wish(&self) -> Wish {
+        Wish {
+            wanted: self.link.wanted,
+            version: self.wished_in,
+        }
+    }
+
+    /// Takes note of a save, which has read what the caller wants by now.
+    pub fn saved(&mut self, wish: Wish) {
+        if wish.wanted == self.link.wanted {
+            self.saved_status = self.link.status;
+        }
+        self.heed(wish);
+    }
+
+    /// Takes note of what the caller wants by now, unless that is an older wish than the one that is known.
+    pub fn heed(&mut self, wish: Wish) {
+        if wish.version < self.wished_in {
             return;
         }
-        self.link.wanted = wanted;
+        self.wished_in = wish.version;
+        if self.link.wanted == wish.wanted {
+            return;
+        }
+        self.link.wanted = wish.wanted;
         self.link.failure = None;
+        // Nobody was told of what is not saved, and it would change what the undo is called.
+        self.link.status = self.saved_status;
+        self.events.retain(|event| event.kind != STATUS_CHANGED);
         self.set_status(self.link.status.undoing(self.link.was_live));
         for row in PLAN {
             let run = self.change(row.name);

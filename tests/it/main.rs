@@ -35,6 +35,7 @@ mod gitea;
 mod github_app;
 mod gitlab;
 mod guide_thread;
+mod histories;
 mod installations;
 mod key_rotation;
 mod keys;

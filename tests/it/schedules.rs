@@ -3,16 +3,14 @@
 //! A seed decides what goes wrong with its link and what its caller does, and when. `./dev schedules` plays ten thousand of them;
 //! a failure tells its seed, and `./dev schedules 1 --seed SEED` plays it again.
 
-use std::time::Duration;
-
 use fastrand::Rng;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::crowd::{
-    Armed, Asked, Crowd, Objects, Phase, Place, Struck, Tally, Trouble, at_rest, gone, link, live,
-    play, read,
+    Armed, Asked, Crowd, News, Objects, Phase, Place, Played, Struck, Tally, Trouble, at_rest,
+    gone, link, live, play, read,
 };
 
 /// Links at the same time.
@@ -32,19 +30,21 @@ async fn thousands_of_schedules() {
 }
 
 async fn run(asked: Asked) {
-    let (crowd, tally) = (
-        Crowd::gather(Duration::from_secs(60)).await,
-        Tally::default(),
-    );
-    let mut lanes = Vec::new();
-    for number in 0..asked.lanes(AT_ONCE) {
-        lanes.push(Lane::make(&crowd, number).await);
-    }
-    let lanes = play(asked, lanes, &tally, async |lane, seed| {
-        let story = Story::of(seed);
-        let told = story.play(&crowd, lane, &tally).await;
-        told.map_err(|why| format!("{why}\n{story:#?}"))
-    })
+    let Played {
+        crowd,
+        tally,
+        lanes,
+    } = play(
+        asked,
+        Crowd::gather(News::ByPatrols).await,
+        AT_ONCE,
+        Lane::make,
+        async |crowd, tally, lane, seed| {
+            let story = Story::of(seed);
+            let told = story.play(crowd, lane, tally).await;
+            told.map_err(|why| format!("{why}\n{story:#?}"))
+        },
+    )
     .await;
     assert_nothing_doubled(&crowd, lanes.len(), &tally);
     crowd.sweep_all(&tally).await;

@@ -4,15 +4,14 @@
 //! `./dev sequences` plays a thousand; a failure tells its seed, and `./dev sequences 1 --seed SEED` plays it again.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::try_join_all;
 use sqlx::PgConnection;
 
 use crate::crowd::{
-    Armed, Asked, Crowd, Objects, Phase, Place, Struck, Tally, Trouble, at_rest, gone, link, live,
-    play,
+    Armed, Asked, Crowd, News, Objects, Phase, Place, Played, Struck, Tally, Trouble, at_rest,
+    gone, link, live, play,
 };
 
 /// Repositories on which sequences are played at the same time.
@@ -36,17 +35,17 @@ async fn a_thousand_sequences() {
 }
 
 async fn run(asked: Asked) {
-    let (crowd, tally) = (
-        Crowd::gather(Duration::from_secs(60)).await,
-        Tally::default(),
-    );
-    let mut lanes = Vec::new();
-    for number in 0..asked.lanes(AT_ONCE) {
-        lanes.push(Lane::make(&crowd, number).await);
-    }
-    let lanes = play(asked, lanes, &tally, async |lane, seed| {
-        lane.sequence(&crowd, seed, &tally).await
-    })
+    let Played {
+        crowd,
+        tally,
+        lanes,
+    } = play(
+        asked,
+        Crowd::gather(News::ByPatrols).await,
+        AT_ONCE,
+        Lane::make,
+        async |crowd, tally, lane, seed| lane.sequence(crowd, seed, tally).await,
+    )
     .await;
     crowd.sweep_all(&tally).await;
     for lane in lanes {

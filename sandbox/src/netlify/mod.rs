@@ -36,6 +36,7 @@ use axum::routing::{get, post, put};
 
 pub use deploy_keys::stock_is_full;
 pub use installation::told_by_app;
+pub use notifications::fire;
 pub use records::{Account, DeployState, NewToken, Site};
 pub use served::serve_by_host;
 pub use state::State;

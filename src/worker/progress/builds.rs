@@ -26,7 +26,11 @@ impl Progress {
             let says = seen.outcome.is_good() || seen.outcome.is_bad();
             seen.is_production() && says && self.is_later(seen)
         };
-        let newest = seen.iter().filter(said).max_by_key(|seen| seen.created_at);
+        // The push that proved the link may have built something else than the link follows.
+        let proof = self.link.facts.proof.as_ref();
+        let proof = proof.and_then(|it| Some(of_build(it.build.clone()?, it.deploy.as_ref())));
+        let all = seen.iter().chain(&proof);
+        let newest = all.filter(said).max_by_key(|seen| seen.created_at);
         let Some(newest) = newest.cloned() else {
             return false;
         };
@@ -108,7 +112,10 @@ impl Progress {
     pub(super) fn note_builds(&mut self, before: &Facts) {
         let now = &self.link.facts;
         if now.build != before.build || now.deploy != before.deploy {
-            let seen = now.build.clone().map(|it| seen(it, now.deploy.as_ref()));
+            let seen = now
+                .build
+                .clone()
+                .map(|it| of_build(it, now.deploy.as_ref()));
             self.builds.extend(seen);
         }
         let proof = now.proof.as_ref();
@@ -118,7 +125,7 @@ impl Progress {
             let seen = proof
                 .build
                 .clone()
-                .map(|it| seen(it, proof.deploy.as_ref()));
+                .map(|it| of_build(it, proof.deploy.as_ref()));
             self.builds.extend(seen);
         }
     }
@@ -137,7 +144,7 @@ impl Progress {
                 ..failure.clone()
             }),
             log_tail: log.map(|it| it.text.clone()).collect(),
-            ..seen(build, facts.deploy.as_ref())
+            ..of_build(build, facts.deploy.as_ref())
         };
         self.builds
             .retain(|seen| seen.build.deploy_id != failed.build.deploy_id);
@@ -145,7 +152,7 @@ impl Progress {
     }
 }
 
-fn seen(build: Build, deploy: Option<&Deploy>) -> SeenBuild {
+fn of_build(build: Build, deploy: Option<&Deploy>) -> SeenBuild {
     let known = deploy
         .filter(|deploy| deploy.id == build.deploy_id)
         .cloned();

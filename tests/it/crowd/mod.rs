@@ -18,12 +18,13 @@ use linkbroker::config::{Config, Retry, ServeArgs, Workers};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
+use url::Url;
 use uuid::Uuid;
 
 pub use caller::{at_rest, gone, link, live, read};
 pub use place::{Objects, Place};
 pub use process::Process;
-pub use run::{Asked, Tally, play};
+pub use run::{Asked, Played, Tally, play};
 pub use trouble::{Armed, Phase, Struck, Trouble};
 
 use crate::world::{Setup, World, text};
@@ -48,6 +49,15 @@ pub enum Blow {
     Frozen,
 }
 
+/// How links hear of the builds that people's pushes have started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// By looking for them, once a minute.
+    ByPatrols,
+    /// Netlify tells at once.
+    ByNotifications,
+}
+
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]
@@ -55,8 +65,8 @@ struct Line {
 }
 
 impl Crowd {
-    /// With two workers, which look so often for builds that people's pushes have started.
-    pub async fn gather(patrol_idle: Duration) -> Self {
+    /// With two workers.
+    pub async fn gather(news: News) -> Self {
         let quotas = [
             "LINKBROKER_QUOTA_REQUESTS_PER_MINUTE",
             "LINKBROKER_QUOTA_LINKS_PER_MINUTE",
@@ -71,7 +81,7 @@ impl Crowd {
             ..Setup::default()
         })
         .await;
-        let config = config(&world, patrol_idle);
+        let config = config(&world, news);
         let process = |number: usize| process(number, &config, &world);
         Self {
             workers: Mutex::new([process(0), process(1)]),
@@ -159,7 +169,7 @@ fn pretended() -> Value {
 }
 
 /// The configuration of the world's server, with workers that hurry.
-fn config(world: &World, patrol_idle: Duration) -> Config {
+fn config(world: &World, news: News) -> Config {
     let data_dir = world.data_dir().display().to_string();
     let (netlify, github) = (world.sandbox.netlify_url(), world.sandbox.github_url());
     let line = [
@@ -177,13 +187,15 @@ fn config(world: &World, patrol_idle: Duration) -> Config {
         &data_dir,
     ];
     let config = Config::from_args(Line::parse_from(line).serve).expect("a configuration");
+    let public_url = Url::parse(&world.server.address).expect("the server's address");
     let workers = Workers {
+        public_url: (news == News::ByNotifications).then_some(public_url),
         in_flight: 256,
         lease: LEASE,
         settle: Duration::from_millis(300),
         watch_min: Duration::from_millis(25),
         watch_max: Duration::from_millis(250),
-        patrol_idle,
+        patrol_idle: Duration::from_secs(60),
         proof: Duration::from_secs(20),
         retry: Retry {
             base: Duration::from_millis(10),

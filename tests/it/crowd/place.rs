@@ -173,6 +173,23 @@ impl Place {
         pushed["sha"].as_str().expect("a commit").to_owned()
     }
 
+    /// Has Netlify send this event once more for every build of a site, whatever became of them; how many there were.
+    pub fn tell_again(world: &World, site: &str, event: &str) -> usize {
+        let sandbox = world.sandbox.world();
+        let deploys: Vec<_> = {
+            let netlify = sandbox.netlify.lock();
+            let deploys = netlify
+                .site_named(site)
+                .map(|it| netlify.deploys_of(&it.id));
+            let deploys = deploys.into_iter().flatten();
+            deploys.map(|deploy| deploy.id.clone()).collect()
+        };
+        for deploy in &deploys {
+            linkbroker_sandbox::netlify::fire(sandbox, deploy, event);
+        }
+        deploys.len()
+    }
+
     /// Waits until a site has built this commit.
     pub async fn built(&self, world: &World, site: &str, sha: &str) -> Result<(), String> {
         for _ in 0..LOOKS {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use super::Crowd;
+
 /// Set by `./dev schedules` and its sisters.
 const COUNT_SETTING: &str = "LINKBROKER_SEEDS_COUNT";
 const FIRST_SETTING: &str = "LINKBROKER_SEEDS_FIRST";
@@ -85,17 +87,29 @@ impl Tally {
     }
 }
 
-/// Plays the seeds in all lanes at the same time, one after the other in each, and tells what was met; the lanes, for what is
-/// to be looked at in the end.
+/// What is left when all seeds were played, for what is to be looked at in the end.
+pub struct Played<L> {
+    pub crowd: Crowd,
+    pub tally: Tally,
+    pub lanes: Vec<L>,
+}
+
+/// Makes so many lanes in a crowd, plays the seeds in all of them at the same time, one after the other in each, and tells what was
+/// met.
 ///
 /// # Panics
 /// When one fails; with its seed, why, and how to play it again. None is begun after it.
 pub async fn play<L>(
     asked: Asked,
-    mut lanes: Vec<L>,
-    tally: &Tally,
-    one: impl AsyncFn(&mut L, u64) -> Result<(), String>,
-) -> Vec<L> {
+    crowd: Crowd,
+    at_once: usize,
+    lane: impl AsyncFn(&Crowd, usize) -> L,
+    one: impl AsyncFn(&Crowd, &Tally, &mut L, u64) -> Result<(), String>,
+) -> Played<L> {
+    let (tally, mut lanes) = (Tally::default(), Vec::new());
+    for number in 0..asked.lanes(at_once) {
+        lanes.push(lane(&crowd, number).await);
+    }
     let (started, count) = (Instant::now(), asked.seeds.len());
     let (next, done) = (Cell::new(0), Cell::new(0));
     let failed = RefCell::new(Vec::new());
@@ -110,7 +124,7 @@ pub async fn play<L>(
     let in_lane = async |lane: &mut L| {
         while next.get() < count && !asked.is_over() && failed.borrow().is_empty() {
             let seed = asked.seeds[next.replace(next.get() + 1)];
-            if let Err(why) = one(lane, seed).await {
+            if let Err(why) = one(&crowd, &tally, lane, seed).await {
                 let command = asked.command;
                 let why = format!("seed {seed}: {why}\nagain: ./dev {command} 1 --seed {seed}");
                 eprintln!("{why}");
@@ -131,5 +145,9 @@ pub async fn play<L>(
     let failed = failed.into_inner();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(done.get() > 0, "nothing was played");
-    lanes
+    Played {
+        crowd,
+        tally,
+        lanes,
+    }
 }

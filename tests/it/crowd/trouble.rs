@@ -26,6 +26,7 @@ pub struct Trouble {
     /// With which of these calls there.
     path: &'static str,
     nth: u64,
+    times: u64,
     fault: Value,
     /// What happens to the worker at that moment.
     blow: Option<Blow>,
@@ -83,8 +84,17 @@ impl Trouble {
             upstream,
             path,
             nth: rng.u64(1..=phase.calls()),
+            times: 1,
             fault,
             blow: None,
+        }
+    }
+
+    /// Draws one that goes on for some tries, but for fewer than a link makes of a step.
+    pub fn lasting(rng: &mut Rng, phase: Phase) -> Self {
+        Self {
+            times: rng.u64(2..=5),
+            ..Self::of_call(rng, phase)
         }
     }
 
@@ -107,7 +117,8 @@ impl<'a> Armed<'a> {
     /// Sets them.
     pub fn new(crowd: &Crowd, place: &'a Place, troubles: &'a [Trouble]) -> Self {
         let arm = |it: &'a Trouble| {
-            let rule = json!({"path": it.path, "nth": it.nth, "fault": it.fault});
+            let rule =
+                json!({"path": it.path, "nth": it.nth, "times": it.times, "fault": it.fault});
             (it, place.disturb(&crowd.world, it.upstream, rule))
         };
         let rules = troubles.iter().map(arm).collect();

@@ -1,0 +1,231 @@
+//! What a caller may expect of a link, as docs/api.md tells it. It knows nothing of how the product does it: no steps, no workers,
+//! no rows; only what the outside is like and what was asked.
+
+/// The arrows between the statuses.
+const ARROWS: [(&str, &[&str]); 12] = [
+    (
+        "queued",
+        &[
+            "linking",
+            "failed",
+            "action_required",
+            "canceling",
+            "unlinking",
+        ],
+    ),
+    (
+        "linking",
+        &[
+            "building",
+            "live",
+            "degraded",
+            "failed",
+            "action_required",
+            "canceling",
+            "unlinking",
+        ],
+    ),
+    (
+        "building",
+        &[
+            "live",
+            "degraded",
+            "build_failed",
+            "failed",
+            "action_required",
+            "canceling",
+            "unlinking",
+        ],
+    ),
+    (
+        "live",
+        &["building", "degraded", "build_failed", "unlinking"],
+    ),
+    (
+        "degraded",
+        &["linking", "building", "live", "build_failed", "unlinking"],
+    ),
+    (
+        "build_failed",
+        &["linking", "building", "live", "degraded", "unlinking"],
+    ),
+    (
+        "action_required",
+        &["linking", "building", "canceling", "unlinking"],
+    ),
+    ("failed", &["linking", "building", "unlinking"]),
+    ("canceling", &["canceled", "unlinking", "action_required"]),
+    ("unlinking", &["unlinked", "action_required"]),
+    ("canceled", &[]),
+    ("unlinked", &[]),
+];
+
+/// Whether a link may go from one status straight to another.
+pub fn may_move(from: &str, to: &str) -> bool {
+    let arrows = ARROWS.iter().find(|(status, _)| *status == from);
+    arrows.is_some_and(|(_, next)| next.contains(&to))
+}
+
+/// Where a link at rest goes at once when this was asked of it. Of its way back the worker tells that takes it.
+pub fn moved_by(event: &str) -> Option<&'static str> {
+    Some(match event {
+        "link.retry_requested" => "linking",
+        "link.rebuild_requested" | "link.verify_requested" => "building",
+        _ => return None,
+    })
+}
+
+/// What a caller may ask of a link that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Retry,
+    Cancel,
+    Rebuild,
+    Verify,
+    Unlink,
+}
+
+impl Verb {
+    pub const ALL: [Self; 5] = [
+        Self::Retry,
+        Self::Cancel,
+        Self::Rebuild,
+        Self::Verify,
+        Self::Unlink,
+    ];
+
+    /// Whether it fits a link in this moment.
+    fn fits(self, moment: &Moment, proves: bool) -> bool {
+        let status = moment.status.as_str();
+        let is_up = matches!(status, "live" | "degraded");
+        match self {
+            Self::Retry => status == "degraded" || STANDS_STILL.contains(&status),
+            Self::Cancel => {
+                let is_under_way = matches!(status, "queued" | "linking" | "building");
+                (is_under_way || status == "action_required") && !moment.was_live
+            }
+            Self::Rebuild => is_up || status == "build_failed",
+            Self::Verify => is_up && proves,
+            // Asking once more for what is done already is no mistake.
+            Self::Unlink => true,
+        }
+    }
+}
+
+/// Where a link stands still until somebody acts.
+const STANDS_STILL: [&str; 3] = ["failed", "action_required", "build_failed"];
+
+/// A link as it was once.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    pub status: String,
+    /// Whether it was ever live until then.
+    pub was_live: bool,
+}
+
+/// What the link depends on and nobody here decides.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outside {
+    /// Netlify refuses to make the site.
+    pub refuses_site: bool,
+    /// The provider does not let the credential place keys.
+    pub refuses_key: bool,
+    /// The newest commit breaks the build.
+    pub is_broken: bool,
+}
+
+/// What is known of a link.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Where it comes to rest, if nothing else is asked of it.
+    rest: &'static str,
+    /// Whether a push of people's is built, of which it hears sooner or later.
+    pub may_hear: bool,
+    /// Whether it has come to rest with a built site, whose builds it follows since.
+    pub is_followed: bool,
+    /// Whether a push has to prove it.
+    proves: bool,
+    has_site: bool,
+    has_key: bool,
+}
+
+impl Link {
+    /// A link that was just accepted.
+    pub fn new(proves: bool, outside: Outside) -> Self {
+        let mut link = Self {
+            rest: "",
+            may_hear: false,
+            is_followed: false,
+            proves,
+            has_site: false,
+            has_key: false,
+        };
+        link.try_again(outside);
+        link
+    }
+
+    /// Everything that is missing is made, as far as it is let.
+    fn try_again(&mut self, outside: Outside) {
+        self.has_site |= !outside.refuses_site;
+        self.has_key |= !outside.refuses_key;
+        match (self.has_site, self.has_key) {
+            (false, _) => self.rest = "failed",
+            (true, false) => self.rest = "action_required",
+            (true, true) => self.is_built(outside),
+        }
+    }
+
+    /// The newest commit is built.
+    fn is_built(&mut self, outside: Outside) {
+        self.rest = built(outside);
+    }
+
+    /// Whether this is where it comes to rest.
+    pub fn rests_at(&self, status: &str) -> bool {
+        status == self.rest
+    }
+
+    /// It has come to rest there.
+    pub fn rested(&mut self) {
+        self.is_followed |= matches!(self.rest, "live" | "build_failed");
+    }
+
+    /// Whether it is over, or will be.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.rest, "unlinked" | "canceled")
+    }
+
+    /// Whether a verb may have been answered so in one of these moments.
+    pub fn may_answer(&self, verb: Verb, accepted: bool, moments: &[Moment]) -> bool {
+        let mut moments = moments.iter();
+        moments.any(|moment| verb.fits(moment, self.proves) == accepted)
+    }
+
+    /// A verb was accepted; `told` is the status in the answer.
+    pub fn accepted(&mut self, verb: Verb, told: &str, outside: Outside) {
+        self.may_hear = false;
+        match verb {
+            Verb::Retry => self.try_again(outside),
+            Verb::Rebuild | Verb::Verify => self.is_built(outside),
+            Verb::Cancel => self.rest = "canceled",
+            Verb::Unlink if told.starts_with("cancel") => self.rest = "canceled",
+            Verb::Unlink => self.rest = "unlinked",
+        }
+    }
+
+    /// A push has reached Netlify: a link whose site is built follows its builds.
+    pub fn pushed(&mut self, outside: Outside) {
+        if matches!(self.rest, "live" | "build_failed") {
+            self.is_built(outside);
+            self.may_hear = true;
+        }
+    }
+}
+
+/// Where a link rests whose newest build was of the newest commit.
+const fn built(outside: Outside) -> &'static str {
+    match outside.is_broken {
+        true => "build_failed",
+        false => "live",
+    }
+}
