@@ -21,7 +21,7 @@ use crate::world::{Answer, Client, receipts, text};
 /// Deeds in one history.
 const LENGTH: usize = 8;
 /// Histories at the same time.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 64;
 const COMMAND: &str = "histories";
 /// How soon a link says what became of a push: when a notification is lost, with the next patrol.
 const HEARS_WITHIN: Duration = Duration::from_secs(150);

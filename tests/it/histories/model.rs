@@ -139,7 +139,7 @@ pub struct Outside {
 pub struct Link {
     /// Where it comes to rest, if nothing else is asked of it.
     rest: &'static str,
-    /// Whether a push of people's is built, of which it hears sooner or later.
+    /// Whether people have pushed: of what came of that it hears sooner or later, whatever else is asked of it.
     pub may_hear: bool,
     /// Whether it has come to rest with a built site, whose builds it follows since.
     pub is_followed: bool,
@@ -203,7 +203,6 @@ impl Link {
 
     /// A verb was accepted; `told` is the status in the answer.
     pub fn accepted(&mut self, verb: Verb, told: &str, outside: Outside) {
-        self.may_hear = false;
         match verb {
             Verb::Retry => self.try_again(outside),
             Verb::Rebuild | Verb::Verify => self.is_built(outside),
