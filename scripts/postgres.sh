@@ -99,7 +99,8 @@ no_postgres() {
   LINKBROKER_PG_BIN=/folder/with/initdb/and/postgres ./dev …'
 }
 
-# Starts a cluster in our folder, without any safety against crashes; its address, as superuser, is in $database_url.
+# Starts a cluster in our folder, with these settings besides, without any safety against crashes; its address, as superuser, is in
+# $database_url.
 start_postgres() {
     local data=$scratch/postgres
     need_postgres
@@ -109,7 +110,7 @@ start_postgres() {
         >"$scratch/initdb.log" 2>&1 || { cat "$scratch/initdb.log" >&2; die 'initdb failed'; }
     start INT postgres as_postgres "$LINKBROKER_PG_BIN/postgres" -D "$data" -k "$data" -c listen_addresses= \
         -c port=5432 -c unix_socket_permissions=0700 -c max_connections=300 -c shared_buffers=64MB -c fsync=off \
-        -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 -c jit=off
+        -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 -c jit=off "$@"
     wait_for 60 Postgres postgres_answers "$!" "$data"
     database_url="postgres://postgres@localhost:5432/postgres?host=$data&sslmode=disable"
 }

@@ -6,7 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::PgConnection;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
 use super::{Worker, presence::Presence};
@@ -16,6 +19,8 @@ use crate::store::{Rows, StoreError, begin};
 pub const AT_ONCE: usize = 8;
 /// Longer than a job's reads and the saving of its outcome.
 const LEASE: Duration = Duration::from_secs(60);
+/// Pause before a job that could not be done is done again.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Claims of one job before it counts as the reason why workers die.
 pub const CLAIMS_MAX: i16 = 3;
 
@@ -82,7 +87,8 @@ impl Worker {
             let worker = self.clone();
             self.tasks.spawn(async move {
                 if let Err(error) = worker.work(&job).await {
-                    tracing::warn!(kind = J::KIND, tenant = job.tenant(), %error, "cannot save a job; its lease will lapse");
+                    tracing::warn!(kind = J::KIND, tenant = job.tenant(), %error, "cannot do a job; it will be done again");
+                    worker.give_back(&job).await;
                 }
                 drop(permit);
                 // There is room for one that waits.
@@ -92,20 +98,41 @@ impl Worker {
         Ok(())
     }
 
+    /// Makes a job due again that could not be done, once the database takes that. Should it not, its lease lapses.
+    async fn give_back<J: Job>(&self, job: &J) {
+        let given_back = async {
+            loop {
+                sleep(PAUSE).await;
+                match self.let_go(job).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::debug!(kind = J::KIND, %error, "cannot give a job back");
+                    }
+                }
+            }
+        };
+        // The next claim finds it lapsed by then.
+        timeout(LEASE, given_back).await.ok();
+    }
+
+    async fn let_go<J: Job>(&self, job: &J) -> Result<(), StoreError> {
+        let mut tx = begin(&self.pool, Rows::Of(job.tenant())).await?;
+        job.let_go(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+
     async fn work<J: Job>(&self, job: &J) -> Result<(), StoreError> {
         let outcome = tokio::select! {
             looked = job.look(self) => Some(looked?),
             () = self.drain.cancelled() => None,
         };
+        let Some(outcome) = outcome else {
+            return self.let_go(job).await;
+        };
         let mut tx = begin(&self.pool, Rows::Of(job.tenant())).await?;
-        match &outcome {
-            Some(outcome) => job.finish(&mut tx, outcome).await?,
-            None => job.let_go(&mut tx).await?,
-        }
+        job.finish(&mut tx, &outcome).await?;
         tx.commit().await?;
-        if let Some(outcome) = &outcome {
-            job.tell(self, outcome);
-        }
+        job.tell(self, &outcome);
         Ok(())
     }
 }

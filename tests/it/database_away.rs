@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 use crate::lost_answers::assert_one_of_each;
-use crate::world::{Cluster, Setup, World, docs, until};
+use crate::world::{Cluster, Setup, World, docs, text, until};
 
 /// Longest time until a caller is told; two seconds where nobody else is busy.
 const TOLD_WITHIN: Duration = Duration::from_secs(4);
@@ -168,4 +169,56 @@ async fn one_connection_for_each_purpose_is_enough() {
 /// Now, as the sandbox's calls are timed.
 fn now_ms() -> f64 {
     time::OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e6
+}
+
+/// Half of the time after which the lease of a check would lapse.
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_check_whose_outcome_is_lost_on_its_way_to_the_database_is_made_again_at_once() {
+    let world = World::usual().await;
+    let call = world.fault(json!({"upstream": "github", "path": "/user$", "fault": "hold_answer"}));
+    let connections = world.client.get("/connections").await.expect(200).body;
+    let mut connections = connections["connections"]
+        .as_array()
+        .expect("connections")
+        .iter();
+    let connection = connections
+        .find(|it| it["kind"] == "github")
+        .expect("GitHub's");
+    let path = format!("/connections/{}", text(&connection["id"]));
+    let check = format!("{path}/check");
+    world
+        .client
+        .send(Method::POST, &check, |it| it)
+        .await
+        .expect(202);
+    until("the check to ask", async || {
+        (call.count() > 0).then_some(())
+    })
+    .await;
+
+    let mut holder = world.database.owner().await;
+    let mut held = holder.begin().await.expect("a transaction");
+    let hold = sqlx::query("select from connection_checks for update");
+    hold.execute(&mut *held).await.expect("the check's row");
+    // Without an answer the check has failed: so much would be written.
+    world.sandbox.world().faults.clear();
+    let mut owner = world.database.owner().await;
+    until("the outcome to be on its way", async || {
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()
+            and wait_event_type = 'Lock' and query like 'update connection_checks%'";
+        let ended = sqlx::query(end).execute(&mut owner).await;
+        (ended.expect("the sessions").rows_affected() > 0).then_some(())
+    })
+    .await;
+    held.rollback().await.expect("the end of the transaction");
+
+    let passed = until("the check to pass", async || {
+        let check = world.client.get(&path).await.expect(200).body["check"].clone();
+        (check["state"] == "passed").then_some(())
+    });
+    tokio::time::timeout(SOON, passed)
+        .await
+        .expect("a check that waits for no lease");
 }

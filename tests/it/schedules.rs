@@ -4,6 +4,7 @@
 //! a failure tells its seed, and `./dev schedules 1 --seed SEED` plays it again.
 
 use fastrand::Rng;
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -14,7 +15,7 @@ use crate::crowd::{
 };
 
 /// Links at the same time.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 128;
 const COMMAND: &str = "schedules";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,7 +34,7 @@ async fn run(asked: Asked) {
     let Played {
         crowd,
         tally,
-        lanes,
+        mut lanes,
     } = play(
         asked,
         Crowd::gather(News::ByPatrols).await,
@@ -48,9 +49,7 @@ async fn run(asked: Asked) {
     .await;
     assert_nothing_doubled(&crowd, lanes.len(), &tally);
     crowd.sweep_all(&tally).await;
-    for mut lane in lanes {
-        lane.end(&crowd).await;
-    }
+    join_all(lanes.iter_mut().map(|lane| lane.end(&crowd))).await;
 }
 
 /// A tenant with two repositories: one for links that are alone on theirs, one with a neighbour that stays.

@@ -106,10 +106,9 @@ pub async fn play<L>(
     lane: impl AsyncFn(&Crowd, usize) -> L,
     one: impl AsyncFn(&Crowd, &Tally, &mut L, u64) -> Result<(), String>,
 ) -> Played<L> {
-    let (tally, mut lanes) = (Tally::default(), Vec::new());
-    for number in 0..asked.lanes(at_once) {
-        lanes.push(lane(&crowd, number).await);
-    }
+    let tally = Tally::default();
+    let made = (0..asked.lanes(at_once)).map(|number| lane(&crowd, number));
+    let mut lanes = join_all(made).await;
     let (started, count) = (Instant::now(), asked.seeds.len());
     let (next, done) = (Cell::new(0), Cell::new(0));
     let failed = RefCell::new(Vec::new());
