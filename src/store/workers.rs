@@ -127,29 +127,24 @@ pub async fn bury(
 }
 
 /// Ends all leases of jobs whose owner is not among the workers: they are due at once, and nothing that it still finds out
-/// counts. How many it were. Rows that somebody has in hand are left alone: their leases end by themselves. Needs
-/// [`super::Rows::OfAll`].
+/// counts. How many it were. A transaction that the owner has left open may hold this up. Needs [`super::Rows::OfAll`].
 pub async fn void_orphaned_jobs(db: &mut PgConnection) -> Result<u64, StoreError> {
     let checks = sqlx::query!(
-        "update connection_checks set state = 'queued', lease = null, due_at = now() where connection_id in (
-             select connection_id from connection_checks
-             where lease is not null and not exists (select from workers where id = lease) for update skip locked)"
+        "update connection_checks set state = 'queued', lease = null, due_at = now()
+         where lease is not null and not exists (select from workers where id = lease)"
     );
     let preflights = sqlx::query!(
-        "update preflights set state = 'queued', lease = null, due_at = now() where id in (
-             select p.id from preflights p
-             where lease is not null and not exists (select from workers where id = lease) for update skip locked)"
+        "update preflights set state = 'queued', lease = null, due_at = now()
+         where lease is not null and not exists (select from workers w where w.id = lease)"
     );
     let inspections = sqlx::query!(
-        "update inspections set lease = null, due_at = now() where link_id in (
-             select link_id from inspections
-             where lease is not null and not exists (select from workers where id = lease) for update skip locked)"
+        "update inspections set lease = null, due_at = now()
+         where lease is not null and not exists (select from workers where id = lease)"
     );
     // Whatever it was to look at, the next one looks at what runs.
     let patrols = sqlx::query!(
-        "update patrols set lease = null, due_at = now(), planned_at = now() where (connection_id, team) in (
-             select connection_id, team from patrols
-             where lease is not null and not exists (select from workers where id = lease) for update skip locked)"
+        "update patrols set lease = null, due_at = now(), planned_at = now()
+         where lease is not null and not exists (select from workers where id = lease)"
     );
     let mut voided = 0;
     for kind in [checks, preflights, inspections, patrols] {

@@ -8,7 +8,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::Worker;
+use super::{Worker, tell};
 use crate::store::{Rows, StoreError, begin, links, workers, workers::Session};
 
 /// Pause between two looks whether other workers are missing: so much later their links are back at work.
@@ -83,7 +83,7 @@ enum Lost {
 impl Worker {
     /// Takes a place among the workers. What an earlier place of this process still holds is given back.
     pub(super) async fn appear(
-        &self,
+        self: &Arc<Self>,
         before: Option<Uuid>,
     ) -> Result<(Session, Arc<Presence>), StoreError> {
         let (since, lease) = (Instant::now(), self.settings.lease);
@@ -93,8 +93,13 @@ impl Worker {
             workers::leave(&mut tx, before).await?;
         }
         links::void_orphaned_leases(&mut tx).await?;
-        workers::void_orphaned_jobs(&mut tx).await?;
         tx.commit().await?;
+        // Beside the claims: links do not wait for it.
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            let voided = this.void_orphaned_jobs().await;
+            tell(voided.map(drop), "take over jobs");
+        });
         let presence = Presence::new(session.worker(), since, lease);
         Ok((session, Arc::new(presence)))
     }
@@ -167,9 +172,13 @@ impl Worker {
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let links = workers::bury(&mut tx, worker, retry.base, retry.max).await?;
         tx.commit().await?;
+        Ok((links, self.void_orphaned_jobs().await?))
+    }
+
+    async fn void_orphaned_jobs(&self) -> Result<u64, StoreError> {
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let jobs = workers::void_orphaned_jobs(&mut tx).await?;
         tx.commit().await?;
-        Ok((links, jobs))
+        Ok(jobs)
     }
 }
