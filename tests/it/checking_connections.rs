@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::world::{Client, Setup, World, text, until};
 
-async fn connection(client: &Client, kind: &str) -> Value {
+/// The connection of a kind.
+pub async fn connection(client: &Client, kind: &str) -> Value {
     let list = client.get("/connections").await.expect(200).body;
     let mut list = list["connections"].as_array().expect("connections").iter();
     list.find(|it| it["kind"] == kind)

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::checking_connections::connection;
 use crate::lost_answers::assert_one_of_each;
 use crate::world::{Setup, World, docs, text, until};
 
@@ -178,14 +179,7 @@ async fn with_a_look_of_every_kind_in_hand_and_the_next_one_looks_at_once() {
     hold("github", "");
     // It comes round when it likes; the others come when they are asked for.
     until("a patrol", async || (patrols.count() > 0).then_some(())).await;
-    let connections = world.client.get("/connections").await.expect(200).body;
-    let mut connections = connections["connections"]
-        .as_array()
-        .expect("connections")
-        .iter();
-    let connection = connections
-        .find(|it| it["kind"] == "netlify")
-        .expect("Netlify's");
+    let connection = connection(&world.client, "netlify").await;
     let connection = format!("/connections/{}", text(&connection["id"]));
     let checked = format!("/links/{}", text(&link["id"]));
     for subject in [&connection, &checked] {

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection;
 
+use crate::checking_connections::connection;
 use crate::lost_answers::assert_one_of_each;
 use crate::world::{Cluster, Setup, World, docs, text, until};
 
@@ -178,14 +179,7 @@ const SOON: Duration = Duration::from_secs(30);
 async fn a_check_whose_outcome_is_lost_on_its_way_to_the_database_is_made_again_at_once() {
     let world = World::usual().await;
     let call = world.fault(json!({"upstream": "github", "path": "/user$", "fault": "hold_answer"}));
-    let connections = world.client.get("/connections").await.expect(200).body;
-    let mut connections = connections["connections"]
-        .as_array()
-        .expect("connections")
-        .iter();
-    let connection = connections
-        .find(|it| it["kind"] == "github")
-        .expect("GitHub's");
+    let connection = connection(&world.client, "github").await;
     let path = format!("/connections/{}", text(&connection["id"]));
     let check = format!("{path}/check");
     world
