@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::crowd::AT_ANY_AGE;
 use crate::world::{Cluster, Setup, World};
 
 /// Links when nobody says how many; the long game has 200.
@@ -97,15 +98,8 @@ async fn kills_postgres_and_the_service_and_nothing_is_lost_or_doubled() {
     );
     all_live(&world, links).await;
     // Of several keys whose makers died in the same moment nobody can tell which is whose: those are left to the sweep.
-    let ages = [
-        "--unused-seconds",
-        "0",
-        "--stock-days",
-        "0",
-        "--suspect-hours",
-        "0",
-    ];
-    world.run(&[&["sweep"], &ages[..]].concat()).await.expect(0);
+    let sweep = [&["sweep"], &AT_ANY_AGE[..]].concat();
+    world.run(&sweep).await.expect(0);
     for kind in ["deploy_keys", "installed_keys", "sites"] {
         assert_eq!(world.count(kind).1 as usize, links, "{kind}");
     }

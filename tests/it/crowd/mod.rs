@@ -32,6 +32,16 @@ use crate::world::{Setup, World, text};
 /// Short enough that links of a frozen worker are soon taken over, long enough that a busy machine keeps its leases.
 pub const LEASE: Duration = Duration::from_secs(3);
 
+/// With these a sweep takes everything that no link needs, however young it is.
+pub const AT_ANY_AGE: [&str; 6] = [
+    "--unused-seconds",
+    "0",
+    "--stock-days",
+    "0",
+    "--suspect-hours",
+    "0",
+];
+
 /// A world whose workers are in this process.
 pub struct Crowd {
     pub world: World,
@@ -98,16 +108,8 @@ impl Crowd {
 
     /// Sweeps everything that no link needs, however young it is: when no link is under way.
     pub async fn sweep_all(&self, tally: &Tally) {
-        let ages = [
-            "--unused-seconds",
-            "0",
-            "--stock-days",
-            "0",
-            "--suspect-hours",
-            "0",
-        ];
         // One sweep takes so many at most; what it cannot remove it leaves alone for some minutes.
-        while self.sweep_with(&ages, tally).await > 0 {}
+        while self.sweep_with(&AT_ANY_AGE, tally).await > 0 {}
     }
 
     /// How much was swept.
