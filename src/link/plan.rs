@@ -120,6 +120,12 @@ impl Way<'_> {
         (step.planned().needs)(self)
     }
 
+    /// Whether a step needs another, be it by way of steps that the link goes without.
+    pub fn builds_on(&self, step: StepName, other: StepName) -> bool {
+        let mut needs = self.needs(step).iter();
+        needs.any(|need| *need == other || self.builds_on(*need, other))
+    }
+
     /// Whether the link goes without this step.
     pub fn skips(&self, step: StepName) -> bool {
         (step.planned().skip)(self)

@@ -236,7 +236,7 @@ pub async fn sites_of_others(
 ) -> Result<Vec<String>, StoreError> {
     let ids = sqlx::query_scalar!(
         "select distinct external_id from resources
-         where kind = 'site' and host = $2 and (external_id = $3 or attributes ->> 'name' = $3)
+         where kind = 'site' and host = $2 and (external_id = $3 or site_name = $3)
            and exists (select from resource_uses
                        where resource_id = resources.id and link_id <> $1 and receipt is null)",
         link,

@@ -35,11 +35,14 @@ pub struct NewWatch<'a> {
     pub notified: bool,
 }
 
-/// Begins to follow the builds of a link's site, or goes on.
+/// Begins to follow the builds of a link's site, or goes on. Nobody has told of those that ended before Netlify was asked to tell:
+/// the site's list, read after that, has them.
 pub async fn begin(db: &mut PgConnection, new: &NewWatch<'_>) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into watches as w (link_id, tenant, connection_id, team, site_id, notified) values ($1, $2, $3, $4, $5, $6)
-         on conflict (link_id) do update set notified = excluded.notified where w.notified <> excluded.notified",
+        "insert into watches as w (link_id, tenant, connection_id, team, site_id, notified, listed_at)
+         values ($1, $2, $3, $4, $5, $6, '-infinity')
+         on conflict (link_id) do update set notified = excluded.notified, listed_at = excluded.listed_at
+         where w.notified <> excluded.notified",
         new.link,
         new.tenant,
         new.connection,
@@ -103,11 +106,18 @@ pub async fn longest_unlisted(
     Ok(watches)
 }
 
-/// Notes that the lists of these links' sites were read.
-pub async fn listed(db: &mut PgConnection, links: &[Uuid]) -> Result<(), StoreError> {
+/// Notes that the lists of these links' sites were read, unless it was before Netlify was asked to tell.
+pub async fn listed(db: &mut PgConnection, read: &[Watch]) -> Result<(), StoreError> {
+    let (links, notified): (Vec<_>, Vec<_>) = read
+        .iter()
+        .map(|watch| (watch.link, watch.notified))
+        .unzip();
     sqlx::query!(
-        "update watches set listed_at = now() where link_id = any($1)",
-        links
+        "update watches w set listed_at = now()
+         from unnest($1::uuid[], $2::boolean[]) as read (link, notified)
+         where w.link_id = read.link and w.notified = read.notified",
+        &links,
+        &notified
     )
     .execute(db)
     .await?;

@@ -18,7 +18,7 @@ use crate::{
     link::{
         builds::SeenBuild,
         facts::{DeployKey, Fact},
-        failure::Failure,
+        failure::{Failure, FailureCode},
         plan::StepName,
         resource::{ResourceKind, Right},
         status::Wanted,
@@ -367,6 +367,15 @@ async fn perform(
         }
         Task::Settle => Ended::Settled(match (look().await, cx.settles_in) {
             (Ok(None), Some(after)) => Err(Halt::Unsettled { after }),
+            // With the site or the repository went whatever the try may have made there.
+            (Err(Halt::Stop { failure, .. }), _)
+                if matches!(
+                    failure.code,
+                    FailureCode::SiteGone | FailureCode::RepositoryNotFoundOrNoAccess
+                ) =>
+            {
+                Ok(None)
+            }
             (found, _) => found,
         }),
         Task::Look => Ended::Looked(look().await),

@@ -65,23 +65,24 @@ pub trait Job: Sized + Send + Sync + 'static {
 }
 
 impl Worker {
-    /// Claims due jobs, as many as there is room for, and starts them.
-    pub(super) async fn take_jobs<J: Job>(
-        self: &Arc<Self>,
+    /// Claims due jobs, as many as there is room for. They are ours once this is committed.
+    pub(super) async fn claim_jobs<J: Job>(
+        &self,
+        db: &mut PgConnection,
         presence: &Presence,
-        slots: &Arc<Semaphore>,
-    ) -> Result<(), StoreError> {
-        let free = slots.available_permits();
-        if free == 0 {
-            return Ok(());
+        slots: &Semaphore,
+    ) -> Result<Vec<J>, StoreError> {
+        match slots.available_permits() {
+            0 => Ok(Vec::new()),
+            free => {
+                let limit = i64::try_from(free).unwrap_or(i64::MAX);
+                J::claim(db, self, presence.worker(), LEASE, limit).await
+            }
         }
-        let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let claimed = J::claim(&mut tx, self, presence.worker(), LEASE, limit).await?;
-        if claimed.is_empty() {
-            return Ok(());
-        }
-        tx.commit().await?;
+    }
+
+    /// Starts the jobs that were claimed.
+    pub(super) fn start_jobs<J: Job>(self: &Arc<Self>, claimed: Vec<J>, slots: &Arc<Semaphore>) {
         for job in claimed {
             let permit = slots.clone().try_acquire_owned().ok();
             let worker = self.clone();
@@ -95,7 +96,6 @@ impl Worker {
                 worker.bell.when_due().notify_one();
             });
         }
-        Ok(())
     }
 
     /// Makes a job due again that could not be done, once the database takes that. Should it not, its lease lapses.

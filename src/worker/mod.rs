@@ -219,16 +219,22 @@ impl Worker {
 
     /// Claims due jobs of every kind; how long until the next patrol is due, which nobody rings for.
     async fn take_all_jobs(self: &Arc<Self>, presence: &Presence) -> Result<Duration, StoreError> {
-        self.take_jobs::<ClaimedCheck>(presence, &self.check_slots)
-            .await?;
-        let slots = &self.preflight_slots;
-        self.take_jobs::<ClaimedPreflight>(presence, slots).await?;
-        self.take_jobs::<ClaimedPatrol>(presence, &self.patrol_slots)
-            .await?;
-        let slots = &self.inspection_slots;
-        self.take_jobs::<ClaimedInspection>(presence, slots).await?;
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let next = patrols_due::next_due_in(&mut tx).await?;
+        let db = &mut *tx;
+        let checks = self.claim_jobs(db, presence, &self.check_slots);
+        let checks: Vec<ClaimedCheck> = checks.await?;
+        let preflights = self.claim_jobs(db, presence, &self.preflight_slots);
+        let preflights: Vec<ClaimedPreflight> = preflights.await?;
+        let patrols = self.claim_jobs(db, presence, &self.patrol_slots);
+        let patrols: Vec<ClaimedPatrol> = patrols.await?;
+        let inspections = self.claim_jobs(db, presence, &self.inspection_slots);
+        let inspections: Vec<ClaimedInspection> = inspections.await?;
+        let next = patrols_due::next_due_in(db).await?;
+        tx.commit().await?;
+        self.start_jobs(checks, &self.check_slots);
+        self.start_jobs(preflights, &self.preflight_slots);
+        self.start_jobs(patrols, &self.patrol_slots);
+        self.start_jobs(inspections, &self.inspection_slots);
         Ok(next.map_or(IDLE_PAUSE, |next| next.max(SHORTEST_PAUSE)))
     }
 

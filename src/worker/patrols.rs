@@ -28,7 +28,7 @@ use crate::{
         Rows, StoreError, begin, builds,
         links::{self, Follower, News},
         patrols::{self, ClaimedPatrol},
-        watches,
+        watches::{self, Watch},
     },
     upstream::{CallClass, Class, UpstreamError},
 };
@@ -47,7 +47,7 @@ pub struct Patrolled {
     /// Builds that are new or stand otherwise than before.
     seen: Vec<(Uuid, SeenBuild)>,
     /// Links whose sites' own lists were read.
-    listed: Vec<Uuid>,
+    listed: Vec<Watch>,
     /// Links whose running builds cannot be read, because Netlify refuses the credential.
     stopped: Vec<Uuid>,
     /// When to look again.

@@ -124,15 +124,45 @@ async fn every_connection_breaks_once_before_the_effect() {
 
 #[tokio::test]
 async fn a_call_that_never_had_its_effect_keeps_no_link_from_being_taken_back() {
+    for call in &CALLS[2..6] {
+        let world = World::usual().await;
+        let mut resets = on(*call, json!("reset"));
+        resets["times"] = json!(99);
+        let strikes = world.fault(resets);
+        let id = world.client.link(docs()).await;
+        strikes.first().await;
+        let path = format!("/links/{id}/cancel");
+        let canceled = world.client.send(Method::POST, &path, |it| it).await;
+        canceled.expect(202);
+        let link = world.client.settled(&id).await;
+        assert_eq!(link["status"], "canceled", "{call:?}: {link:#}");
+        for kind in ["installed_keys", "webhooks", "sites"] {
+            assert_eq!(world.count(kind).1, 0, "{call:?}: {kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_site_that_others_have_removed_keeps_no_link_from_being_taken_back_whose_attaching_was_interrupted()
+ {
     let world = World::usual().await;
-    let mut resets = on(CALLS[2], json!("reset"));
-    resets["times"] = json!(99);
-    let strikes = world.fault(resets);
+    let lasting = |call, fault| {
+        let mut rule = on(call, fault);
+        rule["times"] = json!(99);
+        world.fault(rule)
+    };
+    let attach = lasting(CALLS[5], json!("reset"));
+    let away = json!({"status": 503, "body": "down"});
+    let looks = lasting(("netlify", "GET", "/sites/[^/]+$"), away);
     let id = world.client.link(docs()).await;
-    strikes.first().await;
+    attach.first().await;
     let path = format!("/links/{id}/cancel");
     let canceled = world.client.send(Method::POST, &path, |it| it).await;
     canceled.expect(202);
+    looks.first().await;
+    let vendors = world.sandbox.world();
+    vendors.netlify.lock().sites.clear();
+    vendors.faults.clear();
     let link = world.client.settled(&id).await;
     assert_eq!(link["status"], "canceled", "{link:#}");
 }

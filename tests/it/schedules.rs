@@ -15,7 +15,7 @@ use crate::crowd::{
 };
 
 /// Links at the same time.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 64;
 const COMMAND: &str = "schedules";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -241,7 +241,7 @@ impl<'a> Look<'a> {
                 Err(error) if error.class == Class::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
-            self.patrolled.listed.push(follower.id);
+            self.patrolled.listed.push(watch.clone());
         }
         self.explain().await
     }

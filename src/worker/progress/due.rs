@@ -137,7 +137,7 @@ impl Progress {
             };
             let dependants_gone = PLAN
                 .iter()
-                .filter(|other| way.needs(other.name).contains(&row.name))
+                .filter(|other| way.builds_on(other.name, row.name))
                 .all(|other| !self.needs_undo(other.name));
             if !self.needs_undo(row.name) || !dependants_gone {
                 continue;

@@ -67,7 +67,7 @@ pub async fn gone(client: &Client, id: &str) -> Result<usize, String> {
     Err(why("it is not taken back", &link))
 }
 
-/// Where a link stands with its steps, for people.
+/// Where a link stands with its steps, and what has happened to it, for people.
 pub async fn stands(client: &Client, id: &str) -> String {
     let link = read(client, id, None).await;
     let steps = link["steps"].as_array().cloned().unwrap_or_default();
@@ -76,7 +76,14 @@ pub async fn stands(client: &Client, id: &str) -> String {
         format!("\n  {name} {state}, attempts: {}, {reason}", it["attempts"])
     };
     let steps: String = steps.iter().map(step).collect();
-    format!("{} {}{steps}", link["status"], link["version"])
+    let page = client
+        .get(&format!("/links/{id}/events?limit=100"))
+        .await
+        .body;
+    let events = page["events"].as_array().cloned().unwrap_or_default();
+    let event = |it: &Value| format!("\n  {} {} {}", it["at"], it["type"], it["detail"]);
+    let events: String = events.iter().map(event).collect();
+    format!("{} {}{steps}{events}", link["status"], link["version"])
 }
 
 fn why(what: &str, link: &Value) -> String {

@@ -197,7 +197,11 @@ fn config(world: &World, news: News) -> Config {
         settle: Duration::from_millis(300),
         watch_min: Duration::from_millis(25),
         watch_max: Duration::from_millis(250),
-        patrol_idle: Duration::from_secs(60),
+        // Where links are told, a patrol is for what nobody has told of.
+        patrol_idle: Duration::from_secs(match news {
+            News::ByPatrols => 60,
+            News::ByNotifications => 15,
+        }),
         proof: Duration::from_secs(20),
         retry: Retry {
             base: Duration::from_millis(10),

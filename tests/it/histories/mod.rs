@@ -229,7 +229,6 @@ impl<'a> History<'a> {
         self.is_disturbed = false;
         self.lane.set_refusals(self.crowd, self.outside);
         self.see(&link)?;
-        self.link.rested();
         Ok(link)
     }
 
@@ -342,8 +341,7 @@ impl<'a> History<'a> {
 
     /// Netlify builds a push, and the link says sooner or later how that went.
     async fn push(&mut self) -> Result<(), String> {
-        // Of a site that is only now attached, Netlify has not yet been asked to tell.
-        if !self.link.is_followed || self.rng.bool() {
+        if self.rng.bool() {
             self.rests().await?;
         }
         self.outside.is_broken = self.rng.bool();

@@ -141,8 +141,6 @@ pub struct Link {
     rest: &'static str,
     /// Whether people have pushed: of what came of that it hears sooner or later, whatever else is asked of it.
     pub may_hear: bool,
-    /// Whether it has come to rest with a built site, whose builds it follows since.
-    pub is_followed: bool,
     /// Whether a push has to prove it.
     proves: bool,
     has_site: bool,
@@ -155,7 +153,6 @@ impl Link {
         let mut link = Self {
             rest: "",
             may_hear: false,
-            is_followed: false,
             proves,
             has_site: false,
             has_key: false,
@@ -183,11 +180,6 @@ impl Link {
     /// Whether this is where it comes to rest.
     pub fn rests_at(&self, status: &str) -> bool {
         status == self.rest
-    }
-
-    /// It has come to rest there.
-    pub fn rested(&mut self) {
-        self.is_followed |= matches!(self.rest, "live" | "build_failed");
     }
 
     /// Whether it is over, or will be.
