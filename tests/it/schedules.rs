@@ -11,8 +11,9 @@ use sqlx::PgConnection;
 
 use crate::crowd::{
     Armed, Asked, Crowd, News, Objects, Phase, Place, Played, Struck, Tally, Trouble, at_rest,
-    gone, link, live, play, read,
+    gone, link, live, over, play, read,
 };
+use crate::world::text;
 
 /// Links at the same time.
 const AT_ONCE: usize = 64;
@@ -176,9 +177,8 @@ impl Story {
         }
         let armed = Armed::new(crowd, place, unmaking);
         let unmade = gone(&place.client, &id);
-        let tries = armed.during(&mut struck, &id, unmade).await?;
+        armed.during(&mut struck, &id, unmade).await?;
         place.calm(&crowd.world);
-        tally.add("callers: took back once more", tries - 1);
         let left = Self::nothing_left(crowd, place, &before, &mut lane.db).await;
         left.map_err(|why| format!("{id}, over: {why}"))
     }
@@ -187,14 +187,11 @@ impl Story {
     async fn make(&self, place: &Place, id: &str, tally: &Tally) -> Result<bool, String> {
         if self.is_taken_back(place, id).await {
             let link = at_rest(&place.client, id).await;
-            tally.count(&format!(
-                "links: {} early",
-                link["status"].as_str().unwrap_or("")
-            ));
+            over(&link)?;
+            tally.count(&format!("links: {} early", text(&link["status"])));
             return Ok(false);
         }
-        let again = live(&place.client, id).await?;
-        tally.add("callers: tried again", again);
+        live(&place.client, id).await?;
         tally.count("links: live");
         Ok(true)
     }

@@ -1,15 +1,11 @@
-//! What a patient caller does: waits, tries again, takes back.
+//! What a caller does: asks for a link, waits, takes it back.
 
 use std::time::Duration;
 
-use reqwest::Method;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::world::{Client, text};
-
-/// How often it tries again, or takes back once more, before it gives up.
-const TRIES: usize = 40;
 
 /// Asks for a link; its id.
 pub async fn link(client: &Client, request: Value) -> Result<String, String> {
@@ -40,31 +36,27 @@ pub async fn at_rest(client: &Client, id: &str) -> Value {
     link
 }
 
-/// Tries again until the link is live; how often it had to.
-pub async fn live(client: &Client, id: &str) -> Result<usize, String> {
-    let mut link = Value::Null;
-    for tries in 0..TRIES {
-        link = at_rest(client, id).await;
-        if link["status"] == "live" {
-            return Ok(tries);
-        }
-        let path = format!("/links/{id}/retry");
-        client.send(Method::POST, &path, |it| it).await;
+/// Waits until the link is live: whatever happens to it, nobody has to help.
+pub async fn live(client: &Client, id: &str) -> Result<(), String> {
+    let link = at_rest(client, id).await;
+    match link["status"] == "live" {
+        true => Ok(()),
+        false => Err(why("it does not become live", &link)),
     }
-    Err(why("it does not become live", &link))
 }
 
-/// Takes back until the link is over; how often it had to.
-pub async fn gone(client: &Client, id: &str) -> Result<usize, String> {
-    let mut link = Value::Null;
-    for tries in 1..=TRIES {
-        client.delete(&format!("/links/{id}")).await;
-        link = at_rest(client, id).await;
-        if link["status"] == "unlinked" || link["status"] == "canceled" {
-            return Ok(tries);
-        }
+/// Takes the link back, and waits until it is over: whatever happens to it, nobody has to ask twice.
+pub async fn gone(client: &Client, id: &str) -> Result<(), String> {
+    client.delete(&format!("/links/{id}")).await.expect(202);
+    over(&at_rest(client, id).await)
+}
+
+/// Nothing is left to do about it.
+pub fn over(link: &Value) -> Result<(), String> {
+    match link["status"] == "unlinked" || link["status"] == "canceled" {
+        true => Ok(()),
+        false => Err(why("it is not taken back", link)),
     }
-    Err(why("it is not taken back", &link))
 }
 
 /// Where a link stands with its steps, and what has happened to it, for people.

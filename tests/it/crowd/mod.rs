@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-pub use caller::{at_rest, gone, link, live, read};
+pub use caller::{at_rest, gone, link, live, over, read};
 pub use place::{Objects, Place};
 pub use process::Process;
 pub use run::{Asked, Played, Tally, play};
