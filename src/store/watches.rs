@@ -40,7 +40,7 @@ pub struct NewWatch<'a> {
 pub async fn begin(db: &mut PgConnection, new: &NewWatch<'_>) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into watches as w (link_id, tenant, connection_id, team, site_id, notified, listed_at)
-         values ($1, $2, $3, $4, $5, $6, '-infinity')
+         values ($1, $2, $3, $4, $5, $6, case when $6 then '-infinity' else now() end)
          on conflict (link_id) do update set notified = excluded.notified, listed_at = excluded.listed_at
          where w.notified <> excluded.notified",
         new.link,

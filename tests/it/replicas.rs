@@ -42,6 +42,7 @@ impl Replicas {
             world
                 .client
                 .with_token(&server.address, world.client.token())
+                .of_many()
         };
         let clients = [&world.server, &others[0], &others[1]].map(client);
         Self {
@@ -79,11 +80,12 @@ impl Replicas {
             made.map(|it| (it, it))
         );
 
-        let unlink = |id: String| async move {
-            let gone = self.world.client.delete(&format!("/links/{id}")).await;
-            gone.expect(202);
+        let unlink = |(number, id): (usize, &String)| {
+            let client = &self.clients[number % self.clients.len()];
+            let path = format!("/links/{id}");
+            async move { client.delete(&path).await.expect(202) }
         };
-        join_all(ids.iter().cloned().map(unlink)).await;
+        join_all(ids.iter().enumerate().map(unlink)).await;
         self.settle(&ids, "unlinked").await;
         assert_eq!(
             Counts::of(&self.world).since(&before),
