@@ -367,13 +367,8 @@ async fn perform(
         }
         Task::Settle => Ended::Settled(match (look().await, cx.settles_in) {
             (Ok(None), Some(after)) => Err(Halt::Unsettled { after }),
-            // With the site or the repository went whatever the try may have made there.
-            (Err(Halt::Stop { failure, .. }), _)
-                if matches!(
-                    failure.code,
-                    FailureCode::SiteGone | FailureCode::RepositoryNotFoundOrNoAccess
-                ) =>
-            {
+            // With the site went whatever the try may have made there.
+            (Err(Halt::Stop { failure, .. }), _) if failure.code == FailureCode::SiteGone => {
                 Ok(None)
             }
             (found, _) => found,
