@@ -162,10 +162,11 @@ pub async fn let_go(db: &mut PgConnection, patrol: &ClaimedPatrol) -> Result<(),
     Ok(())
 }
 
-/// How long until the next patrol is due; nothing when none is waited for. Needs [`super::Rows::OfAll`].
+/// How long until the next patrol becomes due; nothing when none waits. Patrols that are due already do not count: others
+/// are about to take them, or there is no room for them now. Needs [`super::Rows::OfAll`].
 pub async fn next_due_in(db: &mut PgConnection) -> Result<Option<Duration>, StoreError> {
     let seconds = sqlx::query_scalar!(
-        r#"select extract(epoch from min(due_at) - now())::float8 as seconds from patrols where due_at is not null"#
+        r#"select extract(epoch from min(due_at) - now())::float8 as seconds from patrols where due_at > now()"#
     )
     .fetch_one(db)
     .await?;

@@ -19,9 +19,11 @@ use crate::store::StoreError;
 
 /// A transaction's rows may be seen this much later than their time says.
 const COMMITS_LATE: Duration = Duration::from_millis(250);
-/// Shortest pause between two sweeps: what a link that was missed waits at most.
+/// Shortest pause between two sweeps: what a link that was missed usually waits at most.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Sweeps take at most this part of the time.
+/// Longest pause: a sweep is slow also when the machine stood still meanwhile, as everything else was, whose links it is to find.
+const SWEEP_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+/// Sweeps that are slow because there are many tenants take about this part of the time.
 const SWEEP_SHARE: u32 = 20;
 /// Tenants that are asked in one claim; the next claim goes on behind them.
 const ASKED_AT_ONCE: usize = 256;
@@ -72,8 +74,7 @@ impl Turns {
             for tenant in tenants_with_work(db).await? {
                 self.known.insert(tenant, OffsetDateTime::UNIX_EPOCH);
             }
-            let pause = (started.elapsed() * SWEEP_SHARE).max(SWEEP_EVERY);
-            self.next_sweep = Some(Instant::now() + pause);
+            self.next_sweep = Some(Instant::now() + pause_after(started.elapsed()));
         }
         Ok(())
     }
@@ -124,9 +125,23 @@ impl Turns {
     }
 }
 
+/// How long after a sweep that took so long the next one is due.
+fn pause_after(sweep: Duration) -> Duration {
+    (sweep * SWEEP_SHARE).clamp(SWEEP_EVERY, SWEEP_AT_LEAST_EVERY)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_missed_is_found_within_seconds_however_slow_the_last_sweep_was() {
+        let after = |millis| pause_after(Duration::from_millis(millis)).as_millis();
+        assert_eq!(
+            [1, 100, 200, 6_000].map(after),
+            [1_000, 2_000, 4_000, 5_000]
+        );
+    }
 
     fn turns(tenants: &[&str]) -> Turns {
         let mut turns = Turns::default();
