@@ -5,7 +5,7 @@
 //! somebody waits for once, and every reader answers from that snapshot.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use axum::body::Bytes;
 use sqlx::PgPool;
 use tokio::{
     sync::{Mutex, broadcast::error::RecvError, watch},
-    time::timeout,
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -33,6 +33,8 @@ use crate::store::{
 
 /// Events of a link that are kept with its snapshot; a link has a few dozen.
 const EVENTS_KEPT: i64 = 500;
+/// Pause before a link is read again that could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// A link at one version, ready to be answered.
 #[derive(Debug)]
@@ -148,21 +150,29 @@ impl Feed {
     /// Keeps the links that somebody waits for up to date, until told to stop.
     pub async fn follow(self: Arc<Self>, bell: Bell) {
         let mut changes = bell.changes();
+        // Whose last change could not be read: no other one may ever come.
+        let mut unread = HashSet::new();
+        let mut again = interval(READ_AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let change = tokio::select! {
-                change = changes.recv() => change,
-                () = self.drain.cancelled() => return,
-            };
-            let changed = match change {
-                Ok(Change::Link(id)) => self.waited_for(|waiting| *waiting == id).await,
-                Ok(Change::Everything) | Err(RecvError::Lagged(_)) => {
-                    self.waited_for(|_| true).await
+            let changed = tokio::select! {
+                change = changes.recv() => match change {
+                    Ok(Change::Link(id)) => self.waited_for(|waiting| *waiting == id).await,
+                    Ok(Change::Everything) | Err(RecvError::Lagged(_)) => {
+                        self.waited_for(|_| true).await
+                    }
+                    Err(RecvError::Closed) => return,
+                },
+                _ = again.tick(), if !unread.is_empty() => {
+                    let unread = std::mem::take(&mut unread);
+                    self.waited_for(|waiting| unread.contains(waiting)).await
                 }
-                Err(RecvError::Closed) => return,
+                () = self.drain.cancelled() => return,
             };
             for (id, topic) in changed {
                 if let Err(problem) = self.refresh(&topic, id).await {
-                    tracing::warn!(link = %id, ?problem, "cannot read a link that somebody waits for");
+                    tracing::warn!(link = %id, ?problem, "cannot read a link that somebody waits for; it will be read again");
+                    unread.insert(id);
                 }
             }
         }

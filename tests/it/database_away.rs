@@ -167,6 +167,79 @@ async fn one_connection_for_each_purpose_is_enough() {
     }
 }
 
+#[tokio::test]
+async fn a_stream_tells_later_what_could_not_be_read_when_it_happened() {
+    const READERS: usize = 2;
+    let world = World::with(Setup {
+        settings: vec![("LINKBROKER_DATABASE_CONNECTIONS", READERS.to_string())],
+        switches: json!({"netlify": {"times": {"building_ms": 600_000}}}),
+        ..Setup::default()
+    })
+    .await;
+    let client = &world.client;
+    let id = client.link(docs()).await;
+    until("the link to wait for its build", async || {
+        (client.read(&id).await["status"] == "building").then_some(())
+    })
+    .await;
+    let token = client.token().expect("a token");
+    let stream = reqwest::Client::new()
+        .get(format!("{}/links/{id}/events", client.base))
+        .header("accept", "text/event-stream")
+        .bearer_auth(token);
+    let mut stream = stream.send().await.expect("a stream");
+    told(&mut stream, "link.accepted").await;
+
+    // Other reads take all connections for reads, and wait for a lock.
+    let mut owner = world.database.owner().await;
+    let mut held = owner.begin().await.expect("a transaction");
+    let hold = sqlx::query("lock table preflights in access exclusive mode");
+    hold.execute(&mut *held).await.expect("a lock");
+    let path = format!("/preflights/pfl_{}", uuid::Uuid::nil().simple());
+    let others: Vec<_> = (0..READERS)
+        .map(|_| {
+            let (client, path) = (client.clone(), path.clone());
+            tokio::spawn(async move { client.get(&path).await.status })
+        })
+        .collect();
+    let mut sight = world.database.owner().await;
+    until("the other reads to wait", async || {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database()
+            and application_name = 'linkbroker-reads' and wait_event_type = 'Lock'";
+        let waiting = sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut sight);
+        (waiting.await.expect("the sessions") == READERS as i64).then_some(())
+    })
+    .await;
+    let change = json!({"policy": "report"});
+    let drift = format!("/links/{id}/drift");
+    let changed = client.send(Method::PATCH, &drift, |it| it.json(&change));
+    changed.await.expect(200);
+    until("the change to be missed", async || {
+        let log = world.server.log();
+        log.contains("cannot read a link that somebody waits for")
+            .then_some(())
+    })
+    .await;
+    held.rollback().await.expect("the end of the transaction");
+    told(&mut stream, "link.drift_policy_changed").await;
+    for other in others {
+        assert!(matches!(other.await.expect("an answer"), 404 | 503));
+    }
+}
+
+/// Reads on until this is told.
+async fn told(stream: &mut reqwest::Response, what: &str) {
+    let mut text = String::new();
+    let reading = async {
+        while !text.contains(what) {
+            let more = stream.chunk().await.expect("a stream");
+            text.push_str(&String::from_utf8_lossy(&more.expect("more of it")));
+        }
+    };
+    let read = tokio::time::timeout(SOON, reading).await;
+    read.unwrap_or_else(|_| panic!("{what} is not told, but: {text}"));
+}
+
 /// Now, as the sandbox's calls are timed.
 fn now_ms() -> f64 {
     time::OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e6
