@@ -180,24 +180,44 @@ pub async fn insert(db: &mut PgConnection, link: &NewLink) -> Result<(), StoreEr
     events::append(db, link.id, &link.tenant, &[accepted]).await
 }
 
+/// The query for links as readers see them, of which this holds.
+macro_rules! links_where {
+    ($condition:literal, $($argument:expr),+) => {
+        sqlx::query_as!(
+            Read,
+            r#"select l.id, l.ref as reference, l.spec as "spec: Json<LinkSpec>", l.labels, l.status, l.wanted, l.live_at,
+                      l.facts as "facts: Json<Facts>", l.failure as "failure: Json<Failure>", l.version,
+                      n.name as netlify_connection, p.name as provider_connection, p.kind as provider,
+                      p.credential_type as provider_credential, l.created_at, l.updated_at,
+                      b.deploy as "deploy?: Json<Deploy>", b.ahead as "ahead?",
+                      i.checked_at as "checked_at?", i.due_at as "inspect_at?", i.asked_at as "asked_at?"
+               from links l
+               left join builds b on b.link_id = l.id and b.deploy_id = l.facts -> 'build' ->> 'deploy_id'
+               left join inspections i on i.link_id = l.id
+               join connections n on n.id = l.netlify_connection
+               join connections p on p.id = l.provider_connection
+               where "#
+                + $condition,
+            $($argument),+
+        )
+    };
+}
+
 /// The tenant's link of this id.
 pub async fn get(
     db: &mut PgConnection,
     tenant: &str,
     id: Uuid,
 ) -> Result<Option<LinkRow>, StoreError> {
-    let filter = Filter {
-        id: Some(id),
-        ..Filter::default()
-    };
-    Ok(list(db, tenant, &filter, 1).await?.pop())
+    let row = links_where!("l.tenant = $1 and l.id = $2", tenant, id)
+        .fetch_optional(db)
+        .await?;
+    row.map(LinkRow::try_from).transpose()
 }
 
 /// Which links to list.
 #[derive(Debug, Default)]
 pub struct Filter {
-    /// Only this one.
-    pub id: Option<Uuid>,
     /// Only older ones than this: the cursor.
     pub before: Option<Uuid>,
     /// Only in this status.
@@ -224,7 +244,7 @@ pub struct Filter {
 
 /// The tenant's links that pass the filter, newest first.
 ///
-/// All filters but the id look at the tenant's links one by one, newest first, until the page is full:
+/// The filters look at the tenant's links one by one, newest first, until the page is full:
 /// an index for each would cost every save of every link (the status is in the partial indexes, so no
 /// save of it is a heap-only update).
 pub async fn list(
@@ -248,37 +268,25 @@ pub async fn list(
         .flatten()
         .map(|state| state.as_str().to_owned())
         .collect();
-    let rows = sqlx::query!(
-        r#"select l.id, l.ref, l.spec as "spec: Json<LinkSpec>", l.labels, l.status, l.wanted, l.live_at,
-                  l.facts as "facts: Json<Facts>", l.failure as "failure: Json<Failure>", l.version,
-                  n.name as netlify_connection, p.name as provider_connection, p.kind as provider, p.credential_type as provider_credential, l.created_at, l.updated_at,
-                  b.deploy as "deploy?: Json<Deploy>", b.ahead as "ahead?",
-                  i.checked_at as "checked_at?", i.due_at as "inspect_at?", i.asked_at as "asked_at?"
-           from links l
-           left join builds b on b.link_id = l.id and b.deploy_id = l.facts -> 'build' ->> 'deploy_id'
-           left join inspections i on i.link_id = l.id
-           join connections n on n.id = l.netlify_connection
-           join connections p on p.id = l.provider_connection
-           where l.tenant = $1
-             and ($2::uuid is null or l.id = $2)
-             and ($3::uuid is null or l.id < $3)
-             and ($4::text is null or l.status = $4)
-             and ($5::text is null or l.ref = $5)
-             and ($6::text is null or l.spec -> 'site' ->> 'name' = $6)
-             and (not $7 or l.status not in ('unlinked', 'canceled'))
-             and ($9::text is null or p.kind = $9)
-             and ($10::text is null or l.spec ->> 'host' = $10 and lower($11) in
+    let rows = links_where!(
+        "l.tenant = $1
+             and ($2::uuid is null or l.id < $2)
+             and ($3::text is null or l.status = $3)
+             and ($4::text is null or l.ref = $4)
+             and ($5::text is null or l.spec -> 'site' ->> 'name' = $5)
+             and (not $6 or l.status not in ('unlinked', 'canceled'))
+             and ($8::text is null or p.kind = $8)
+             and ($9::text is null or l.spec ->> 'host' = $9 and lower($10) in
                   (lower(l.spec ->> 'path'), lower(l.facts -> 'repository' ->> 'path')))
-             and ($12::jsonb is null or l.labels @> $12)
-             and ($13::text is null or coalesce(
-                  (select r.state from step_runs r where r.link_id = l.id and r.step = $13), 'pending') = any($14))
-             and ($15::timestamptz is null or l.updated_at > $15)
-             and ($16::text is null or $16 = case
+             and ($11::jsonb is null or l.labels @> $11)
+             and ($12::text is null or coalesce(
+                  (select r.state from step_runs r where r.link_id = l.id and r.step = $12), 'pending') = any($13))
+             and ($14::timestamptz is null or l.updated_at > $14)
+             and ($15::text is null or $15 = case
                   when jsonb_array_length(coalesce(l.facts -> 'drift', '[]')) > 0 then 'false'
                   when i.checked_at is not null then 'true' else 'unknown' end)
-           order by l.id desc limit $8"#,
+         order by l.id desc limit $7",
         tenant,
-        filter.id,
         filter.before,
         filter.status.map(LinkStatus::as_str),
         filter.reference,
@@ -296,38 +304,67 @@ pub async fn list(
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(LinkRow {
-                id: row.id,
-                reference: row.r#ref,
-                spec: row.spec.0,
-                labels: row.labels,
-                status: row.status.parse()?,
-                wanted: row.wanted.parse()?,
-                // What was seen of the build since the link was worked on last.
-                facts: Facts {
-                    deploy: row.deploy.map(|json| json.0).or(row.facts.0.deploy),
-                    ..row.facts.0
-                },
-                ahead: row.ahead,
-                failure: row.failure.map(|json| json.0),
-                version: row.version,
-                netlify_connection: row.netlify_connection,
-                provider_connection: row.provider_connection,
-                provider: row.provider,
-                provider_credential: row.provider_credential,
-                created_at: row.created_at,
-                updated_at: row.updated_at,
-                live_at: row.live_at,
-                inspection: Inspection {
-                    checked_at: row.checked_at,
-                    next_at: row.inspect_at,
-                    is_asked: row.asked_at.is_some(),
-                },
-            })
+    rows.into_iter().map(LinkRow::try_from).collect()
+}
+
+/// A row as it is read.
+struct Read {
+    id: Uuid,
+    reference: Option<String>,
+    spec: Json<LinkSpec>,
+    labels: serde_json::Value,
+    status: String,
+    wanted: String,
+    live_at: Option<OffsetDateTime>,
+    facts: Json<Facts>,
+    failure: Option<Json<Failure>>,
+    version: i64,
+    netlify_connection: String,
+    provider_connection: String,
+    provider: String,
+    provider_credential: String,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+    deploy: Option<Json<Deploy>>,
+    ahead: Option<i32>,
+    checked_at: Option<OffsetDateTime>,
+    inspect_at: Option<OffsetDateTime>,
+    asked_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<Read> for LinkRow {
+    type Error = StoreError;
+
+    fn try_from(row: Read) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id,
+            reference: row.reference,
+            spec: row.spec.0,
+            labels: row.labels,
+            status: row.status.parse()?,
+            wanted: row.wanted.parse()?,
+            // What was seen of the build since the link was worked on last.
+            facts: Facts {
+                deploy: row.deploy.map(|json| json.0).or(row.facts.0.deploy),
+                ..row.facts.0
+            },
+            ahead: row.ahead,
+            failure: row.failure.map(|json| json.0),
+            version: row.version,
+            netlify_connection: row.netlify_connection,
+            provider_connection: row.provider_connection,
+            provider: row.provider,
+            provider_credential: row.provider_credential,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            live_at: row.live_at,
+            inspection: Inspection {
+                checked_at: row.checked_at,
+                next_at: row.inspect_at,
+                is_asked: row.asked_at.is_some(),
+            },
         })
-        .collect()
+    }
 }
 
 /// How many links of a tenant are under way, counted up to `most`.

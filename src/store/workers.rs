@@ -126,29 +126,41 @@ pub async fn bury(
     }
 }
 
-/// Ends all leases of jobs whose owner is not among the workers: they are due at once, and nothing that it still finds out
-/// counts. How many it were. A transaction that the owner has left open may hold this up. Needs [`super::Rows::OfAll`].
-pub async fn void_orphaned_jobs(db: &mut PgConnection) -> Result<u64, StoreError> {
-    let checks = sqlx::query!(
-        "update connection_checks set state = 'queued', lease = null, due_at = now()
-         where lease is not null and not exists (select from workers where id = lease)"
+/// Ends the leases of one kind of job.
+macro_rules! void_orphaned {
+    ($db:expr, $table:literal, $also:literal, $pause:expr, $longest:expr) => {
+        sqlx::query!(
+            "update " + $table + " set lease = null" + $also + ",
+                 due_at = now() + case when claims > 1 then least($2::interval, $1::interval * power(2, claims - 2)) else '0' end
+             where lease is not null and not exists (select from workers w where w.id = lease)",
+            interval($pause) as _,
+            interval($longest) as _
+        )
+        .execute(&mut *$db)
+        .await?
+        .rows_affected()
+    };
+}
+
+/// Ends all leases of jobs whose owner is not among the workers: nothing that it still finds out counts, and they are due at
+/// once, or after a rest: the pause after the second death in a row, twice as long after each further one, and the longest
+/// pause at most. How many they were. A transaction that the owner has left open may hold this up. Needs
+/// [`super::Rows::OfAll`].
+pub async fn void_orphaned_jobs(
+    db: &mut PgConnection,
+    pause: Duration,
+    longest: Duration,
+) -> Result<u64, StoreError> {
+    let checks = void_orphaned!(
+        db,
+        "connection_checks",
+        ", state = 'queued'",
+        pause,
+        longest
     );
-    let preflights = sqlx::query!(
-        "update preflights set state = 'queued', lease = null, due_at = now()
-         where lease is not null and not exists (select from workers w where w.id = lease)"
-    );
-    let inspections = sqlx::query!(
-        "update inspections set lease = null, due_at = now()
-         where lease is not null and not exists (select from workers where id = lease)"
-    );
+    let preflights = void_orphaned!(db, "preflights", ", state = 'queued'", pause, longest);
+    let inspections = void_orphaned!(db, "inspections", "", pause, longest);
     // Whatever it was to look at, the next one looks at what runs.
-    let patrols = sqlx::query!(
-        "update patrols set lease = null, due_at = now(), planned_at = now()
-         where lease is not null and not exists (select from workers where id = lease)"
-    );
-    let mut voided = 0;
-    for kind in [checks, preflights, inspections, patrols] {
-        voided += kind.execute(&mut *db).await?.rows_affected();
-    }
-    Ok(voided)
+    let patrols = void_orphaned!(db, "patrols", ", planned_at = now()", pause, longest);
+    Ok(checks + preflights + inspections + patrols)
 }

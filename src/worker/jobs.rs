@@ -1,7 +1,7 @@
 //! Small jobs beside the links: a handful of reads, one try, and an outcome. The caller asks again when it likes.
 //!
 //! A job's lease is longer than its reads can take, so that it needs no heartbeat. One whose worker died is due as soon as the
-//! worker is missed, as links are.
+//! worker is missed, as links are, or rests as they do when others have died over it before.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Worker, presence::Presence};
+use super::{DEATHS_MAX, Worker, presence::Presence};
 use crate::store::{Rows, StoreError, begin};
 
 /// Jobs of a kind at work at the same time in one process.
@@ -21,8 +21,8 @@ pub const AT_ONCE: usize = 8;
 const LEASE: Duration = Duration::from_secs(60);
 /// Pause before a job that could not be done is done again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Claims of one job before it counts as the reason why workers die.
-pub const CLAIMS_MAX: i16 = 3;
+/// Claims of one job before it counts as the reason why workers die: as many as the deaths of a link.
+pub const CLAIMS_MAX: i16 = DEATHS_MAX;
 
 /// A job in the hands of a worker, with its row in the store.
 pub trait Job: Sized + Send + Sync + 'static {

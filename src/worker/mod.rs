@@ -66,6 +66,10 @@ const STRAYS_EVERY: Duration = Duration::from_secs(5);
 /// Pause between two times that the nets of all links in hand are moved on.
 const NET_EVERY: Duration = Duration::from_secs(900);
 
+/// Lives that a link or a job may cost before it is parked. Whoever kills processes for other reasons hits the same one now and
+/// then; one that kills them does so each time, with a longer rest after each.
+const DEATHS_MAX: i16 = 8;
+
 /// What every task of a worker shares.
 pub struct Worker {
     pool: PgPool,

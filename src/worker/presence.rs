@@ -176,8 +176,9 @@ impl Worker {
     }
 
     async fn void_orphaned_jobs(&self) -> Result<u64, StoreError> {
+        let retry = &self.settings.retry;
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let jobs = workers::void_orphaned_jobs(&mut tx).await?;
+        let jobs = workers::void_orphaned_jobs(&mut tx, retry.base, retry.max).await?;
         tx.commit().await?;
         Ok(jobs)
     }

@@ -18,6 +18,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::DEATHS_MAX;
 use crate::{
     link::{
         builds::SeenBuild,
@@ -32,10 +33,6 @@ use crate::{
         resources::Entry,
     },
 };
-
-/// Lives that a link may cost before it is parked. Whoever kills processes for other reasons hits the same link now and then;
-/// a link that kills them does so each time, with a longer rest after each.
-const DEATHS_MAX: i16 = 8;
 
 /// A leased link and what is not yet saved of it.
 #[derive(Debug)]

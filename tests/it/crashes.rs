@@ -155,6 +155,48 @@ async fn told_to_stop_it_ends_in_order_and_the_next_one_goes_on_at_once() {
     assert_one_of_each(&world);
 }
 
+#[tokio::test]
+async fn over_one_check_again_and_again_and_it_fails_after_as_many_deaths_as_a_link() {
+    let mut world = World::usual().await;
+    let deadly = |world: &World| {
+        world.fault(json!({"upstream": "github", "path": "/user$", "fault": "hold_request"}))
+    };
+    let connection = connection(&world.client, "github").await;
+    let connection = format!("/connections/{}", text(&connection["id"]));
+    let mut strikes = deadly(&world);
+    let check = format!("{connection}/check");
+    let asked = world.client.send(Method::POST, &check, |it| it).await;
+    asked.expect(202);
+    let mut deaths = 0;
+    let failed = loop {
+        let ended = until("the deadly call or the end", async || {
+            if strikes.count() > 0 {
+                return Some(None);
+            }
+            let check = world.client.get(&connection).await.expect(200).body["check"].clone();
+            (check["state"] == "failed").then_some(Some(check))
+        });
+        if let Some(check) = ended.await {
+            break check;
+        }
+        deaths += 1;
+        world.server.kill();
+        world.sandbox.world().faults.clear();
+        strikes = deadly(&world);
+        world.start_again().await;
+    };
+    assert_eq!(failed["failure"]["code"], "worker_died", "{failed:#}");
+    assert_eq!(deaths, 8);
+    world.sandbox.world().faults.clear();
+    let asked = world.client.send(Method::POST, &check, |it| it).await;
+    asked.expect(202);
+    until("the check to pass", async || {
+        let check = world.client.get(&connection).await.expect(200).body["check"].clone();
+        (check["state"] == "passed").then_some(())
+    })
+    .await;
+}
+
 /// Half of the time after which the lease of a look would lapse.
 const SOON: Duration = Duration::from_secs(30);
 

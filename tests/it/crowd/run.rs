@@ -111,6 +111,7 @@ pub async fn play<L>(
     let mut lanes = join_all(made).await;
     let (started, count) = (Instant::now(), asked.seeds.len());
     let (next, done) = (Cell::new(0), Cell::new(0));
+    let longest = Cell::new((Duration::ZERO, 0));
     let failed = RefCell::new(Vec::new());
     let told = |done: u64| {
         let seconds = started.elapsed().as_secs_f64();
@@ -123,6 +124,7 @@ pub async fn play<L>(
     let in_lane = async |lane: &mut L| {
         while next.get() < count && !asked.is_over() && failed.borrow().is_empty() {
             let seed = asked.seeds[next.replace(next.get() + 1)];
+            let begun = Instant::now();
             if let Err(why) = one(&crowd, &tally, lane, seed).await {
                 let command = asked.command;
                 let why = format!("seed {seed}: {why}\nagain: ./dev {command} 1 --seed {seed}");
@@ -130,6 +132,7 @@ pub async fn play<L>(
                 failed.borrow_mut().push(why);
                 return;
             }
+            longest.set(longest.get().max((begun.elapsed(), seed)));
             done.set(done.get() + 1);
             if done.get() % TOLD_EVERY == 0 {
                 told(done.get());
@@ -138,6 +141,11 @@ pub async fn play<L>(
     };
     join_all(lanes.iter_mut().map(in_lane)).await;
     told(done.get());
+    let (longest, seed) = longest.get();
+    println!(
+        "the longest took {:.0} s: seed {seed}",
+        longest.as_secs_f64()
+    );
     for (what, count) in &*tally.0.borrow() {
         println!("{count:>8} {what}");
     }
