@@ -20,7 +20,8 @@ from_seed() {
     done
     [[ $count$first =~ ^[0-9]*$ ]] || die 'COUNT and SEED are whole numbers'
     # Each lane has sessions of its own. Tables grow from nothing to many rows within a minute, which the planner has to be told.
-    start_postgres -c max_connections=600 -c autovacuum_naptime=10s
+    # Workers die before they have learnt that a plan is the same each time: half of all work would be planning.
+    start_postgres -c max_connections=600 -c autovacuum_naptime=10s -c plan_cache_mode=force_generic_plan
     export LINKBROKER_TEST_DATABASE_URL=$database_url LINKBROKER_SEEDS_COUNT=$count LINKBROKER_SEEDS_FIRST=$first
     run cargo test --quiet --profile seeds --package linkbroker --test it -- --exact "$test" --ignored --nocapture
 }

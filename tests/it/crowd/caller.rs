@@ -7,6 +7,9 @@ use tokio::time::sleep;
 
 use crate::world::{Client, text};
 
+/// Callers come back so much later than they are asked to: thousands that read often would be the most that a run pays for.
+const UNHURRIED: u32 = 3;
+
 /// Asks for a link; its id.
 pub async fn link(client: &Client, request: Value) -> Result<String, String> {
     let answer = client.post("/links", request).await;
@@ -29,8 +32,7 @@ pub async fn read(client: &Client, id: &str, after: Option<u64>) -> Value {
 pub async fn at_rest(client: &Client, id: &str) -> Value {
     let mut link = read(client, id, None).await;
     while let Some(pause) = link["poll_after_ms"].as_u64() {
-        // As it is asked to: thousands that read every version are the most that a run would pay for.
-        sleep(Duration::from_millis(pause)).await;
+        sleep(Duration::from_millis(pause) * UNHURRIED).await;
         link = read(client, id, None).await;
     }
     link

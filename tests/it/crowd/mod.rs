@@ -124,16 +124,11 @@ impl Crowd {
         swept.len()
     }
 
-    /// Strikes the worker that has this link, if one has; whether one had.
-    pub async fn strike(&self, link: &str, blow: Blow, owner: &mut PgConnection) -> bool {
-        let Some(session) = session_of(link, owner).await else {
-            return false;
-        };
+    /// Strikes the worker that has this link, if one has; how many links it had.
+    pub async fn strike(&self, link: &str, blow: Blow, owner: &mut PgConnection) -> Option<usize> {
+        let (session, links) = session_of(link, owner).await?;
         let mut workers = self.workers.lock().await;
-        let holder = workers.iter_mut().find(|worker| worker.name == session);
-        let Some(holder) = holder else {
-            return false;
-        };
+        let holder = workers.iter_mut().find(|worker| worker.name == session)?;
         match blow {
             Blow::Frozen => holder.freeze(LEASE.mul_f64(1.2)),
             Blow::Killed => {
@@ -141,7 +136,7 @@ impl Crowd {
                 *holder = process(number, &self.config, &self.world);
             }
         }
-        true
+        usize::try_from(links).ok()
     }
 }
 
@@ -150,14 +145,16 @@ fn process(number: usize, config: &Config, world: &World) -> Process {
     Process::start(name, config.clone(), world.database.url.clone())
 }
 
-/// What the session of the worker that has a link calls itself: its lock names it, under whatever name it appeared last.
-async fn session_of(link: &str, owner: &mut PgConnection) -> Option<String> {
+/// What the session of the worker that has a link calls itself, and how many links it has: its lock names it, under whatever name
+/// it appeared last.
+async fn session_of(link: &str, owner: &mut PgConnection) -> Option<(String, i64)> {
     let id = link.trim_start_matches("lnk_");
     let id = Uuid::parse_str(id).expect("a link's id");
-    let session = "select a.application_name from links l join workers w on w.id = l.lease_owner
+    let session = "select a.application_name, (select count(*) from links where lease_owner = w.id)
+        from links l join workers w on w.id = l.lease_owner
         join pg_locks k on k.locktype = 'advisory' and (k.classid::bigint << 32) | k.objid::bigint = w.session_lock
         join pg_stat_activity a on a.pid = k.pid where l.id = $1";
-    let session = sqlx::query_scalar(session).bind(id).fetch_optional(owner);
+    let session = sqlx::query_as(session).bind(id).fetch_optional(owner);
     session.await.expect("the sessions")
 }
 

@@ -53,9 +53,10 @@ impl Trouble {
     /// Draws one, with a blow or without.
     pub fn draw(rng: &mut Rng, phase: Phase) -> Self {
         let trouble = Self::of_call(rng, phase);
+        // Rare, because a blow strikes all links that the worker has, wherever they are: some dozen.
         let blow = match rng.u16(..800) {
-            0..50 => Blow::Killed,
-            50..52 => Blow::Frozen,
+            0..25 => Blow::Killed,
+            25..27 => Blow::Frozen,
             _ => return trouble,
         };
         // Some blows come alone.
@@ -159,11 +160,13 @@ impl<'a> Armed<'a> {
         });
         let mut moments: FuturesUnordered<_> = with_blow.collect();
         while let Some(blow) = moments.next().await {
-            let what = match struck.crowd.strike(id, blow, struck.owner).await {
-                true => format!("workers: {blow:?}"),
-                false => "workers: nobody had the link".to_owned(),
-            };
-            struck.tally.count(&what);
+            match struck.crowd.strike(id, blow, struck.owner).await {
+                Some(links) => {
+                    struck.tally.count(&format!("workers: {blow:?}"));
+                    struck.tally.add("links: in the hands of those", links);
+                }
+                None => struck.tally.count("workers: nobody had the link"),
+            }
         }
         std::future::pending().await
     }
