@@ -86,6 +86,7 @@ keep_logs() {
     compgen -G "$scratch/*.log" >/dev/null || return 0
     mkdir -p target/dev-logs
     cp -- "$scratch"/*.log target/dev-logs/
+    [[ ! -f $scratch/data/postgres.log ]] || cp -- "$scratch/data/postgres.log" target/dev-logs/embedded-postgres.log
     printf 'The logs of this run are in target/dev-logs.\n' >&2
 }
 

@@ -33,7 +33,7 @@ use crate::store::{
 
 /// Events of a link that are kept with its snapshot; a link has a few dozen.
 const EVENTS_KEPT: i64 = 500;
-/// Pause before a link is read again that could not be read.
+/// Pause between two rounds in which links are read again that could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// A link at one version, ready to be answered.
@@ -150,7 +150,7 @@ impl Feed {
     /// Keeps the links that somebody waits for up to date, until told to stop.
     pub async fn follow(self: Arc<Self>, bell: Bell) {
         let mut changes = bell.changes();
-        // Whose last change could not be read: no other one may ever come.
+        // Those whose last change could not be read: no other one may ever come.
         let mut unread = HashSet::new();
         let mut again = interval(READ_AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -170,9 +170,14 @@ impl Feed {
                 () = self.drain.cancelled() => return,
             };
             for (id, topic) in changed {
-                if let Err(problem) = self.refresh(&topic, id).await {
-                    tracing::warn!(link = %id, ?problem, "cannot read a link that somebody waits for; it will be read again");
+                if !unread.is_empty() {
+                    // It would wait for the database as long, and newer changes behind it.
                     unread.insert(id);
+                } else if let Err(problem) = self.refresh(&topic, id).await {
+                    tracing::warn!(link = %id, ?problem, "cannot read a link that somebody waits for");
+                    if problem.code() == ProblemCode::Unavailable {
+                        unread.insert(id);
+                    }
                 }
             }
         }

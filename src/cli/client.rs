@@ -28,6 +28,8 @@ use crate::upstream::{Credential, UpstreamKind};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the service holds a question for news back, in seconds; less than a call may take.
 const NEWS_WAIT_SECONDS: &str = "10";
+/// Longest time for a question for news: whoever waits is told that nobody answers, and the question is asked again.
+const NEWS_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the service holds a preflight back whose reads are under way; less than a call may take.
 const PREFLIGHT_WAIT: &str = "wait=10";
 /// Longest time for a whole call, body included.
@@ -194,13 +196,14 @@ impl Client {
         self.parsed(self.read(self.call(Method::GET, &["links", id])).await?)
     }
 
-    /// `GET /links/{id}`, absent while it is still in this version.
+    /// `GET /links/{id}`, absent while it is still in this version. Asked once.
     pub async fn link_after(&self, id: &str, version: i64) -> Result<Option<Link>, ClientError> {
         let call = self
             .call(Method::GET, &["links", id])
             .query(&[("wait", NEWS_WAIT_SECONDS)])
-            .header(IF_NONE_MATCH, format!("\"{version}\""));
-        let answer = self.read(call).await?;
+            .header(IF_NONE_MATCH, format!("\"{version}\""))
+            .timeout(NEWS_TIMEOUT);
+        let answer = self.send(call).await?;
         match answer.status {
             StatusCode::NOT_MODIFIED => Ok(None),
             _ => self.parsed(answer).map(Some),

@@ -406,6 +406,27 @@ impl Deploy {
 }
 
 impl Facts {
+    /// Whether something is there that a step has made, be it for the key before.
+    pub fn are_left_of(&self, step: StepName) -> bool {
+        let rotation = self.rotation.as_ref();
+        match step {
+            StepName::ReserveDeployKey => {
+                self.deploy_key.is_some()
+                    || !self.refused_keys.is_empty()
+                    || rotation.is_some_and(|it| it.key.is_some())
+            }
+            StepName::InstallDeployKey => {
+                self.installed_key.is_some() || rotation.is_some_and(|it| it.installed.is_some())
+            }
+            StepName::InstallWebhook => self.webhook.is_some(),
+            StepName::CreateSite => self.site.is_some(),
+            StepName::SetEnvironment => !self.environment.is_empty(),
+            StepName::AttachRepository => self.attachment.is_some(),
+            StepName::SubscribeNotifications => !self.notifications.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Makes room for another build to follow; the one so far becomes history.
     pub fn end_build(&mut self) {
         let deploy = self.deploy.take();

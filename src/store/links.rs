@@ -180,7 +180,7 @@ pub async fn insert(db: &mut PgConnection, link: &NewLink) -> Result<(), StoreEr
     events::append(db, link.id, &link.tenant, &[accepted]).await
 }
 
-/// The query for links as readers see them, of which this holds.
+/// Reads links as callers see them, those that meet the condition.
 macro_rules! links_where {
     ($condition:literal, $($argument:expr),+) => {
         sqlx::query_as!(
@@ -683,6 +683,10 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wish, Stor
         version: row.version,
     };
     step_runs::upsert(db, link.id, &link.tenant, &round.steps).await?;
+    if wish.wanted != link.wanted {
+        // The pauses are those of what was wanted before.
+        step_runs::forget_tries(db, link.id).await?;
+    }
     for entry in &round.entries {
         resources::record(db, link.id, &link.tenant, entry).await?;
     }
@@ -819,22 +823,25 @@ pub async fn rest_again(
     steps: &[StepRun],
     after: Option<Duration>,
 ) -> Result<(), StoreError> {
-    let done = sqlx::query!(
+    let wanted = sqlx::query_scalar!(
         "update links set lease_owner = null, lease_until = null, deaths = 0,
              next_run_at = case when wanted <> $3 or news_at > $5 then now() else now() + $4 end
-         where id = $1 and fence = $2",
+         where id = $1 and fence = $2 returning wanted",
         link.id,
         link.fence,
         link.wanted.as_str(),
         after.map(interval) as _,
         link.claimed_at
     )
-    .execute(&mut *db)
-    .await?;
-    match done.rows_affected() {
-        0 => Err(StoreError::LeaseLost),
-        _ => step_runs::upsert(db, link.id, &link.tenant, steps).await,
+    .fetch_optional(&mut *db)
+    .await?
+    .ok_or(StoreError::LeaseLost)?;
+    step_runs::upsert(db, link.id, &link.tenant, steps).await?;
+    if wanted != link.wanted.as_str() {
+        // As in `save`.
+        step_runs::forget_tries(db, link.id).await?;
     }
+    Ok(())
 }
 
 /// Lets go of a link without writing what became of it: it is due again after `after`.
@@ -849,6 +856,29 @@ pub async fn let_go(
         id,
         fence,
         interval(after) as _
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Lets go of a link over which a worker has failed by a fault of its own: that counts as a death, with the rest after it
+/// ([`Because::OwnerDied`]).
+pub async fn let_go_after_fault(
+    db: &mut PgConnection,
+    id: Uuid,
+    fence: i64,
+    pause: Duration,
+    longest: Duration,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update links set fence = fence + 1, lease_owner = null, lease_until = null, deaths = deaths + 1,
+             next_run_at = now() + case deaths when 0 then interval '0' else least($4::interval, $3::interval * power(2, deaths - 1)) end
+         where id = $1 and fence = $2",
+        id,
+        fence,
+        interval(pause) as _,
+        interval(longest) as _
     )
     .execute(db)
     .await?;

@@ -23,8 +23,9 @@ mod slots;
 mod subscription;
 mod sweep;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use sqlx::PgPool;
 use tokio::{
     sync::{Mutex, Semaphore},
@@ -259,9 +260,15 @@ impl Worker {
         let worker = self.clone();
         self.tasks.spawn(async move {
             let id = link.id;
-            if let Err(error) = drive::drive(&worker, link, &lease, slot).await {
-                tracing::warn!(link = %id, %error, "gave up a link for now");
-                worker.give_up(id, lease.fence()).await;
+            let driven = AssertUnwindSafe(drive::drive(&worker, link, &lease, slot));
+            match driven.catch_unwind().await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(link = %id, %error, "gave up a link for now");
+                    worker.give_up(id, lease.fence()).await;
+                }
+                // What the fault was is in the log already.
+                Err(_) => worker.give_up_after_fault(id, lease.fence()).await,
             }
             let mut held = worker.held.lock().await;
             // A later lease of the same link may have taken the place.
@@ -290,6 +297,18 @@ impl Worker {
         if let Err(error) = release.await {
             tracing::warn!(%link, %error, "cannot let go of a link; it will be found astray");
         }
+    }
+
+    /// It would happen again at once, and be told nowhere but in the log: as many times as a link may cost lives.
+    async fn give_up_after_fault(&self, link: Uuid, fence: i64) {
+        tracing::error!(%link, "gave up a link because of a fault in linkbroker");
+        let retry = &self.settings.retry;
+        let release = async {
+            let mut tx = begin(&self.pool, Rows::OfAll).await?;
+            links::let_go_after_fault(&mut tx, link, fence, retry.base, retry.max).await?;
+            Ok::<_, StoreError>(tx.commit().await?)
+        };
+        tell(release.await, "let go of a link after a fault");
     }
 
     /// Tells the links in hand what their callers want by now, and which of them are not ours any more.

@@ -1,6 +1,8 @@
 //! `DELETE /links/{id}` takes back what the link made, and only that.
 
+use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 use crate::world::{World, docs, receipts};
 
@@ -102,6 +104,47 @@ async fn a_link_that_is_unlinked_right_after_it_was_accepted_is_canceled() {
     assert_eq!(world.count("deploy_keys").1, 1);
 }
 
+/// Asks for something and takes the link back before anybody has begun with it: everything goes, with a receipt.
+async fn assert_nothing_is_left_of(request: Value, status: &str, verb: &str) {
+    let world = World::usual().await;
+    let link = world.client.link_settled(request).await;
+    assert_eq!(link["status"], status, "{link:#}");
+    let id = id(&link);
+    let mut owner = world.database.owner().await;
+    let mut held = owner.begin().await.expect("a transaction");
+    let hold = sqlx::query("lock table workers in exclusive mode");
+    hold.execute(&mut *held).await.expect("no claims");
+    let asked = format!("/links/{id}/{verb}");
+    let asked = world.client.send(Method::POST, &asked, |it| it).await;
+    asked.expect(202);
+    let path = format!("/links/{id}");
+    world.client.delete(&path).await.expect(202);
+    held.rollback().await.expect("claims again");
+
+    let over = world.client.settled(&id).await;
+    for kind in ["deploy_keys", "installed_keys", "webhooks", "sites"] {
+        assert_eq!(world.count(kind), (1, 0), "{kind}: {over:#}");
+    }
+    let kinds = ["deploy_key", "installed_key", "site", "webhook"];
+    let receipts = receipts(&over);
+    assert_eq!(
+        receipts,
+        kinds.map(|kind| (kind.to_owned(), "deleted".to_owned()))
+    );
+}
+
+#[tokio::test]
+async fn a_link_that_is_unlinked_right_after_a_retry_leaves_nothing() {
+    let mut fails = docs();
+    fails["build"]["command"] = json!("exit 3");
+    assert_nothing_is_left_of(fails, "build_failed", "retry").await;
+}
+
+#[tokio::test]
+async fn a_link_that_is_unlinked_right_after_it_was_to_exchange_its_key_leaves_nothing() {
+    assert_nothing_is_left_of(docs(), "live", "rotate-key").await;
+}
+
 #[tokio::test]
 async fn what_others_removed_already_is_no_obstacle() {
     let world = World::usual().await;
@@ -113,7 +156,7 @@ async fn what_others_removed_already_is_no_obstacle() {
         ("hooks", &repository["hooks"][0]),
     ] {
         let path = format!("/repos/acme/docs/{kind}/{}", object["id"]);
-        world.github(reqwest::Method::DELETE, &path, None).await;
+        world.github(Method::DELETE, &path, None).await;
     }
     let unlinked = world.client.unlink(&id(&link), "").await;
     assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");

@@ -21,9 +21,9 @@ use crate::store::StoreError;
 const COMMITS_LATE: Duration = Duration::from_millis(250);
 /// Shortest pause between two sweeps: what a link that was missed usually waits at most.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Longest pause: a sweep is slow also when the machine stood still meanwhile, as everything else was, whose links it is to find.
+/// Longest pause: a sweep is also slow when the machine stood still, and then links were missed.
 const SWEEP_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
-/// Sweeps that are slow because there are many tenants take about this part of the time.
+/// So many times as long as the sweep took is the pause after it, within these bounds.
 const SWEEP_SHARE: u32 = 20;
 /// Tenants that are asked in one claim; the next claim goes on behind them.
 const ASKED_AT_ONCE: usize = 256;

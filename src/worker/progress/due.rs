@@ -157,10 +157,12 @@ impl Progress {
     }
 
     pub(super) fn needs_undo(&self, step: StepName) -> bool {
-        !matches!(
-            self.run(step).state,
-            StepState::Pending | StepState::Skipped | StepState::Undone
-        )
+        match self.run(step).state {
+            StepState::Skipped | StepState::Undone => false,
+            // It was to look again, or to make another one.
+            StepState::Pending => self.link.facts.are_left_of(step),
+            _ => true,
+        }
     }
 
     /// What is to be done about a due step, and notes that it is about to be done. Call it before
