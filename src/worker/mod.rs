@@ -299,7 +299,7 @@ impl Worker {
         }
     }
 
-    /// It would happen again at once, and be told nowhere but in the log: as many times as a link may cost lives.
+    /// Counts as a death, so that a link over which this happens each time rests longer and is set aside in the end.
     async fn give_up_after_fault(&self, link: Uuid, fence: i64) {
         tracing::error!(%link, "gave up a link because of a fault in linkbroker");
         let retry = &self.settings.retry;
