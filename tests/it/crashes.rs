@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use linkbroker_sandbox::Strikes;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::checking_connections::connection;
@@ -37,6 +38,35 @@ async fn dies_after_making(kind: &str) {
     assert_one_of_each(&world);
 }
 
+/// Kills the server whenever it makes this call, which strikes already, until it makes it no more; how many lives that cost, and
+/// what it ended with.
+async fn lives_until(
+    world: &mut World,
+    deadly: &Value,
+    mut strikes: Strikes,
+    ended: impl AsyncFn(&World) -> Option<Value>,
+) -> (usize, Value) {
+    let mut deaths = 0;
+    loop {
+        let end = until("the deadly call or the end", async || {
+            match strikes.count() {
+                0 => ended(world).await.map(Some),
+                _ => Some(None),
+            }
+        });
+        let end = end.await;
+        if let Some(end) = end {
+            world.sandbox.world().faults.clear();
+            return (deaths, end);
+        }
+        deaths += 1;
+        world.server.kill();
+        world.sandbox.world().faults.clear();
+        strikes = world.fault(deadly.clone());
+        world.start_again().await;
+    }
+}
+
 /// One that kills whoever makes the same call for it is told, and costs no more lives.
 #[tokio::test]
 async fn over_one_link_again_and_again_and_it_is_set_aside_until_somebody_retries_it() {
@@ -46,34 +76,19 @@ async fn over_one_link_again_and_again_and_it_is_set_aside_until_somebody_retrie
         ..Setup::default()
     })
     .await;
-    let deadly = |world: &World| {
-        world.fault(json!({"upstream": "github", "method": "POST", "path": "/keys$", "fault": "hold_request"}))
-    };
-    let mut strikes = deadly(&world);
+    let deadly =
+        json!({"upstream": "github", "method": "POST", "path": "/keys$", "fault": "hold_request"});
+    let strikes = world.fault(deadly.clone());
     let id = world.client.link(docs()).await;
-    let mut deaths = 0;
-    let link = loop {
-        let ended = until("the deadly call or the end", async || {
-            if strikes.count() > 0 {
-                return Some(None);
-            }
-            let link = world.client.read(&id).await;
-            link.get("poll_after_ms").is_none().then_some(Some(link))
-        });
-        if let Some(link) = ended.await {
-            break link;
-        }
-        deaths += 1;
-        world.server.kill();
-        world.sandbox.world().faults.clear();
-        strikes = deadly(&world);
-        world.start_again().await;
-    };
+    let (deaths, link) = lives_until(&mut world, &deadly, strikes, async |world| {
+        let link = world.client.read(&id).await;
+        link.get("poll_after_ms").is_none().then_some(link)
+    })
+    .await;
     assert_eq!(link["status"], "failed", "{link:#}");
     assert_eq!(link["diagnosis"]["code"], "worker_died");
     // What went on beside the deadly call was no death over nothing.
     assert!((8..=10).contains(&deaths), "{deaths} deaths");
-    world.sandbox.world().faults.clear();
     let link = world.client.retry(&id).await;
     assert_eq!(link["status"], "live", "{link:#}");
     assert_one_of_each(&world);
@@ -158,43 +173,27 @@ async fn told_to_stop_it_ends_in_order_and_the_next_one_goes_on_at_once() {
 #[tokio::test]
 async fn over_one_check_again_and_again_and_it_fails_after_as_many_deaths_as_a_link() {
     let mut world = World::usual().await;
-    let deadly = |world: &World| {
-        world.fault(json!({"upstream": "github", "path": "/user$", "fault": "hold_request"}))
-    };
+    let deadly = json!({"upstream": "github", "path": "/user$", "fault": "hold_request"});
     let connection = connection(&world.client, "github").await;
     let connection = format!("/connections/{}", text(&connection["id"]));
-    let mut strikes = deadly(&world);
     let check = format!("{connection}/check");
-    let asked = world.client.send(Method::POST, &check, |it| it).await;
-    asked.expect(202);
-    let mut deaths = 0;
-    let failed = loop {
-        let ended = until("the deadly call or the end", async || {
-            if strikes.count() > 0 {
-                return Some(None);
-            }
-            let check = world.client.get(&connection).await.expect(200).body["check"].clone();
-            (check["state"] == "failed").then_some(Some(check))
-        });
-        if let Some(check) = ended.await {
-            break check;
-        }
-        deaths += 1;
-        world.server.kill();
-        world.sandbox.world().faults.clear();
-        strikes = deadly(&world);
-        world.start_again().await;
+    let ask = async |world: &World| {
+        let asked = world.client.send(Method::POST, &check, |it| it).await;
+        asked.expect(202);
     };
+    let checked = async |world: &World, state: &str| {
+        let check = world.client.get(&connection).await.expect(200).body["check"].clone();
+        (check["state"] == state).then_some(check)
+    };
+    let strikes = world.fault(deadly.clone());
+    ask(&world).await;
+    let failed = async |world: &World| checked(world, "failed").await;
+    let (deaths, failed) = lives_until(&mut world, &deadly, strikes, failed).await;
     assert_eq!(failed["failure"]["code"], "worker_died", "{failed:#}");
     assert_eq!(deaths, 8);
-    world.sandbox.world().faults.clear();
-    let asked = world.client.send(Method::POST, &check, |it| it).await;
-    asked.expect(202);
-    until("the check to pass", async || {
-        let check = world.client.get(&connection).await.expect(200).body["check"].clone();
-        (check["state"] == "passed").then_some(())
-    })
-    .await;
+    ask(&world).await;
+    let passed = async || checked(&world, "passed").await;
+    until("the check to pass", passed).await;
 }
 
 /// Half of the time after which the lease of a look would lapse.
