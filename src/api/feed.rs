@@ -53,6 +53,8 @@ pub struct Feed {
     drain: CancellationToken,
     quotas: Arc<Quotas>,
     topics: Mutex<HashMap<Uuid, Weak<Topic>>>,
+    /// Those whose last change could not be read: no other one may ever come.
+    unread: Mutex<HashSet<Uuid>>,
 }
 
 struct Topic {
@@ -78,6 +80,7 @@ impl Feed {
             drain,
             quotas,
             topics: Mutex::default(),
+            unread: Mutex::default(),
         })
     }
 
@@ -119,7 +122,11 @@ impl Feed {
             topics.insert(id, Arc::downgrade(&topic));
             topic
         };
-        self.refresh(&topic, id).await?;
+        if let Err(problem) = self.refresh(&topic, id).await {
+            // Another reader may have joined already.
+            self.unread.lock().await.insert(id);
+            return Err(problem);
+        }
         Ok(topic)
     }
 
@@ -150,8 +157,6 @@ impl Feed {
     /// Keeps the links that somebody waits for up to date, until told to stop.
     pub async fn follow(self: Arc<Self>, bell: Bell) {
         let mut changes = bell.changes();
-        // Those whose last change could not be read: no other one may ever come.
-        let mut unread = HashSet::new();
         let mut again = interval(READ_AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -163,21 +168,28 @@ impl Feed {
                     }
                     Err(RecvError::Closed) => return,
                 },
-                _ = again.tick(), if !unread.is_empty() => {
-                    let unread = std::mem::take(&mut unread);
-                    self.waited_for(|waiting| unread.contains(waiting)).await
+                _ = again.tick() => {
+                    let unread = std::mem::take(&mut *self.unread.lock().await);
+                    match unread.is_empty() {
+                        true => continue,
+                        false => self.waited_for(|waiting| unread.contains(waiting)).await,
+                    }
                 }
                 () = self.drain.cancelled() => return,
             };
-            for (id, topic) in changed {
-                if !unread.is_empty() {
-                    // It would wait for the database as long, and newer changes behind it.
-                    unread.insert(id);
-                } else if let Err(problem) = self.refresh(&topic, id).await {
-                    tracing::warn!(link = %id, ?problem, "cannot read a link that somebody waits for");
-                    if problem.code() == ProblemCode::Unavailable {
-                        unread.insert(id);
-                    }
+            self.refresh_all(changed).await;
+        }
+    }
+
+    async fn refresh_all(&self, changed: Vec<(Uuid, Arc<Topic>)>) {
+        for (id, topic) in changed {
+            if !self.unread.lock().await.is_empty() {
+                // It would wait for the database as long, and newer changes behind it.
+                self.unread.lock().await.insert(id);
+            } else if let Err(problem) = self.refresh(&topic, id).await {
+                tracing::warn!(link = %id, ?problem, "cannot read a link that somebody waits for");
+                if problem.code() == ProblemCode::Unavailable {
+                    self.unread.lock().await.insert(id);
                 }
             }
         }

@@ -8,6 +8,7 @@
 //! queued|linking|building|action_required → canceling → canceled
 //! any settled status → unlinking → unlinked   (an undo that cannot finish: action_required)
 //! live|degraded|build_failed → rebuild → building;  live|degraded → verify → building
+//! live|degraded|build_failed → heal, rotate-key → linking
 //! live → (drift found) → degraded → (heal) → linking → live;  degraded → (drift gone) → live
 //! ```
 //!

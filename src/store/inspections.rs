@@ -165,9 +165,7 @@ pub async fn subject(
     .fetch_optional(&mut *db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let runs = step_runs::of_links(db, &[link]).await?;
-    let mut steps: Vec<_> = runs.into_iter().map(|(_, run)| run).collect();
-    steps.sort_by_key(|run| run.step);
+    let steps = step_runs::of_link(db, link).await?;
     Ok(Some(LeasedLink {
         id: link,
         tenant: tenant.to_owned(),
@@ -254,11 +252,14 @@ pub async fn let_go(db: &mut PgConnection, claimed: &ClaimedInspection) -> Resul
     Ok(())
 }
 
-/// Makes a look due again whose finding came too late: the link was taken up meanwhile.
-pub async fn put_back(db: &mut PgConnection, link: Uuid) -> Result<(), StoreError> {
+/// Makes a look due again whose finding came too late: the link was taken up meanwhile. Its caller goes on waiting.
+pub async fn put_back(db: &mut PgConnection, claimed: &ClaimedInspection) -> Result<(), StoreError> {
     sqlx::query!(
-        "update inspections set due_at = now() + interval '1 second' where link_id = $1",
-        link
+        "update inspections
+         set due_at = now() + interval '1 second', asked_at = case when $2 then now() else asked_at end
+         where link_id = $1",
+        claimed.link_id,
+        claimed.is_asked
     )
     .execute(db)
     .await?;

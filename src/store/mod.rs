@@ -30,9 +30,12 @@ pub mod workers;
 
 use std::{str::FromStr, time::Duration};
 
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use sqlx::{
     Connection, Executor, PgConnection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
+    types::Json,
 };
 
 /// Longest wait for a connection: whoever asks is told within two seconds that the database is away.
@@ -56,12 +59,22 @@ pub enum StoreError {
     /// A word in a row is not one that this version knows.
     #[error("a row holds an {0}")]
     Word(#[from] crate::link::words::UnknownWord),
+    /// A document in a row is not one that this version knows.
+    #[error("a row holds a document that this version cannot read: {0}")]
+    Document(#[from] serde_json::Error),
     /// The row is leased by another worker by now.
     #[error("the lease was lost to another worker")]
     LeaseLost,
     /// Another link has taken the deploy key in the meantime.
     #[error("the deploy key is taken by another link")]
     KeyTaken,
+}
+
+/// A document that is read once it is known whose it is: one that cannot be read says nothing of the rows beside it.
+type Document = Json<Box<RawValue>>;
+
+fn read_document<T: DeserializeOwned>(document: &Document) -> Result<T, StoreError> {
+    Ok(serde_json::from_str(document.0.get())?)
 }
 
 /// Whether the database cannot be reached or cannot work right now, as opposed to refusing this statement.

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{StoreError, links::NewLink};
+use super::{Document, StoreError, links::NewLink, read_document};
 use crate::link::{preflight::Finding, request::LinkSpec};
 
 /// A preflight as readers see it.
@@ -37,8 +37,7 @@ pub struct ClaimedPreflight {
     pub id: Uuid,
     /// Who asked.
     pub tenant: String,
-    /// What the link would be.
-    pub spec: Json<LinkSpec>,
+    spec: Document,
     /// The connection to Netlify.
     pub netlify_connection: Uuid,
     /// The connection to the git provider.
@@ -47,6 +46,16 @@ pub struct ClaimedPreflight {
     pub lease: Uuid,
     /// Claims so far, with this one.
     pub claims: i16,
+}
+
+impl ClaimedPreflight {
+    /// What the link would be.
+    ///
+    /// # Errors
+    /// When another version wrote what this one cannot read.
+    pub fn spec(&self) -> Result<LinkSpec, StoreError> {
+        read_document(&self.spec)
+    }
 }
 
 /// Asks what reading tells of a link that is not made.
@@ -111,7 +120,7 @@ pub async fn claim(
            set state = 'running', lease = $3, claims = claims + 1,
                due_at = now() + make_interval(secs => $1)
            from due where p.id = due.id
-           returning p.id, p.tenant, p.spec as "spec: Json<LinkSpec>", p.netlify_connection,
+           returning p.id, p.tenant, p.spec as "spec: Document", p.netlify_connection,
                      p.provider_connection, p.lease as "lease!", p.claims"#,
         lease.as_secs_f64(),
         limit,

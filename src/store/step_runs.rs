@@ -1,40 +1,62 @@
 //! Table `step_runs`: one row per step of a link.
 
+use std::collections::HashMap;
+
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{Document, StoreError, read_document};
 use crate::link::{failure::Failure, step_run::StepRun};
 
-/// Steps of these links, in no order.
+/// Steps of a link that were begun, in the order of the plan.
+pub async fn of_link(db: &mut PgConnection, link: Uuid) -> Result<Vec<StepRun>, StoreError> {
+    let runs = of_links(db, &[link]).await?.remove(&link);
+    runs.unwrap_or(Ok(Vec::new()))
+}
+
+/// The same of many links, for each that has any. Those of one that cannot be read keep no other from being read.
 pub async fn of_links(
     db: &mut PgConnection,
     links: &[Uuid],
-) -> Result<Vec<(Uuid, StepRun)>, StoreError> {
+) -> Result<HashMap<Uuid, Result<Vec<StepRun>, StoreError>>, StoreError> {
     let rows = sqlx::query!(
         r#"select link_id, step, state, attempts, intent_at, next_attempt_at,
-                  failure as "failure: Json<Failure>", note, started_at, finished_at
+                  failure as "failure: Document", note, started_at, finished_at
            from step_runs where link_id = any($1)"#,
         links
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let run = StepRun {
+    let runs = rows.into_iter().map(|row| {
+        let failure = row.failure.as_ref().map(read_document);
+        let run = || {
+            Ok(StepRun {
                 step: row.step.parse()?,
                 state: row.state.parse()?,
                 attempts: row.attempts,
                 intent_at: row.intent_at,
                 next_attempt_at: row.next_attempt_at,
-                failure: row.failure.map(|json| json.0),
+                failure: failure.transpose()?,
                 note: row.note,
                 started_at: row.started_at,
                 finished_at: row.finished_at,
-            };
-            Ok((row.link_id, run))
-        })
-        .collect()
+            })
+        };
+        (row.link_id, run())
+    });
+    let mut of_links = HashMap::new();
+    for (link, run) in runs {
+        let known = of_links.entry(link).or_insert(Ok(Vec::new()));
+        match (known, run) {
+            (Ok(known), Ok(run)) => known.push(run),
+            (known, Err(error)) => *known = Err(error),
+            (Err(_), Ok(_)) => {}
+        }
+    }
+    for runs in of_links.values_mut().flatten() {
+        runs.sort_by_key(|run: &StepRun| run.step);
+    }
+    Ok(of_links)
 }
 
 /// Writes these steps of a link, new or changed, in one statement.

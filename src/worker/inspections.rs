@@ -428,7 +428,7 @@ async fn seen(
     let events = news(claimed, link, drift, &kinds);
     let status = status(link, drift);
     if !inspections::write_drift(db, link, status, drift, &events).await? {
-        return inspections::put_back(db, claimed.link_id).await;
+        return inspections::put_back(db, claimed).await;
     }
     if kinds.is_empty() {
         return Ok(());
@@ -521,7 +521,9 @@ pub fn first_look(link: &LeasedLink, every: Duration) -> Option<Duration> {
     );
     let healed = link.facts.heals.last().map(|heal| heal.at);
     let has_healed = healed.is_some_and(|at| link.claimed_at - at < time::Duration::HOUR);
-    let is_to_be_confirmed = has_healed || !link.facts.drift.is_empty();
+    // What failed may be drift, of which the policy takes care.
+    let may_be_drift = link.status == LinkStatus::Degraded || !link.facts.drift.is_empty();
+    let is_to_be_confirmed = has_healed || may_be_drift;
     is_at_rest.then(|| match is_to_be_confirmed {
         true => CONFIRM.min(every),
         false => every.mul_f64(fastrand::f64().midpoint(1.0)),

@@ -211,6 +211,8 @@ impl Worker {
         let claimed = turns.claim(&mut tx, presence.worker(), free, room).await?;
         if claimed.is_empty() {
             let next = links::next_due_in(&mut tx).await?;
+            // Links that cannot be read were let go of.
+            tx.commit().await?;
             return Ok(next
                 .map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE))
                 .max(SHORTEST_PAUSE));

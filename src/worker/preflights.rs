@@ -71,16 +71,17 @@ async fn findings(claimed: &ClaimedPreflight, worker: &Worker) -> Result<Vec<Fin
         let detail = format!("{CLAIMS_MAX} workers in a row died over this preflight");
         return Err(Failure::new(FailureCode::WorkerDied, detail).into());
     }
+    let spec = claimed.spec()?;
     let pair = Pair {
         tenant: &claimed.tenant,
         netlify: claimed.netlify_connection,
         provider: claimed.provider_connection,
-        path: &claimed.spec.path,
+        path: &spec.path,
         link: None,
     };
     let opened = worker.doors.open(&worker.pool, &pair).await?;
     let link = Intended {
-        spec: &claimed.spec,
+        spec: &spec,
         netlify: &opened.netlify,
         provider: opened.provider.as_ref(),
         provider_kind: opened.provider_kind,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row};
 use uuid::Uuid;
 
-use crate::world::{Client, Setup, World, unix_ms, until};
+use crate::world::{Client, Setup, World, docs, text, unix_ms, until};
 
 /// Slots of the server; a tenant gets half of them.
 const SLOTS: usize = 8;
@@ -184,4 +184,41 @@ async fn a_claim_reads_little_beside_finished_links_and_behind_an_old_snapshot()
         late.len() <= 2,
         "only what was there from the beginning is left: {late:?}"
     );
+}
+
+/// As while a newer version, beside which an older one runs on, writes words that the older one does not know.
+#[tokio::test]
+async fn a_link_or_preflight_that_cannot_be_read_keeps_no_other_one_waiting() {
+    let world = World::usual().await;
+    let mut owner = world.database.owner().await;
+    let link = world.client.link_settled(docs()).await;
+    let preflight = world.client.post("/preflights", docs()).await.expect(202);
+    done(&world.client, &preflight.id()).await;
+    let of_tomorrow = "update links set next_run_at = now(), failure = '{\"code\": \"of_tomorrow\", \"detail\": \"?\"}';
+        update preflights set state = 'queued', due_at = now(), checked_at = null, findings = null, spec = '{}'";
+    owner.execute(of_tomorrow).await.expect("a newer version");
+
+    world.repository("other").await;
+    let other = json!({"repository": "https://github.com/acme/other", "site": {"name": "other", "team": "sandbox"}});
+    let preflight = world.client.post("/preflights", other.clone()).await;
+    done(&world.client, &preflight.expect(202).id()).await;
+    let other = world.client.link_settled(other).await;
+    assert_eq!(other["status"], "live", "{other:#}");
+
+    let log = world.server.log();
+    let said = log.lines().filter(|line| line.contains("cannot read a link"));
+    let said: Vec<_> = said.collect();
+    let id = text(&link["id"]);
+    let id = Uuid::parse_str(id.trim_start_matches("lnk_")).expect("a link's id");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains(&id.to_string()), "{said:?}");
+}
+
+async fn done(client: &Client, preflight: &str) {
+    let path = format!("/preflights/{preflight}");
+    until("a preflight to be done", async || {
+        let preflight = client.get(&path).await.expect(200).body;
+        (preflight["state"] == "done").then_some(())
+    })
+    .await;
 }

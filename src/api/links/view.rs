@@ -313,10 +313,11 @@ pub async fn read(db: &mut sqlx::PgConnection, tenant: &str, id: Uuid) -> Result
 /// # Errors
 /// When the database is away.
 pub async fn runs(db: &mut sqlx::PgConnection, id: Uuid) -> Result<Vec<StepRun>, Problem> {
-    let begun = step_runs::of_links(db, &[id]).await?;
+    let begun = step_runs::of_link(db, id).await?;
     let run = |planned: &PlannedStep| {
-        let run = begun.iter().find(|(_, run)| run.step == planned.name);
-        run.map_or_else(|| StepRun::pending(planned.name), |(_, run)| run.clone())
+        let run = begun.iter().find(|run| run.step == planned.name);
+        run.cloned()
+            .unwrap_or_else(|| StepRun::pending(planned.name))
     };
     Ok(PLAN.iter().map(run).collect())
 }

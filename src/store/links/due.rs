@@ -6,15 +6,15 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{LeasedLink, NET, interval};
-use crate::{
-    link::{facts::Facts, failure::Failure, request::LinkSpec, step_run::StepRun},
-    store::{StoreError, step_runs},
-};
+use crate::store::{Document, StoreError, read_document, step_runs};
+
+/// How long a link is left alone that this version cannot read.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What to claim of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,8 @@ pub async fn tenants_with_work(db: &mut PgConnection) -> Result<Vec<String>, Sto
 }
 
 /// Leases up to `limit` due links to a worker: the oldest of each tenant, then the second oldest of each, and so on. Nothing
-/// when the others have given the worker up: it stays among the workers until this is committed.
+/// when the others have given the worker up: it stays among the workers until this is committed. A link that cannot be read
+/// is left to workers of another version.
 pub async fn claim(
     db: &mut PgConnection,
     owner: Uuid,
@@ -96,8 +97,8 @@ pub async fn claim(
            update links l set lease_owner = $1, lease_until = null, next_run_at = now() + $2, fence = fence + 1,
                   deaths = case when due.abandoned then deaths + 1 else deaths end
            from due where l.id = due.id
-           returning l.id, l.live_at is not null as "was_live!", l.tenant, l.spec as "spec: Json<LinkSpec>", l.status, l.wanted, l.facts as "facts: Json<Facts>",
-                     l.failure as "failure: Json<Failure>", l.fence, l.deaths, l.netlify_connection, l.provider_connection,
+           returning l.id, l.live_at is not null as "was_live!", l.tenant, l.spec as "spec: Document", l.status, l.wanted,
+                     l.facts as "facts: Document", l.failure as "failure: Document", l.fence, l.deaths, l.netlify_connection, l.provider_connection,
                      due.next_run_at as "due_at!", now() as "now!""#,
         owner,
         interval(NET) as _,
@@ -109,35 +110,55 @@ pub async fn claim(
     .fetch_all(&mut *db)
     .await?;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-    let mut runs = step_runs::of_links(db, &ids).await?;
-    rows.into_iter()
-        .map(|row| {
-            let (mine, others) = runs.drain(..).partition(|(link, _)| *link == row.id);
-            runs = others;
-            let mut steps: Vec<StepRun> = mine.into_iter().map(|(_, run)| run).collect();
-            steps.sort_by_key(|run| run.step);
-            let link = LeasedLink {
+    let mut steps = step_runs::of_links(db, &ids).await?;
+    let (mut claimed, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows {
+        let steps = steps.remove(&row.id).unwrap_or(Ok(Vec::new()));
+        let link = || {
+            Ok::<_, StoreError>(LeasedLink {
                 id: row.id,
                 tenant: row.tenant,
-                spec: row.spec.0,
+                spec: read_document(&row.spec)?,
                 status: row.status.parse()?,
                 wanted: row.wanted.parse()?,
                 was_live: row.was_live,
-                facts: row.facts.0,
-                failure: row.failure.map(|json| json.0),
+                facts: read_document(&row.facts)?,
+                failure: row.failure.as_ref().map(read_document).transpose()?,
                 fence: row.fence,
                 deaths: row.deaths,
                 netlify_connection: row.netlify_connection,
                 provider_connection: row.provider_connection,
-                steps,
+                steps: steps?,
                 claimed_at: row.now,
-            };
-            Ok(Claimed {
+            })
+        };
+        match link() {
+            Ok(link) => claimed.push(Claimed {
                 link,
                 due_at: row.due_at,
-            })
-        })
-        .collect()
+            }),
+            Err(error) => {
+                tracing::error!(link = %row.id, %error, "cannot read a link; another version of linkbroker may");
+                unreadable.push(row.id);
+            }
+        }
+    }
+    if !unreadable.is_empty() {
+        leave(db, &unreadable).await?;
+    }
+    Ok(claimed)
+}
+
+/// Lets go of links that this version cannot read, for long enough that others find them.
+async fn leave(db: &mut PgConnection, links: &[Uuid]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update links set lease_owner = null, next_run_at = now() + $2 where id = any($1)",
+        links,
+        interval(UNREADABLE_PAUSE) as _
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// How long until the next link becomes due; nothing when none waits. Links that are due already do not count.

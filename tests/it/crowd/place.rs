@@ -161,6 +161,23 @@ impl Place {
         installed.any(|installed| Some(installed.key.as_str()) == key.as_deref())
     }
 
+    /// Somebody removes the repository's webhooks.
+    pub fn remove_webhooks(&self, world: &World) {
+        let mut github = world.sandbox.world().github.lock();
+        let mut repositories = github.repositories.values_mut();
+        let repository = repositories.find(|it| it.full_name() == self.path);
+        repository.expect("the place's repository").hooks.clear();
+    }
+
+    /// Somebody has a site publish another folder.
+    pub fn publish_elsewhere(world: &World, site: &str) {
+        let mut netlify = world.sandbox.world().netlify.lock();
+        let mut sites = netlify.sites.values_mut();
+        let site = sites.find(|it| it.name == site).expect("a site");
+        let repo = site.repo.as_mut().expect("an attached repository");
+        repo.dir = Some("elsewhere".to_owned());
+    }
+
     /// Makes a commit that everybody is told who listens; its id.
     pub async fn push(&self, world: &World, text: &str) -> String {
         let commit = NewCommit {

@@ -8,7 +8,7 @@ mod model;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use model::{Link, Moment, Outside, Verb, may_move, moved_by};
+use model::{Change, Link, Moment, Outside, Verb, may_move, moved_by};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -19,7 +19,7 @@ use crate::crowd::{
 use crate::world::{Answer, Client, receipts, text};
 
 /// Deeds in one history.
-const LENGTH: usize = 8;
+const LENGTH: usize = 10;
 /// Histories at the same time.
 const AT_ONCE: usize = 64;
 const COMMAND: &str = "histories";
@@ -114,9 +114,10 @@ impl<'a> History<'a> {
             lane.push(crowd, outside.is_broken).await;
         }
         lane.set_refusals(crowd, outside);
-        let proves = rng.bool();
+        let (proves, heals) = (rng.bool(), rng.bool());
         let mut request = lane.place.request(&format!("site-{seed}"));
         request["verify"] = json!(if proves { "push" } else { "build" });
+        request["drift"] = json!(if heals { "heal" } else { "report" });
         let key = format!("key-{seed}");
         let answer = create(&lane.place.client, &request, Some(&key)).await;
         if answer.status != 202 {
@@ -127,7 +128,7 @@ impl<'a> History<'a> {
         }
         tally.count("links");
         let mut history = Self {
-            link: Link::new(proves, outside),
+            link: Link::new(proves, heals, outside),
             id: answer.id(),
             version: answer.body["version"].as_u64().unwrap_or_default(),
             first_answer: answer.text,
@@ -149,7 +150,8 @@ impl<'a> History<'a> {
 
     /// Some calls fail for a while, so that what is asked meets a link which tries again.
     fn disturb(&mut self) {
-        if !self.is_disturbed && self.rng.bool() {
+        // A look that fails would say nothing of what somebody has changed.
+        if !self.is_disturbed && !self.link.is_changed() && self.rng.bool() {
             let trouble = Trouble::lasting(&mut self.rng, Phase::Making);
             Armed::new(self.crowd, &self.lane.place, &[trouble]);
             self.is_disturbed = true;
@@ -185,24 +187,34 @@ impl<'a> History<'a> {
     }
 
     async fn deed(&mut self) -> Result<(), String> {
-        match self.rng.u8(..14) {
-            0..7 => {
-                let verb = Verb::ALL[self.rng.usize(..Verb::ALL.len())];
+        match self.rng.u8(..17) {
+            0..8 => {
+                let verb = self.verb();
                 // What is given up ends most of a history: not at once.
                 if verb == Verb::Unlink && self.rng.u8(..3) > 0 {
                     return Ok(());
+                }
+                let mut verbs = vec![verb];
+                // Some think better of it before anything has come of it.
+                if self.rng.u8(..4) == 0 {
+                    let next = match self.rng.bool() {
+                        true => Verb::Unlink,
+                        false => self.verb(),
+                    };
+                    verbs.push(next);
                 }
                 let rests = self.rng.bool();
                 if rests {
                     self.rests().await?;
                 }
-                self.ask(verb, rests).await
+                self.ask(&verbs, rests).await
             }
-            7..9 => self.push().await,
-            9 => self.outside_mends().await,
-            10 => self.send_again().await,
-            11 => self.ask_for_another().await,
-            12 => {
+            8..10 => self.push().await,
+            10..12 => self.meddle().await,
+            12 => self.outside_mends().await,
+            13 => self.send_again().await,
+            14 => self.ask_for_another().await,
+            15 => {
                 self.tell_again();
                 Ok(())
             }
@@ -210,10 +222,20 @@ impl<'a> History<'a> {
         }
     }
 
+    fn verb(&mut self) -> Verb {
+        // What is other than it was is mostly asked about.
+        let verbs = match self.link.is_changed() && self.rng.bool() {
+            true => &Verb::OF_DRIFT[..],
+            false => &Verb::ALL[..],
+        };
+        verbs[self.rng.usize(..verbs.len())]
+    }
+
     /// Waits until the link comes to rest, while a call may go wrong: it rests where the model says.
     async fn rests(&mut self) -> Result<Value, String> {
         let place = &self.lane.place;
-        let troubles: Vec<_> = (self.rng.u8(..4) == 0)
+        let may_fail = !self.link.is_changed() && self.rng.u8(..4) == 0;
+        let troubles: Vec<_> = may_fail
             .then(|| Trouble::of_call(&mut self.rng, Phase::Unmaking))
             .into_iter()
             .collect();
@@ -228,6 +250,9 @@ impl<'a> History<'a> {
         place.calm(&self.crowd.world);
         self.is_disturbed = false;
         self.lane.set_refusals(self.crowd, self.outside);
+        let drift = link["drift"].as_array();
+        self.link
+            .rested(drift.is_some_and(|drift| !drift.is_empty()));
         self.see(&link)?;
         Ok(link)
     }
@@ -258,62 +283,79 @@ impl<'a> History<'a> {
         }
     }
 
-    /// A verb is accepted if it fits, and refused if not.
-    async fn ask(&mut self, verb: Verb, rests: bool) -> Result<(), String> {
+    /// Verbs, one after the other without a look between them: each is accepted if it fits, and refused if not.
+    async fn ask(&mut self, verbs: &[Verb], rests: bool) -> Result<(), String> {
         self.follow().await?;
         let known = self.trail.len();
-        let client = &self.lane.place.client;
-        let before = read(client, &self.id, None).await;
-        let answer = match verb {
-            Verb::Unlink => client.delete(&format!("/links/{}", self.id)).await,
-            verb => {
-                let path = format!("/links/{}/{}", self.id, format!("{verb:?}").to_lowercase());
-                client.send(Method::POST, &path, |it| it).await
-            }
-        };
-        let accepted = match (answer.status, answer.code()) {
-            (202, _) => true,
-            (409, "illegal_transition") => false,
-            _ => {
-                return Err(format!(
-                    "{verb:?} was answered {} {}",
-                    answer.status, answer.text
-                ));
-            }
-        };
+        let before = read(&self.lane.place.client, &self.id, None).await;
         self.see(&before)?;
-        let mut moments = vec![Moment {
-            status: text(&before["status"]),
-            was_live: !before["live_at"].is_null(),
-        }];
+        let mut answers = Vec::new();
+        for verb in verbs {
+            answers.push((*verb, self.answer_to(*verb).await?));
+        }
         // One that is not at rest may have moved on before the verb.
-        if !rests || self.link.may_hear {
+        let mut may_move = !rests || self.link.may_hear;
+        if may_move || verbs.len() > 1 {
             self.follow().await?;
-            for status in &self.trail[known..] {
-                let was_live = status == "live" || moments[moments.len() - 1].was_live;
-                moments.push(Moment {
-                    status: status.clone(),
-                    was_live,
-                });
+        }
+        let mut moment = Moment::of(&before);
+        for (verb, told) in answers {
+            let mut moments = vec![moment.clone()];
+            if may_move {
+                for status in &self.trail[known..] {
+                    let was_live = status == "live" || moments[moments.len() - 1].was_live;
+                    moments.push(Moment {
+                        status: status.clone(),
+                        was_live,
+                    });
+                }
             }
+            let word = if told.is_some() { "accepted" } else { "refused" };
+            self.asked.push(format!("{verb:?}, {word}: {moments:?}"));
+            self.tally.count(&format!("{verb:?} {word}"));
+            if !self.link.may_answer(verb, told.is_some(), &moments) {
+                return Err(format!("{verb:?} was {word}"));
+            }
+            let Some(told) = told else { continue };
+            self.see(&told)?;
+            if !self.link.is_given_up() {
+                self.link
+                    .accepted(verb, &text(&told["status"]), self.outside);
+            }
+            moment = Moment::of(&told);
+            may_move = true;
         }
         if !rests {
             self.disturb();
         }
-        let word = if accepted { "accepted" } else { "refused" };
-        self.asked.push(format!("{verb:?}, {word}: {moments:?}"));
-        self.tally.count(&format!("{verb:?} {word}"));
-        if !self.link.may_answer(verb, accepted, &moments) {
-            return Err(format!("{verb:?} was {word}"));
-        }
-        if accepted {
-            self.see(&answer.body)?;
-            if !self.link.is_given_up() {
-                let told = text(&answer.body["status"]);
-                self.link.accepted(verb, &told, self.outside);
-            }
-        }
         Ok(())
+    }
+
+    /// The link as the answer shows it, if the verb was accepted.
+    async fn answer_to(&self, verb: Verb) -> Result<Option<Value>, String> {
+        let client = &self.lane.place.client;
+        let path = format!("/links/{}", self.id);
+        let answer = match verb.path() {
+            None => client.delete(&path).await,
+            Some(verb @ "heal") => {
+                client
+                    .post(&format!("{path}/{verb}"), json!({"drift": "all"}))
+                    .await
+            }
+            Some(verb) => {
+                client
+                    .send(Method::POST, &format!("{path}/{verb}"), |it| it)
+                    .await
+            }
+        };
+        match (answer.status, answer.code()) {
+            (202, _) => Ok(Some(answer.body)),
+            (409, "illegal_transition") => Ok(None),
+            _ => Err(format!(
+                "{verb:?} was answered {} {}",
+                answer.status, answer.text
+            )),
+        }
     }
 
     /// Reads on in the statuses that the link went through: all along the arrows.
@@ -339,8 +381,34 @@ impl<'a> History<'a> {
         }
     }
 
+    /// Somebody changes what the link has made, while nothing is under way.
+    async fn meddle(&mut self) -> Result<(), String> {
+        self.rests().await?;
+        if !self.link.is_whole() || self.outside.is_broken {
+            return Ok(());
+        }
+        let change = match self.rng.bool() {
+            true => Change::Webhook,
+            false => Change::Folder,
+        };
+        let (world, site) = (&self.crowd.world, text(&self.request["site"]["name"]));
+        match change {
+            Change::Webhook => self.lane.place.remove_webhooks(world),
+            Change::Folder => Place::publish_elsewhere(world, &site),
+        }
+        self.link.is_meddled_with(change);
+        self.asked
+            .push(format!("somebody has changed the {change:?}"));
+        self.tally.count(&format!("changed by others: {change:?}"));
+        Ok(())
+    }
+
     /// Netlify builds a push, and the link says sooner or later how that went.
     async fn push(&mut self) -> Result<(), String> {
+        // Of pushes without a webhook nobody hears.
+        if self.link.is_changed() {
+            return Ok(());
+        }
         if self.rng.bool() {
             self.rests().await?;
         }
@@ -431,7 +499,7 @@ impl<'a> History<'a> {
     async fn end(&mut self) -> Result<(), String> {
         self.rests().await?;
         if !self.link.is_given_up() {
-            self.ask(Verb::Unlink, true).await?;
+            self.ask(&[Verb::Unlink], true).await?;
         }
         let link = self.rests().await?;
         self.tally

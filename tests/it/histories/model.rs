@@ -1,6 +1,8 @@
 //! What a caller may expect of a link, as docs/api.md tells it. It knows nothing of how the product does it: no steps, no workers,
 //! no rows; only what the outside is like and what was asked.
 
+use serde_json::Value;
+
 /// The arrows between the statuses.
 const ARROWS: [(&str, &[&str]); 12] = [
     (
@@ -39,7 +41,13 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ),
     (
         "live",
-        &["building", "degraded", "build_failed", "unlinking"],
+        &[
+            "linking",
+            "building",
+            "degraded",
+            "build_failed",
+            "unlinking",
+        ],
     ),
     (
         "degraded",
@@ -69,7 +77,7 @@ pub fn may_move(from: &str, to: &str) -> bool {
 /// Where a link at rest goes at once when this was asked of it. Of its way back the worker tells that takes it.
 pub fn moved_by(event: &str) -> Option<&'static str> {
     Some(match event {
-        "link.retry_requested" => "linking",
+        "link.retry_requested" | "link.heal_requested" | "link.key_rotation_requested" => "linking",
         "link.rebuild_requested" | "link.verify_requested" => "building",
         _ => return None,
     })
@@ -82,17 +90,39 @@ pub enum Verb {
     Cancel,
     Rebuild,
     Verify,
+    Check,
+    Heal,
+    RotateKey,
     Unlink,
 }
 
 impl Verb {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Retry,
         Self::Cancel,
         Self::Rebuild,
         Self::Verify,
+        Self::Check,
+        Self::Heal,
+        Self::RotateKey,
         Self::Unlink,
     ];
+
+    pub const OF_DRIFT: [Self; 2] = [Self::Check, Self::Heal];
+
+    /// Its place below the link's address; the link itself is deleted.
+    pub const fn path(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Retry => "retry",
+            Self::Cancel => "cancel",
+            Self::Rebuild => "rebuild",
+            Self::Verify => "verify",
+            Self::Check => "check",
+            Self::Heal => "heal",
+            Self::RotateKey => "rotate-key",
+            Self::Unlink => return None,
+        })
+    }
 
     /// Whether it fits a link in this moment.
     fn fits(self, moment: &Moment, proves: bool) -> bool {
@@ -104,7 +134,9 @@ impl Verb {
                 let is_under_way = matches!(status, "queued" | "linking" | "building");
                 (is_under_way || status == "action_required") && !moment.was_live
             }
-            Self::Rebuild => is_up || status == "build_failed",
+            Self::Rebuild | Self::Check | Self::Heal | Self::RotateKey => {
+                is_up || status == "build_failed"
+            }
             Self::Verify => is_up && proves,
             // Asking once more for what is done already is no mistake.
             Self::Unlink => true,
@@ -123,6 +155,38 @@ pub struct Moment {
     pub was_live: bool,
 }
 
+impl Moment {
+    /// As an answer shows the link.
+    pub fn of(link: &Value) -> Self {
+        Self {
+            status: link["status"].as_str().unwrap_or_default().to_owned(),
+            was_live: !link["live_at"].is_null(),
+        }
+    }
+}
+
+/// What somebody has changed behind a link's back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The repository's webhook was removed. A link may put that back by itself.
+    Webhook,
+    /// The site publishes another folder, perhaps on purpose.
+    Folder,
+}
+
+/// How far it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Nobody has looked.
+    Unseen,
+    /// A look was asked for.
+    Sought,
+    /// It stands in the link's drift.
+    Told,
+    /// It is being put back, or was so in passing; the next look says that it is gone.
+    PutBack,
+}
+
 /// What the link depends on and nobody here decides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outside {
@@ -139,21 +203,28 @@ pub struct Outside {
 pub struct Link {
     /// Where it comes to rest, if nothing else is asked of it.
     rest: &'static str,
-    /// Whether people have pushed: of what came of that it hears sooner or later, whatever else is asked of it.
+    /// Whether people have pushed, or something was put back in passing: of what came of that it hears sooner or later, whatever
+    /// else is asked of it.
     pub may_hear: bool,
     /// Whether a push has to prove it.
     proves: bool,
+    /// Whether it puts back by itself what is its own.
+    heals: bool,
+    /// What is other than it was.
+    changed: Option<(Change, Known)>,
     has_site: bool,
     has_key: bool,
 }
 
 impl Link {
     /// A link that was just accepted.
-    pub fn new(proves: bool, outside: Outside) -> Self {
+    pub fn new(proves: bool, heals: bool, outside: Outside) -> Self {
         let mut link = Self {
             rest: "",
             may_hear: false,
             proves,
+            heals,
+            changed: None,
             has_site: false,
             has_key: false,
         };
@@ -187,8 +258,26 @@ impl Link {
         matches!(self.rest, "unlinked" | "canceled")
     }
 
+    /// Whether it is live, and nobody has changed anything.
+    pub fn is_whole(&self) -> bool {
+        self.rest == "live" && self.changed.is_none()
+    }
+
+    /// Whether something is other than it was, known or not.
+    pub fn is_changed(&self) -> bool {
+        self.changed.is_some()
+    }
+
     /// Whether a verb may have been answered so in one of these moments.
     pub fn may_answer(&self, verb: Verb, accepted: bool, moments: &[Moment]) -> bool {
+        let drift = self.changed.map(|(_, known)| known);
+        match (verb, drift) {
+            (Verb::Heal, None | Some(Known::Unseen)) if accepted => return false,
+            (Verb::Heal, None | Some(Known::Unseen)) => return true,
+            // It may be known already, or still.
+            (Verb::Heal, Some(Known::Sought | Known::PutBack)) if !accepted => return true,
+            _ => {}
+        }
         let mut moments = moments.iter();
         moments.any(|moment| verb.fits(moment, self.proves) == accepted)
     }
@@ -197,11 +286,51 @@ impl Link {
     pub fn accepted(&mut self, verb: Verb, told: &str, outside: Outside) {
         match verb {
             Verb::Retry => self.try_again(outside),
-            Verb::Rebuild | Verb::Verify => self.is_built(outside),
+            Verb::Rebuild | Verb::Verify | Verb::RotateKey => self.is_built(outside),
+            Verb::Check | Verb::Heal => {}
             Verb::Cancel => self.rest = "canceled",
             Verb::Unlink if told.starts_with("cancel") => self.rest = "canceled",
             Verb::Unlink => self.rest = "unlinked",
         }
+        if let Some((change, known)) = self.changed.filter(|_| !self.is_given_up()) {
+            self.now_is(change, self.after(verb, change, known));
+        }
+    }
+
+    /// How far a change is known after a verb.
+    fn after(&self, verb: Verb, change: Change, known: Known) -> Known {
+        match (verb, change) {
+            (Verb::Heal, _) | (Verb::Retry, Change::Webhook) => Known::PutBack,
+            // Either sees that it is missing.
+            (Verb::Check | Verb::Verify, Change::Webhook) if self.heals => Known::PutBack,
+            (Verb::Check, _) | (Verb::Verify, Change::Webhook) if known == Known::Unseen => {
+                Known::Sought
+            }
+            _ => known,
+        }
+    }
+
+    fn now_is(&mut self, change: Change, known: Known) {
+        self.changed = Some((change, known));
+        self.may_hear |= known == Known::PutBack;
+        self.rest = match known {
+            Known::Unseen | Known::PutBack => "live",
+            Known::Sought | Known::Told => "degraded",
+        };
+    }
+
+    /// Somebody has changed something of a whole link.
+    pub fn is_meddled_with(&mut self, change: Change) {
+        self.now_is(change, Known::Unseen);
+    }
+
+    /// It rests where it was to, and tells of drift or not.
+    pub fn rested(&mut self, has_drift: bool) {
+        self.changed = match self.changed {
+            Some((_, Known::PutBack)) => None,
+            Some((change, Known::Sought)) if has_drift => Some((change, Known::Told)),
+            other => other,
+        };
     }
 
     /// A push has reached Netlify: a link whose site is built follows its builds.
