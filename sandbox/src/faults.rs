@@ -168,8 +168,8 @@ impl Armed {
         let right_method = |m: &String| m.eq_ignore_ascii_case(call.method.as_str());
         self.rule.upstream == upstream
             && self.rule.method.as_ref().is_none_or(right_method)
-            && self.path.is_match(target(call))
             && (self.rule.credential.as_ref()).is_none_or(|token| presents(call, token))
+            && self.path.is_match(target(call))
     }
 
     /// Counts a matching call and says whether it is one to disturb.
@@ -189,8 +189,12 @@ fn presents(call: &Parts, token: &str) -> bool {
     };
     let authorization = header("authorization").and_then(|value| value.split_once(' '));
     header("private-token") == Some(token)
-        || authorization
-            .is_some_and(|(_, presented)| presented == token || password(presented) == Some(true))
+        || authorization.is_some_and(|(scheme, presented)| {
+            match scheme.eq_ignore_ascii_case("basic") {
+                true => password(presented) == Some(true),
+                false => presented == token,
+            }
+        })
 }
 
 /// A fault that a call meets.

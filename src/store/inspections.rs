@@ -253,7 +253,10 @@ pub async fn let_go(db: &mut PgConnection, claimed: &ClaimedInspection) -> Resul
 }
 
 /// Makes a look due again whose finding came too late: the link was taken up meanwhile. Its caller goes on waiting.
-pub async fn put_back(db: &mut PgConnection, claimed: &ClaimedInspection) -> Result<(), StoreError> {
+pub async fn put_back(
+    db: &mut PgConnection,
+    claimed: &ClaimedInspection,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update inspections
          set due_at = now() + interval '1 second', asked_at = case when $2 then now() else asked_at end

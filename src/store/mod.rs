@@ -16,6 +16,7 @@ pub mod environments;
 pub mod events;
 pub mod idempotency;
 pub mod inspections;
+pub mod jobs;
 pub mod links;
 pub mod opened;
 pub mod orphans;
@@ -33,7 +34,7 @@ use std::{str::FromStr, time::Duration};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::{
-    Connection, Executor, PgConnection, PgPool, Postgres, Transaction,
+    AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
     types::Json,
 };
@@ -113,26 +114,25 @@ pub async fn begin(
 ) -> Result<Transaction<'static, Postgres>, StoreError> {
     // sqlx 0.9 leaves a connection inside a transaction when its `begin` is dropped halfway, as that of a caller is who hangs
     // up: nothing drops this one, and a transaction that nobody takes is rolled back.
-    let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin().await });
-    let mut tx = match begun.await {
-        Ok(begun) => begun?,
+    let (pool, begin) = (pool.clone(), AssertSqlSafe(beginning(rows)));
+    let begun = tokio::spawn(async move { pool.begin_with(begin).await });
+    match begun.await {
+        Ok(begun) => Ok(begun?),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => return Err(sqlx::Error::PoolClosed.into()),
+            Err(_) => Err(sqlx::Error::PoolClosed.into()),
         },
-    };
+    }
+}
+
+/// In one message: every piece of work begins with it. A tenant's name has no quotes (`api::caller::Tenant`); they are doubled
+/// all the same.
+fn beginning(rows: Rows<'_>) -> String {
     let tenant = match rows {
-        Rows::Of(tenant) => tenant,
-        Rows::OfAll => "*",
+        Rows::Of(tenant) => tenant.replace('\'', "''"),
+        Rows::OfAll => "*".to_owned(),
     };
-    sqlx::query!(
-        "select set_config('linkbroker.tenant', $1, true) as \"ignored\"",
-        tenant
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    Ok(tx)
+    format!("BEGIN; SET LOCAL linkbroker.tenant = '{tenant}'")
 }
 
 /// Applies the migrations that are missing, in order; processes that start together wait for one another.
@@ -161,6 +161,7 @@ pub async fn connect(database_url: &str, name: &str, size: u32) -> Result<PgPool
         .options([
             ("statement_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "10s"),
+            ("standard_conforming_strings", "on"),
             // Postgres gives up a host that has vanished, with its locks.
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "3"),

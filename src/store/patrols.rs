@@ -161,14 +161,3 @@ pub async fn let_go(db: &mut PgConnection, patrol: &ClaimedPatrol) -> Result<(),
     .await?;
     Ok(())
 }
-
-/// How long until the next patrol becomes due; nothing when none waits. Patrols that are due already do not count: others
-/// are about to take them, or there is no room for them now. Needs [`super::Rows::OfAll`].
-pub async fn next_due_in(db: &mut PgConnection) -> Result<Option<Duration>, StoreError> {
-    let seconds = sqlx::query_scalar!(
-        r#"select extract(epoch from min(due_at) - now())::float8 as seconds from patrols where due_at > now()"#
-    )
-    .fetch_one(db)
-    .await?;
-    Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
-}

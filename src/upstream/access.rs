@@ -207,8 +207,12 @@ impl Access {
         }
         let write = journal::about_to_send(self.instance.kind, &call.method, &url)
             .map_err(|journal::NoLeave| self.without_leave())?;
+        if let Some(body) = &call.body {
+            request = request.body(write.body(body.clone()));
+        }
         let result = match request.send().await {
             Ok(response) => self.read(call, response).await,
+            Err(error) if journal::NoLeave::is_behind(&error) => Err(self.without_leave()),
             Err(error) => Err(self.no_answer(&call.method, &error)),
         };
         write.ended(&result);
@@ -224,7 +228,7 @@ impl Access {
 
     /// Nothing was sent, and whoever may write by now goes on.
     fn without_leave(&self) -> UpstreamError {
-        let detail = "the right to write ran out before the call was sent";
+        let detail = journal::NoLeave.to_string();
         UpstreamError {
             class: Class::Transient,
             ..self.unsent(FailureCode::UpstreamUnavailable, detail)
@@ -288,6 +292,7 @@ impl Access {
         }
     }
 
+    /// All but the body.
     fn request(&self, call: &Call, url: Url) -> Result<RequestBuilder, UpstreamError> {
         let authorization = self.credential.authorization().map_err(|why| {
             unsent(
@@ -307,9 +312,7 @@ impl Access {
             request = request.header(*name, *value);
         }
         Ok(match &call.body {
-            Some(body) => request
-                .header(CONTENT_TYPE, "application/json")
-                .body(body.clone()),
+            Some(_) => request.header(CONTENT_TYPE, "application/json"),
             None if matches!(call.method, Method::GET | Method::DELETE) => request,
             // Not sent by itself for an empty body, and some gateways insist on it (411).
             None => request.header(CONTENT_LENGTH, 0),

@@ -4,9 +4,16 @@
 //! for it again all leave a note. The notes belong to whoever runs a future inside
 //! [`Journal::during`], so no provider and no step has to hand anything through.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
 
-use reqwest::Method;
+use axum::body::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use reqwest::{Body, Method};
 use url::Url;
 use uuid::Uuid;
 
@@ -31,8 +38,23 @@ impl Default for Journal {
 }
 
 /// Whoever writes has lost the right to, so nothing was sent.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the right to write ran out before the call was sent")]
 pub(super) struct NoLeave;
+
+impl NoLeave {
+    /// Whether this is why a request failed.
+    pub(super) fn is_behind(error: &reqwest::Error) -> bool {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            if cause.is::<Self>() {
+                return true;
+            }
+            source = cause.source();
+        }
+        false
+    }
+}
 
 /// A write that reached an upstream, or may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +141,18 @@ pub(super) fn about_to_send(
 }
 
 impl Pending {
+    /// The body of the request, which takes leave once more in the moment in which it goes out: a process may stand still
+    /// while the connection is made.
+    pub(super) fn body(&self, bytes: Vec<u8>) -> Body {
+        match &self.0 {
+            None => bytes.into(),
+            Some((journal, _)) => Body::wrap(LastLook {
+                bytes: Some(bytes.into()),
+                journal: journal.clone(),
+            }),
+        }
+    }
+
     /// Notes how it ended; one that never left is forgotten.
     pub(super) fn ended(self, result: &Result<Answer, UpstreamError>) {
         let Some((journal, id)) = self.0 else { return };
@@ -133,6 +167,37 @@ impl Pending {
         if let Some(write) = journal.lock().iter_mut().find(|write| write.id == id) {
             write.trace = trace;
         }
+    }
+}
+
+/// A body that is withheld when there is no leave to write any more; what stands before it in the request does nothing without
+/// it.
+struct LastLook {
+    bytes: Option<Bytes>,
+    journal: Journal,
+}
+
+impl HttpBody for LastLook {
+    type Data = Bytes;
+    type Error = NoLeave;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, NoLeave>>> {
+        let bytes = self.bytes.take();
+        Poll::Ready(bytes.map(|bytes| match (self.journal.may_write)() {
+            true => Ok(Frame::data(bytes)),
+            false => Err(NoLeave),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
 }
 

@@ -141,6 +141,21 @@ async fn the_last_call_of_a_window_succeeds_and_the_next_waits() {
     assert_eq!(error.code, FailureCode::RateLimited);
 }
 
+/// As when the process stands still while the connection is made, and another one has its links by then.
+#[tokio::test]
+async fn a_write_whose_leave_runs_out_before_it_goes_out_is_withheld() {
+    let vendor = Vendor::start(Vec::new()).await;
+    let access = vendor.access(&PLAIN);
+    let asked = std::sync::atomic::AtomicU8::new(0);
+    let journal =
+        Journal::with_leave(move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0);
+    let call = Call::post(["repos", "a", "b", "keys"]).json(&json!({"key": "k"}));
+    let sent = journal.during("step", access.send(call)).await;
+    assert_eq!(sent.unwrap_err().class, Class::Transient);
+    assert!(journal.is_empty());
+    assert_eq!(vendor.asked(), [""; 0]);
+}
+
 #[tokio::test]
 async fn without_a_connection_nothing_happened() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

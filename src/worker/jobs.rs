@@ -65,19 +65,20 @@ pub trait Job: Sized + Send + Sync + 'static {
 }
 
 impl Worker {
-    /// Claims due jobs, as many as there is room for. They are ours once this is committed.
+    /// Claims jobs if some are due, as many as there is room for. They are ours once this is committed.
     pub(super) async fn claim_jobs<J: Job>(
         &self,
         db: &mut PgConnection,
         presence: &Presence,
+        are_due: bool,
         slots: &Semaphore,
     ) -> Result<Vec<J>, StoreError> {
         match slots.available_permits() {
-            0 => Ok(Vec::new()),
-            free => {
+            free if are_due && free > 0 => {
                 let limit = i64::try_from(free).unwrap_or(i64::MAX);
                 J::claim(db, self, presence.worker(), LEASE, limit).await
             }
+            _ => Ok(Vec::new()),
         }
     }
 

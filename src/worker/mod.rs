@@ -26,7 +26,7 @@ mod sweep;
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::{
     sync::{Mutex, Semaphore},
     time::{Instant, interval_at},
@@ -49,8 +49,9 @@ use crate::{
         bell::Bell,
         checks::ClaimedCheck,
         inspections::{self as looks, ClaimedInspection},
+        jobs as all_jobs,
         links::{self, LeasedLink, Turns},
-        patrols::{self as patrols_due, ClaimedPatrol},
+        patrols::ClaimedPatrol,
         preflights::ClaimedPreflight,
         workers,
     },
@@ -154,13 +155,16 @@ impl Worker {
         if let Err(error) = self.enlist_all().await {
             tracing::error!(%error, "cannot enlist links for inspections; the next start will");
         }
+        // Somebody has rung, perhaps because a caller wants something else.
+        let mut is_woken = false;
         while !self.drain.is_cancelled() {
             // Subscribed before the look, so that a wake-up during it is not lost.
             let woken = due.notified();
-            let pause = self.take_all(presence, &mut turns).await;
+            let pause = self.take_all(presence, &mut turns, is_woken).await;
+            is_woken = false;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = woken => self.heed_callers(presence).await,
+                () = woken => is_woken = true,
                 _ = strays.tick() => tell(self.let_go_of_strays(presence).await, "let go of strays"),
                 _ = net.tick() => tell(self.move_net(presence).await, "move the nets on"),
                 () = self.drain.cancelled() => {}
@@ -170,19 +174,18 @@ impl Worker {
         self.tasks.wait().await;
     }
 
-    /// Takes what is due, and tells how long to pause before the next look.
-    async fn take_all(self: &Arc<Self>, presence: &Arc<Presence>, turns: &mut Turns) -> Duration {
-        let links = self.take_due(presence, turns).await;
-        let links = links.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot claim links");
+    /// Takes what is due; how long to pause before the next look.
+    async fn take_all(
+        self: &Arc<Self>,
+        presence: &Arc<Presence>,
+        turns: &mut Turns,
+        heeds_callers: bool,
+    ) -> Duration {
+        let taken = self.take_due(presence, turns, heeds_callers).await;
+        taken.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot claim what is due");
             IDLE_PAUSE
-        });
-        let jobs = self.take_all_jobs(presence).await;
-        let jobs = jobs.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot claim jobs");
-            IDLE_PAUSE
-        });
-        links.min(jobs)
+        })
     }
 
     /// The others need not notice that this process is gone.
@@ -196,53 +199,64 @@ impl Worker {
         tell(left.await, "leave the workers in order");
     }
 
-    /// Claims as many due links as there are free slots, tenants taking turns; how long to pause before the next look.
+    /// Claims due links and due jobs of every kind in one transaction, because this is done at every wake-up; how long to pause
+    /// before the next look.
     async fn take_due(
         self: &Arc<Self>,
         presence: &Arc<Presence>,
         turns: &mut Turns,
+        heeds_callers: bool,
     ) -> Result<Duration, StoreError> {
-        let free = self.slots.free();
-        if free == 0 {
-            return Ok(IDLE_PAUSE);
-        }
-        let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let room = |tenant: &str| self.slots.room(tenant);
-        let claimed = turns.claim(&mut tx, presence.worker(), free, room).await?;
-        if claimed.is_empty() {
-            let next = links::next_due_in(&mut tx).await?;
-            // Links that cannot be read were let go of.
-            tx.commit().await?;
-            return Ok(next
-                .map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE))
-                .max(SHORTEST_PAUSE));
-        }
-        tx.commit().await?;
-        for link in claimed {
-            self.start(link, presence).await;
-        }
-        Ok(Duration::ZERO)
-    }
-
-    /// Claims due jobs of every kind; how long until the next patrol is due, which nobody rings for.
-    async fn take_all_jobs(self: &Arc<Self>, presence: &Presence) -> Result<Duration, StoreError> {
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
         let db = &mut *tx;
-        let checks = self.claim_jobs(db, presence, &self.check_slots);
+        if heeds_callers {
+            self.heed_callers(db, presence).await?;
+        }
+        let (links, next_link) = self.claim_links(db, presence, turns).await?;
+        let due = all_jobs::due(db).await?;
+        let checks = self.claim_jobs(db, presence, due.checks, &self.check_slots);
         let checks: Vec<ClaimedCheck> = checks.await?;
-        let preflights = self.claim_jobs(db, presence, &self.preflight_slots);
+        let preflights = self.claim_jobs(db, presence, due.preflights, &self.preflight_slots);
         let preflights: Vec<ClaimedPreflight> = preflights.await?;
-        let patrols = self.claim_jobs(db, presence, &self.patrol_slots);
+        let patrols = self.claim_jobs(db, presence, due.patrols, &self.patrol_slots);
         let patrols: Vec<ClaimedPatrol> = patrols.await?;
-        let inspections = self.claim_jobs(db, presence, &self.inspection_slots);
+        let inspections = self.claim_jobs(db, presence, due.inspections, &self.inspection_slots);
         let inspections: Vec<ClaimedInspection> = inspections.await?;
-        let next = patrols_due::next_due_in(db).await?;
         tx.commit().await?;
+        for link in links {
+            self.start(link, presence).await;
+        }
         self.start_jobs(checks, &self.check_slots);
         self.start_jobs(preflights, &self.preflight_slots);
         self.start_jobs(patrols, &self.patrol_slots);
         self.start_jobs(inspections, &self.inspection_slots);
-        Ok(next.map_or(IDLE_PAUSE, |next| next.max(SHORTEST_PAUSE)))
+        let next_patrol = due.next_patrol.map(|next| next.max(SHORTEST_PAUSE));
+        let next = next_link.into_iter().chain(next_patrol).min();
+        Ok(next.map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE)))
+    }
+
+    /// Claims as many due links as there are free slots, tenants taking turns; and how long until there may be more for these.
+    async fn claim_links(
+        &self,
+        db: &mut PgConnection,
+        presence: &Presence,
+        turns: &mut Turns,
+    ) -> Result<(Vec<LeasedLink>, Option<Duration>), StoreError> {
+        let free = self.slots.free();
+        if free == 0 {
+            // A slot that becomes free rings.
+            return Ok((Vec::new(), None));
+        }
+        let room = |tenant: &str| self.slots.room(tenant);
+        let claimed = turns.claim(db, presence.worker(), free, room).await?;
+        let next = match claimed.is_empty() {
+            true => {
+                let next = links::next_due_in(db).await?;
+                next.map(|next| next.max(SHORTEST_PAUSE))
+            }
+            false => Some(Duration::ZERO),
+        };
+        Ok((claimed, next))
     }
 
     /// Links that came to rest under an earlier version are looked at too.
@@ -314,30 +328,22 @@ impl Worker {
     }
 
     /// Tells the links in hand what their callers want by now, and which of them are not ours any more.
-    async fn heed_callers(&self, presence: &Presence) {
+    async fn heed_callers(
+        &self,
+        db: &mut PgConnection,
+        presence: &Presence,
+    ) -> Result<(), StoreError> {
         let in_hand: Vec<(Uuid, Arc<Lease>)> = {
             let held = self.held.lock().await;
             held.iter()
                 .map(|(id, lease)| (*id, lease.clone()))
                 .collect()
         };
-        if !in_hand.is_empty() {
-            tell(
-                self.read_wanted(presence, in_hand).await,
-                "read what callers want",
-            );
+        if in_hand.is_empty() {
+            return Ok(());
         }
-    }
-
-    async fn read_wanted(
-        &self,
-        presence: &Presence,
-        in_hand: Vec<(Uuid, Arc<Lease>)>,
-    ) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = in_hand.iter().map(|(id, _)| *id).collect();
-        let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let wanted = links::wanted_of(&mut tx, presence.worker(), &ids).await?;
-        drop(tx);
+        let wanted = links::wanted_of(db, presence.worker(), &ids).await?;
         let wanted: HashMap<_, _> = wanted
             .into_iter()
             .map(|(id, fence, wish)| ((id, fence), wish))

@@ -9,7 +9,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{Worker, tell};
-use crate::store::{Rows, StoreError, begin, links, workers, workers::Session};
+use crate::store::{Rows, StoreError, begin, jobs, links, workers, workers::Session};
 
 /// Pause between two looks whether other workers are missing: so much later their links are back at work.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -178,7 +178,7 @@ impl Worker {
     async fn void_orphaned_jobs(&self) -> Result<u64, StoreError> {
         let retry = &self.settings.retry;
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let jobs = workers::void_orphaned_jobs(&mut tx, retry.base, retry.max).await?;
+        let jobs = jobs::void_orphaned(&mut tx, retry.base, retry.max).await?;
         tx.commit().await?;
         Ok(jobs)
     }

@@ -206,7 +206,9 @@ async fn a_link_or_preflight_that_cannot_be_read_keeps_no_other_one_waiting() {
     assert_eq!(other["status"], "live", "{other:#}");
 
     let log = world.server.log();
-    let said = log.lines().filter(|line| line.contains("cannot read a link"));
+    let said = log
+        .lines()
+        .filter(|line| line.contains("cannot read a link"));
     let said: Vec<_> = said.collect();
     let id = text(&link["id"]);
     let id = Uuid::parse_str(id.trim_start_matches("lnk_")).expect("a link's id");

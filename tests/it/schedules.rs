@@ -11,12 +11,12 @@ use sqlx::PgConnection;
 
 use crate::crowd::{
     Armed, Asked, Crowd, News, Objects, Phase, Place, Played, Struck, Tally, Trouble, at_rest,
-    gone, link, live, over, play, read,
+    gone, link, live, over, play, read, stands,
 };
 use crate::world::text;
 
 /// Links at the same time.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 96;
 const COMMAND: &str = "schedules";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,14 +173,23 @@ impl Story {
         place.calm(&crowd.world);
         if is_live {
             let one = self.one_of_each(crowd, place, &before, &mut lane.db).await;
-            one.map_err(|why| format!("{id}, live: {why}"))?;
+            if let Err(why) = one {
+                let stands = stands(&crowd.world, &place.client, &id).await;
+                return Err(format!("{id}, live: {why}\n{stands}"));
+            }
         }
         let armed = Armed::new(crowd, place, unmaking);
         let unmade = gone(&place.client, &id);
         armed.during(&mut struck, &id, unmade).await?;
         place.calm(&crowd.world);
         let left = Self::nothing_left(crowd, place, &before, &mut lane.db).await;
-        left.map_err(|why| format!("{id}, over: {why}"))
+        match left {
+            Ok(()) => Ok(()),
+            Err(why) => {
+                let stands = stands(&crowd.world, &place.client, &id).await;
+                Err(format!("{id}, over: {why}\n{stands}"))
+            }
+        }
     }
 
     /// Brings the link to its end; whether it is live.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use linkbroker_sandbox::recorder::Call;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::world::{Client, text};
+use crate::world::{Client, World, text};
 
 /// Callers come back so much later than they are asked to: thousands that read often would be the most that a run pays for.
 const UNHURRIED: u32 = 3;
@@ -61,8 +62,8 @@ pub fn over(link: &Value) -> Result<(), String> {
     }
 }
 
-/// Where a link stands with its steps, and what has happened to it, for people.
-pub async fn stands(client: &Client, id: &str) -> String {
+/// Where a link stands with its steps, what has happened to it, and the calls about its site, for people.
+pub async fn stands(world: &World, client: &Client, id: &str) -> String {
     let link = read(client, id, None).await;
     let steps = link["steps"].as_array().cloned().unwrap_or_default();
     let step = |it: &Value| {
@@ -77,7 +78,20 @@ pub async fn stands(client: &Client, id: &str) -> String {
     let events = page["events"].as_array().cloned().unwrap_or_default();
     let event = |it: &Value| format!("\n  {} {} {}", it["at"], it["type"], it["detail"]);
     let events: String = events.iter().map(event).collect();
-    format!("{} {}{steps}{events}", link["status"], link["version"])
+    let site = text(&link["site"]["id"]);
+    let mut calls = world.sandbox.calls();
+    calls.retain(|call| !site.is_empty() && call.path.contains(&site));
+    let call = |it: &Call| {
+        let (method, path, status) = (&it.method, &it.path, it.status);
+        let took = it.ended_ms - it.started_ms;
+        format!(
+            "\n  {:.0} {took:.0} ms: {method} {path} {status:?} {:?}",
+            it.started_ms, it.fault
+        )
+    };
+    let calls: String = calls.iter().map(call).collect();
+    let (status, version) = (&link["status"], &link["version"]);
+    format!("{status} {version}{steps}{events}{calls}")
 }
 
 fn why(what: &str, link: &Value) -> String {

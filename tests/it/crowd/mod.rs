@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-pub use caller::{at_rest, gone, link, live, over, read};
+pub use caller::{at_rest, gone, link, live, over, read, stands};
 pub use place::{Objects, Place};
 pub use process::Process;
 pub use run::{Asked, Played, Tally, play};
@@ -191,7 +191,9 @@ fn config(world: &World, news: News) -> Config {
         public_url: (news == News::ByNotifications).then_some(public_url),
         in_flight: 256,
         lease: LEASE,
-        settle: Duration::from_millis(300),
+        // Longer than a busy machine lets a request wait that a dead worker has sent; shorter than a worker mostly lives, because it
+        // begins anew with each.
+        settle: Duration::from_millis(400),
         watch_min: Duration::from_millis(25),
         watch_max: Duration::from_millis(250),
         // Where links are told, a patrol is for what nobody has told of.

@@ -53,10 +53,10 @@ impl Trouble {
     /// Draws one, with a blow or without.
     pub fn draw(rng: &mut Rng, phase: Phase) -> Self {
         let trouble = Self::of_call(rng, phase);
-        // Rare, because a blow strikes all links that the worker has, wherever they are: some dozen.
+        // Rare, because a blow strikes all links that the worker has, wherever they are: two dozen.
         let blow = match rng.u16(..800) {
-            0..25 => Blow::Killed,
-            25..27 => Blow::Frozen,
+            0..15 => Blow::Killed,
+            15..17 => Blow::Frozen,
             _ => return trouble,
         };
         // Some blows come alone.
@@ -145,7 +145,7 @@ impl<'a> Armed<'a> {
             Ok(done) => Ok(done),
             Err(why) => Err(format!(
                 "{id}: {why}\n{}",
-                stands(&self.place.client, id).await
+                stands(&struck.crowd.world, &self.place.client, id).await
             )),
         }
     }

@@ -310,7 +310,11 @@ impl<'a> History<'a> {
                     });
                 }
             }
-            let word = if told.is_some() { "accepted" } else { "refused" };
+            let word = if told.is_some() {
+                "accepted"
+            } else {
+                "refused"
+            };
             self.asked.push(format!("{verb:?}, {word}: {moments:?}"));
             self.tally.count(&format!("{verb:?} {word}"));
             if !self.link.may_answer(verb, told.is_some(), &moments) {
