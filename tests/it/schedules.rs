@@ -16,7 +16,7 @@ use crate::crowd::{
 use crate::world::text;
 
 /// Links at the same time.
-const AT_ONCE: usize = 96;
+const AT_ONCE: usize = 120;
 const COMMAND: &str = "schedules";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::world::{Client, World, text};
 
 /// Callers come back so much later than they are asked to: thousands that read often would be the most that a run pays for.
-const UNHURRIED: u32 = 3;
+const UNHURRIED: u32 = 4;
 
 /// Asks for a link; its id.
 pub async fn link(client: &Client, request: Value) -> Result<String, String> {

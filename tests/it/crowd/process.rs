@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 /// Connections of one worker for its links.
-const POOL_SIZE: u32 = 4;
+const POOL_SIZE: u32 = 3;
 
 /// What can happen to a process.
 #[derive(Debug)]
