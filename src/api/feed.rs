@@ -122,11 +122,10 @@ impl Feed {
             topics.insert(id, Arc::downgrade(&topic));
             topic
         };
-        if let Err(problem) = self.refresh(&topic, id).await {
-            // Another reader may have joined already.
-            self.unread.lock().await.insert(id);
-            return Err(problem);
-        }
+        // Others may join before this is read, and whoever asked may hang up.
+        self.unread.lock().await.insert(id);
+        self.refresh(&topic, id).await?;
+        self.unread.lock().await.remove(&id);
         Ok(topic)
     }
 
@@ -182,14 +181,16 @@ impl Feed {
     }
 
     async fn refresh_all(&self, changed: Vec<(Uuid, Arc<Topic>)>) {
+        let mut is_away = false;
         for (id, topic) in changed {
-            if !self.unread.lock().await.is_empty() {
+            if is_away {
                 // It would wait for the database as long, and newer changes behind it.
                 self.unread.lock().await.insert(id);
             } else if let Err(problem) = self.refresh(&topic, id).await {
                 tracing::warn!(link = %id, ?problem, "cannot read a link that somebody waits for");
                 if problem.code() == ProblemCode::Unavailable {
                     self.unread.lock().await.insert(id);
+                    is_away = true;
                 }
             }
         }

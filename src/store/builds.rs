@@ -79,7 +79,7 @@ pub async fn record(
            values ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now()), case when $9 then now() end, $10, $11)
            on conflict (link_id, deploy_id) do update set
                outcome = excluded.outcome, deploy = coalesce(excluded.deploy, b.deploy), ahead = excluded.ahead,
-               created_at = coalesce($8, b.created_at), finished_at = coalesce(b.finished_at, excluded.finished_at), hinted = false,
+               created_at = coalesce($8, b.created_at), finished_at = coalesce(b.finished_at, excluded.finished_at),
                failure = excluded.failure, log_tail = excluded.log_tail
                where b.finished_at is null or (b.failure is null and excluded.failure is not null)
            returning (select is_over from known) as was_over"#,
@@ -221,15 +221,20 @@ pub struct Followed {
     pub notified: bool,
 }
 
-/// The builds that are not over, of all links that a patrol follows.
-pub async fn unfinished(
+/// The builds that are not over, of all links that a patrol follows. Hints count as heeded from here on: what is told while the
+/// patrol reads is a hint for the next one.
+pub async fn take_unfinished(
     db: &mut PgConnection,
     connection: Uuid,
     team: &str,
 ) -> Result<Vec<Followed>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"select b.link_id, b.deploy_id, b.build_id, b.outcome, b.deploy as "deploy: Json<Deploy>", b.ahead, b.created_at,
+        r#"with heeded as (
+               update builds b set hinted = false from watches w
+               where w.link_id = b.link_id and w.connection_id = $1 and w.team = $2 and b.finished_at is null and b.hinted
+           )
+           select b.link_id, b.deploy_id, b.build_id, b.outcome, b.deploy as "deploy: Json<Deploy>", b.ahead, b.created_at,
                   b.finished_at, b.failure as "failure: Json<Failure>", b.log_tail, b.hinted, w.notified
            from builds b join watches w using (link_id)
            where w.connection_id = $1 and w.team = $2 and b.finished_at is null

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::{StoreError, events, events::NewEvent, links::LeasedLink, step_runs};
+use super::{
+    Document, StoreError, events, events::NewEvent, links::LeasedLink, read_document, step_runs,
+};
 use crate::link::{
     drift::{self, Drift},
     facts::Facts,
@@ -30,8 +32,14 @@ pub struct ClaimedInspection {
     pub claims: i16,
     /// Whether a caller waits for it.
     pub is_asked: bool,
-    /// What the last look has left.
-    pub remembered: Json<Option<Remembered>>,
+    remembered: Document,
+}
+
+impl ClaimedInspection {
+    /// What the last look has left; nothing when another version has left it, because it only saves calls.
+    pub fn remembered(&self) -> Option<Remembered> {
+        read_document(&self.remembered).ok().flatten()
+    }
 }
 
 /// What a look that found everything as it was leaves to the next one.
@@ -135,7 +143,7 @@ pub async fn claim(
            set lease = $4, claims = claims + 1, due_at = now() + make_interval(secs => $1)
            from due where i.link_id = due.link_id
            returning i.link_id, i.tenant, i.lease as "lease!", i.claims, i.asked_at is not null as "is_asked!",
-                     i.remembered as "remembered: Json<Option<Remembered>>""#,
+                     i.remembered as "remembered: Document""#,
         lease.as_secs_f64(),
         limit,
         pace,
@@ -184,15 +192,31 @@ pub async fn subject(
     }))
 }
 
-/// Whether nothing is left of the link to look at.
-pub async fn is_over(db: &mut PgConnection, link: Uuid) -> Result<bool, StoreError> {
-    let is_over = sqlx::query_scalar!(
-        r#"select status in ('unlinked', 'canceled') as "is_over!" from links where id = $1"#,
+/// Why a link is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyNot {
+    /// Nothing is left of it to look at.
+    Over,
+    /// It is in somebody's hands, or will be.
+    Busy,
+    /// It stands still for another reason.
+    Stands,
+}
+
+/// Why a link that is no [`subject`] is not looked at.
+pub async fn why_not(db: &mut PgConnection, link: Uuid) -> Result<WhyNot, StoreError> {
+    let row = sqlx::query!(
+        r#"select status in ('unlinked', 'canceled') as "is_over!",
+                  status in ('failed', 'action_required') and lease_owner is null as "stands!" from links where id = $1"#,
         link
     )
     .fetch_optional(db)
     .await?;
-    Ok(is_over.unwrap_or(true))
+    Ok(match row {
+        Some(row) if row.stands => WhyNot::Stands,
+        Some(row) if !row.is_over => WhyNot::Busy,
+        _ => WhyNot::Over,
+    })
 }
 
 /// Notes that the look is done, and when the next one is; whether the claim still held. A caller that asked meanwhile waits for

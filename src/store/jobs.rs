@@ -22,6 +22,13 @@ pub struct Due {
     pub next_patrol: Option<Duration>,
 }
 
+impl Due {
+    /// Whether jobs of any kind are.
+    pub const fn is_any(&self) -> bool {
+        self.checks || self.preflights || self.patrols || self.inspections
+    }
+}
+
 /// Of which kinds jobs are due: mostly none, which one look tells. Needs [`super::Rows::OfAll`].
 pub async fn due(db: &mut PgConnection) -> Result<Due, StoreError> {
     let due = sqlx::query!(

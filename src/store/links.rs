@@ -570,7 +570,7 @@ pub struct Wish {
     pub version: i64,
 }
 
-/// What is wanted of these links, as far as the worker holds them. Needs [`super::Rows::OfAll`].
+/// What is wanted of these links, as far as the worker holds them and this version knows it. Needs [`super::Rows::OfAll`].
 pub async fn wanted_of(
     db: &mut PgConnection,
     owner: Uuid,
@@ -583,15 +583,15 @@ pub async fn wanted_of(
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let wish = Wish {
-                wanted: row.wanted.parse()?,
-                version: row.version,
-            };
-            Ok((row.id, row.fence, wish))
-        })
-        .collect()
+    let known = rows.into_iter().filter_map(|row| {
+        let wanted = row.wanted.parse().inspect_err(
+            |error| tracing::error!(link = %row.id, %error, "cannot read what is wanted of a link"),
+        );
+        let version = row.version;
+        let wish = wanted.ok().map(|wanted| Wish { wanted, version });
+        Some((row.id, row.fence, wish?))
+    });
+    Ok(known.collect())
 }
 
 /// Lets go of what a worker holds beside these links: it gave them up while the database was away. Needs

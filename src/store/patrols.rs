@@ -65,10 +65,11 @@ pub async fn look_again_with(db: &mut PgConnection, connection: Uuid) -> Result<
     Ok(())
 }
 
-/// Makes a patrol due at once, for the builds that a notification has named.
+/// Makes a patrol due at once, for the builds that a notification has named. One that is under way sees them when it ends:
+/// whichever of both is later waits for the other.
 pub async fn hint(db: &mut PgConnection, connection: Uuid, team: &str) -> Result<(), StoreError> {
     sqlx::query!(
-        "update patrols set due_at = now() where connection_id = $1 and team = $2 and lease is null",
+        "update patrols set due_at = case when lease is null then now() else due_at end where connection_id = $1 and team = $2",
         connection,
         team
     )
@@ -77,7 +78,8 @@ pub async fn hint(db: &mut PgConnection, connection: Uuid, team: &str) -> Result
     Ok(())
 }
 
-/// Leases up to `limit` due patrols; an expired lease is simply due. Needs [`super::Rows::OfAll`].
+/// Leases up to `limit` due patrols. An expired lease is simply due: whatever it was to look at, the next one looks at what
+/// runs. Needs [`super::Rows::OfAll`].
 pub async fn claim(
     db: &mut PgConnection,
     owner: Uuid,
@@ -87,7 +89,7 @@ pub async fn claim(
     let claimed = sqlx::query_as!(
         ClaimedPatrol,
         r#"with due as (
-               select connection_id, team, coalesce(planned_at <= now(), false) as is_planned from patrols
+               select connection_id, team, lease is not null or coalesce(planned_at <= now(), false) as is_planned from patrols
                where due_at <= now() order by due_at limit $2 for update skip locked
            )
            update patrols s set lease = $3, claims = claims + 1, due_at = now() + make_interval(secs => $1),
@@ -112,6 +114,14 @@ pub async fn finish(
     patrol: &ClaimedPatrol,
     next: Duration,
 ) -> Result<(), StoreError> {
+    // A statement of its own, so that the next one sees the hint that it has waited for.
+    sqlx::query!(
+        "select from patrols where connection_id = $1 and team = $2 for no key update",
+        patrol.connection,
+        patrol.team
+    )
+    .fetch_optional(&mut *db)
+    .await?;
     sqlx::query!(
         "with here as (select link_id from watches where connection_id = $1 and team = $2),
               plan as (select case when exists (select from here) then now() + make_interval(secs => $4) end as at)
@@ -146,16 +156,14 @@ pub async fn is_recent(
     Ok(recent == Some(true))
 }
 
-/// Lets go of a patrol that was not finished: it is due at once.
+/// Lets go of a patrol that was not finished: it is due at once, and looks at what runs, because its hints are heeded already.
 pub async fn let_go(db: &mut PgConnection, patrol: &ClaimedPatrol) -> Result<(), StoreError> {
     sqlx::query!(
-        "update patrols set lease = null, due_at = now(), claims = claims - 1,
-             planned_at = case when $4 then now() else planned_at end
+        "update patrols set lease = null, due_at = now(), claims = claims - 1, planned_at = now()
          where connection_id = $1 and team = $2 and lease = $3",
         patrol.connection,
         patrol.team,
-        patrol.lease,
-        patrol.is_planned
+        patrol.lease
     )
     .execute(db)
     .await?;

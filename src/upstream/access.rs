@@ -212,7 +212,7 @@ impl Access {
         }
         let result = match request.send().await {
             Ok(response) => self.read(call, response).await,
-            Err(error) if journal::NoLeave::is_behind(&error) => Err(self.without_leave()),
+            Err(_) if write.is_withheld() => Err(self.without_leave()),
             Err(error) => Err(self.no_answer(&call.method, &error)),
         };
         write.ended(&result);

@@ -5,9 +5,11 @@
 //! [`Journal::during`], so no provider and no step has to hand anything through.
 
 use std::{
-    error::Error,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -41,20 +43,6 @@ impl Default for Journal {
 #[derive(Debug, thiserror::Error)]
 #[error("the right to write ran out before the call was sent")]
 pub(super) struct NoLeave;
-
-impl NoLeave {
-    /// Whether this is why a request failed.
-    pub(super) fn is_behind(error: &reqwest::Error) -> bool {
-        let mut source = error.source();
-        while let Some(cause) = source {
-            if cause.is::<Self>() {
-                return true;
-            }
-            source = cause.source();
-        }
-        false
-    }
-}
 
 /// A write that reached an upstream, or may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +95,14 @@ impl Journal {
 }
 
 /// A write that is about to be sent; nothing for reads and outside of any journal.
-pub(super) struct Pending(Option<(Journal, Uuid)>);
+pub(super) struct Pending(Option<Write>);
+
+struct Write {
+    journal: Journal,
+    id: Uuid,
+    /// Whether its body was kept back in the last moment.
+    is_withheld: Arc<AtomicBool>,
+}
 
 /// Notes a request that is about to be sent; a write needs leave.
 pub(super) fn about_to_send(
@@ -135,7 +130,11 @@ pub(super) fn about_to_send(
         };
         let id = write.id;
         journal.lock().push(write);
-        Ok((journal.clone(), id))
+        Ok(Write {
+            journal: journal.clone(),
+            id,
+            is_withheld: Arc::default(),
+        })
     });
     Ok(Pending(noted.ok().transpose()?))
 }
@@ -146,16 +145,25 @@ impl Pending {
     pub(super) fn body(&self, bytes: Vec<u8>) -> Body {
         match &self.0 {
             None => bytes.into(),
-            Some((journal, _)) => Body::wrap(LastLook {
+            Some(write) => Body::wrap(LastLook {
                 bytes: Some(bytes.into()),
-                journal: journal.clone(),
+                journal: write.journal.clone(),
+                is_withheld: write.is_withheld.clone(),
             }),
         }
     }
 
+    /// Whether the body did not go out. The client does not tell of every protocol why a request has failed.
+    pub(super) fn is_withheld(&self) -> bool {
+        let write = self.0.as_ref();
+        write.is_some_and(|write| write.is_withheld.load(Ordering::Acquire))
+    }
+
     /// Notes how it ended; one that never left is forgotten.
     pub(super) fn ended(self, result: &Result<Answer, UpstreamError>) {
-        let Some((journal, id)) = self.0 else { return };
+        let Some(Write { journal, id, .. }) = self.0 else {
+            return;
+        };
         let trace = match result {
             Ok(answer) => answer.trace(),
             // Without a connection nothing was sent.
@@ -175,6 +183,7 @@ impl Pending {
 struct LastLook {
     bytes: Option<Bytes>,
     journal: Journal,
+    is_withheld: Arc<AtomicBool>,
 }
 
 impl HttpBody for LastLook {
@@ -188,7 +197,10 @@ impl HttpBody for LastLook {
         let bytes = self.bytes.take();
         Poll::Ready(bytes.map(|bytes| match (self.journal.may_write)() {
             true => Ok(Frame::data(bytes)),
-            false => Err(NoLeave),
+            false => {
+                self.is_withheld.store(true, Ordering::Release);
+                Err(NoLeave)
+            }
         }))
     }
 

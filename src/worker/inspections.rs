@@ -30,7 +30,7 @@ use crate::{
     store::{
         Rows, StoreError, begin, checks,
         events::{self, NewEvent},
-        inspections::{self, ClaimedInspection, Remembered},
+        inspections::{self, ClaimedInspection, Remembered, WhyNot},
         links::{self, LeasedLink},
     },
     upstream::{CallClass, Looked, Memory},
@@ -99,9 +99,16 @@ impl Job for ClaimedInspection {
         let mut tx = begin(&worker.pool, Rows::Of(&self.tenant)).await?;
         let subject = inspections::subject(&mut tx, &self.tenant, self.link_id).await?;
         let Some(link) = subject else {
-            return Ok(match inspections::is_over(&mut tx, self.link_id).await? {
-                true => Outcome::Over,
-                false => Outcome::Busy,
+            return Ok(match inspections::why_not(&mut tx, self.link_id).await? {
+                WhyNot::Over => Outcome::Over,
+                WhyNot::Busy => Outcome::Busy,
+                WhyNot::Stands => Outcome::Unread {
+                    failure: Failure::new(
+                        FailureCode::RequestRefused,
+                        "the link stands still until somebody acts",
+                    ),
+                    after: worker.settings.inspections.every,
+                },
             });
         };
         let ends_at = checks::ends_at(&mut tx, &self.tenant, link.provider_connection).await?;
@@ -179,7 +186,7 @@ async fn look_at(
         }
     };
     // Of a link that has changed since, what was seen then says nothing.
-    let known = claimed.remembered.0.clone();
+    let known = claimed.remembered();
     let known = known.filter(|known| known.fence == link.fence);
     let memory = Memory::of(known.map(|known| known.tags).unwrap_or_default());
     // Nobody waits for the look at an idle link.

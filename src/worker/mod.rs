@@ -160,8 +160,12 @@ impl Worker {
         while !self.drain.is_cancelled() {
             // Subscribed before the look, so that a wake-up during it is not lost.
             let woken = due.notified();
-            let pause = self.take_all(presence, &mut turns, is_woken).await;
-            is_woken = false;
+            let taken = self.take_due(presence, &mut turns, is_woken).await;
+            is_woken &= taken.is_err();
+            let pause = taken.unwrap_or_else(|error| {
+                tracing::error!(%error, "cannot claim what is due");
+                IDLE_PAUSE
+            });
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = woken => is_woken = true,
@@ -172,20 +176,6 @@ impl Worker {
         }
         self.tasks.close();
         self.tasks.wait().await;
-    }
-
-    /// Takes what is due; how long to pause before the next look.
-    async fn take_all(
-        self: &Arc<Self>,
-        presence: &Arc<Presence>,
-        turns: &mut Turns,
-        heeds_callers: bool,
-    ) -> Duration {
-        let taken = self.take_due(presence, turns, heeds_callers).await;
-        taken.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot claim what is due");
-            IDLE_PAUSE
-        })
     }
 
     /// The others need not notice that this process is gone.
@@ -199,8 +189,8 @@ impl Worker {
         tell(left.await, "leave the workers in order");
     }
 
-    /// Claims due links and due jobs of every kind in one transaction, because this is done at every wake-up; how long to pause
-    /// before the next look.
+    /// Takes what is due, in one transaction unless jobs are due, because this is done at every wake-up; how long to pause before
+    /// the next look.
     async fn take_due(
         self: &Arc<Self>,
         presence: &Arc<Presence>,
@@ -208,12 +198,32 @@ impl Worker {
         heeds_callers: bool,
     ) -> Result<Duration, StoreError> {
         let mut tx = begin(&self.pool, Rows::OfAll).await?;
-        let db = &mut *tx;
         if heeds_callers {
-            self.heed_callers(db, presence).await?;
+            self.heed_callers(&mut tx, presence).await?;
         }
-        let (links, next_link) = self.claim_links(db, presence, turns).await?;
-        let due = all_jobs::due(db).await?;
+        let due = all_jobs::due(&mut tx).await?;
+        let (links, next_link) = self.claim_links(&mut tx, presence, turns).await?;
+        tx.commit().await?;
+        for link in links {
+            self.start(link, presence).await;
+        }
+        // Links go on when jobs cannot be claimed.
+        if due.is_any() {
+            tell(self.take_jobs(presence, &due).await, "claim jobs");
+        }
+        let next_patrol = due.next_patrol.map(|next| next.max(SHORTEST_PAUSE));
+        let next = next_link.into_iter().chain(next_patrol).min();
+        Ok(next.map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE)))
+    }
+
+    /// Claims jobs of the kinds of which some are due.
+    async fn take_jobs(
+        self: &Arc<Self>,
+        presence: &Presence,
+        due: &all_jobs::Due,
+    ) -> Result<(), StoreError> {
+        let mut tx = begin(&self.pool, Rows::OfAll).await?;
+        let db = &mut *tx;
         let checks = self.claim_jobs(db, presence, due.checks, &self.check_slots);
         let checks: Vec<ClaimedCheck> = checks.await?;
         let preflights = self.claim_jobs(db, presence, due.preflights, &self.preflight_slots);
@@ -223,16 +233,11 @@ impl Worker {
         let inspections = self.claim_jobs(db, presence, due.inspections, &self.inspection_slots);
         let inspections: Vec<ClaimedInspection> = inspections.await?;
         tx.commit().await?;
-        for link in links {
-            self.start(link, presence).await;
-        }
         self.start_jobs(checks, &self.check_slots);
         self.start_jobs(preflights, &self.preflight_slots);
         self.start_jobs(patrols, &self.patrol_slots);
         self.start_jobs(inspections, &self.inspection_slots);
-        let next_patrol = due.next_patrol.map(|next| next.max(SHORTEST_PAUSE));
-        let next = next_link.into_iter().chain(next_patrol).min();
-        Ok(next.map_or(IDLE_PAUSE, |next| next.min(IDLE_PAUSE)))
+        Ok(())
     }
 
     /// Claims as many due links as there are free slots, tenants taking turns; and how long until there may be more for these.

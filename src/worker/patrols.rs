@@ -175,10 +175,10 @@ async fn patrolled(patrol: &ClaimedPatrol, worker: &Worker) -> Result<Patrolled,
         return Ok(Patrolled::rest(worker.settings.patrol_idle));
     };
     let mut tx = begin(&worker.pool, Rows::Of(&patrol.tenant)).await?;
-    let followed = builds::unfinished(&mut tx, patrol.connection, &patrol.team).await?;
+    let followed = builds::take_unfinished(&mut tx, patrol.connection, &patrol.team).await?;
     let links: Vec<_> = followed.iter().map(|followed| followed.link).collect();
     let usual = builds::usual_seconds(&mut tx, &links).await?;
-    drop(tx);
+    tx.commit().await.map_err(StoreError::from)?;
     let mut stopped = Vec::new();
     let mut look = Look::new(worker, patrol, &netlify, followed);
     let rest = match timeout(PATIENCE, CallClass::Watching.during(look.all())).await {

@@ -71,7 +71,9 @@ async fn findings(claimed: &ClaimedPreflight, worker: &Worker) -> Result<Vec<Fin
         let detail = format!("{CLAIMS_MAX} workers in a row died over this preflight");
         return Err(Failure::new(FailureCode::WorkerDied, detail).into());
     }
-    let spec = claimed.spec()?;
+    let spec = claimed
+        .spec()
+        .map_err(|error| Failure::new(FailureCode::Internal, error.to_string()))?;
     let pair = Pair {
         tenant: &claimed.tenant,
         netlify: claimed.netlify_connection,

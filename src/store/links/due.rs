@@ -27,13 +27,15 @@ pub struct Ask {
     pub room: i64,
 }
 
-/// A link that was claimed.
+/// A link that was due.
 #[derive(Debug)]
 pub struct Claimed {
-    /// The link.
-    pub link: LeasedLink,
+    /// Who owns it.
+    pub tenant: String,
     /// Since when it was due.
     pub due_at: OffsetDateTime,
+    /// The link, if this version can read it: else it is left to workers of another one.
+    pub link: Option<LeasedLink>,
 }
 
 /// Database time, and the tenants with links that became due since then.
@@ -69,8 +71,7 @@ pub async fn tenants_with_work(db: &mut PgConnection) -> Result<Vec<String>, Sto
 }
 
 /// Leases up to `limit` due links to a worker: the oldest of each tenant, then the second oldest of each, and so on. Nothing
-/// when the others have given the worker up: it stays among the workers until this is committed. A link that cannot be read
-/// is left to workers of another version.
+/// when the others have given the worker up: it stays among the workers until this is committed.
 pub async fn claim(
     db: &mut PgConnection,
     owner: Uuid,
@@ -82,7 +83,7 @@ pub async fn claim(
     let rooms: Vec<_> = asks.iter().map(|ask| ask.room).collect();
     let rows = sqlx::query!(
         r#"with me as materialized (
-               select from workers where id = $1 and alive_until > now() for share
+               select from workers where id = $1 and alive_until > now() for key share
            ), candidates as (
                select due.*, row_number() over (partition by asked.tenant order by due.next_run_at) as turn
                from unnest($4::text[], $5::timestamptz[], $6::bigint[]) as asked (tenant, floor, room)
@@ -113,6 +114,7 @@ pub async fn claim(
     let mut steps = step_runs::of_links(db, &ids).await?;
     let (mut claimed, mut unreadable) = (Vec::new(), Vec::new());
     for row in rows {
+        let (tenant, due_at) = (row.tenant.clone(), row.due_at);
         let steps = steps.remove(&row.id).unwrap_or(Ok(Vec::new()));
         let link = || {
             Ok::<_, StoreError>(LeasedLink {
@@ -132,16 +134,15 @@ pub async fn claim(
                 claimed_at: row.now,
             })
         };
-        match link() {
-            Ok(link) => claimed.push(Claimed {
-                link,
-                due_at: row.due_at,
-            }),
-            Err(error) => {
-                tracing::error!(link = %row.id, %error, "cannot read a link; another version of linkbroker may");
-                unreadable.push(row.id);
-            }
-        }
+        let link = link().inspect_err(|error| {
+            tracing::error!(link = %row.id, %error, "cannot read a link; another version of linkbroker may");
+            unreadable.push(row.id);
+        });
+        claimed.push(Claimed {
+            tenant,
+            due_at,
+            link: link.ok(),
+        });
     }
     if !unreadable.is_empty() {
         leave(db, &unreadable).await?;

@@ -54,14 +54,22 @@ impl Turns {
         room: impl Fn(&str) -> usize,
     ) -> Result<Vec<LeasedLink>, StoreError> {
         self.look(db).await?;
-        let asks = self.asks(free, room);
-        if asks.is_empty() {
-            return Ok(Vec::new());
-        }
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let claimed = claim(db, owner, limit, &asks).await?;
-        self.took(&asks, &claimed, claimed.len() >= free);
-        Ok(claimed.into_iter().map(|claimed| claimed.link).collect())
+        loop {
+            let asks = self.asks(free, &room);
+            if asks.is_empty() {
+                return Ok(Vec::new());
+            }
+            let claimed = claim(db, owner, limit, &asks).await?;
+            self.took(&asks, &claimed, claimed.len() >= free);
+            let are_none = claimed.is_empty();
+            let links = claimed.into_iter().filter_map(|claimed| claimed.link);
+            let links: Vec<_> = links.collect();
+            // Where none of them could be read, there may be others behind them.
+            if are_none || !links.is_empty() {
+                return Ok(links);
+            }
+        }
     }
 
     async fn look(&mut self, db: &mut PgConnection) -> Result<(), StoreError> {
@@ -110,7 +118,7 @@ impl Turns {
     /// was no more to give.
     fn took(&mut self, asks: &[Ask], claimed: &[Claimed], exhausted: bool) {
         for ask in asks {
-            let mine = claimed.iter().filter(|it| it.link.tenant == ask.tenant);
+            let mine = claimed.iter().filter(|it| it.tenant == ask.tenant);
             let given = mine.clone().count();
             let last = mine.map(|it| it.due_at).max();
             if (given as i64) < ask.room && !exhausted {

@@ -178,6 +178,25 @@ impl Place {
         repo.dir = Some("elsewhere".to_owned());
     }
 
+    /// The repository has its one webhook, and the site publishes the folder that was asked for.
+    pub fn is_as_made(&self, world: &World, site: &str) -> Result<(), String> {
+        let sandbox = world.sandbox.world();
+        let webhooks = {
+            let github = sandbox.github.lock();
+            let repository = github.named(&self.path).expect("the place's repository");
+            repository.hooks.len()
+        };
+        let netlify = sandbox.netlify.lock();
+        let repo = netlify.site_named(site).and_then(|site| site.repo.as_ref());
+        let folder = repo.and_then(|repo| repo.dir.as_deref());
+        match (webhooks, folder) {
+            (1, Some("dist")) => Ok(()),
+            other => Err(format!(
+                "webhooks and folder of a link that is live: {other:?}"
+            )),
+        }
+    }
+
     /// Makes a commit that everybody is told who listens; its id.
     pub async fn push(&self, world: &World, text: &str) -> String {
         let commit = NewCommit {

@@ -250,9 +250,16 @@ impl<'a> History<'a> {
         place.calm(&self.crowd.world);
         self.is_disturbed = false;
         self.lane.set_refusals(self.crowd, self.outside);
-        let drift = link["drift"].as_array();
-        self.link
-            .rested(drift.is_some_and(|drift| !drift.is_empty()));
+        let drift = link["drift"].as_array().cloned().unwrap_or_default();
+        let was_put_back = self.link.is_put_back();
+        self.link.rested(!drift.is_empty());
+        if self.link.is_whole() && !drift.is_empty() {
+            return Err(format!("drift of which nobody knows: {drift:#?}"));
+        }
+        if was_put_back && link["status"] == "live" {
+            let site = text(&link["site"]["name"]);
+            self.lane.place.is_as_made(&self.crowd.world, &site)?;
+        }
         self.see(&link)?;
         Ok(link)
     }

@@ -248,9 +248,11 @@ impl Link {
         self.rest = built(outside);
     }
 
-    /// Whether this is where it comes to rest.
+    /// Whether this is where it comes to rest. What nobody has sought is found now and then, as by the look that confirms an
+    /// earlier heal.
     pub fn rests_at(&self, status: &str) -> bool {
-        status == self.rest
+        let is_unseen = matches!(self.changed, Some((_, Known::Unseen)));
+        status == self.rest || (is_unseen && self.rest == "live" && status == "degraded")
     }
 
     /// Whether it is over, or will be.
@@ -268,14 +270,20 @@ impl Link {
         self.changed.is_some()
     }
 
+    /// Whether what others have changed is being put back.
+    pub fn is_put_back(&self) -> bool {
+        matches!(self.changed, Some((_, Known::PutBack)))
+    }
+
     /// Whether a verb may have been answered so in one of these moments.
     pub fn may_answer(&self, verb: Verb, accepted: bool, moments: &[Moment]) -> bool {
         let drift = self.changed.map(|(_, known)| known);
         match (verb, drift) {
-            (Verb::Heal, None | Some(Known::Unseen)) if accepted => return false,
-            (Verb::Heal, None | Some(Known::Unseen)) => return true,
+            (Verb::Heal, None) => return !accepted,
             // It may be known already, or still.
-            (Verb::Heal, Some(Known::Sought | Known::PutBack)) if !accepted => return true,
+            (Verb::Heal, Some(Known::Unseen | Known::Sought | Known::PutBack)) if !accepted => {
+                return true;
+            }
             _ => {}
         }
         let mut moments = moments.iter();
@@ -326,11 +334,14 @@ impl Link {
 
     /// It rests where it was to, and tells of drift or not.
     pub fn rested(&mut self, has_drift: bool) {
-        self.changed = match self.changed {
-            Some((_, Known::PutBack)) => None,
-            Some((change, Known::Sought)) if has_drift => Some((change, Known::Told)),
-            other => other,
-        };
+        match self.changed {
+            _ if self.is_given_up() => self.changed = None,
+            Some((_, Known::PutBack)) => self.changed = None,
+            Some((change, Known::Unseen | Known::Sought)) if has_drift => {
+                self.now_is(change, Known::Told);
+            }
+            _ => {}
+        }
     }
 
     /// A push has reached Netlify: a link whose site is built follows its builds.
