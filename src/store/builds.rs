@@ -81,7 +81,7 @@ pub async fn record(
                outcome = excluded.outcome, deploy = coalesce(excluded.deploy, b.deploy), ahead = excluded.ahead,
                created_at = coalesce($8, b.created_at), finished_at = coalesce(b.finished_at, excluded.finished_at),
                failure = excluded.failure, log_tail = excluded.log_tail
-               where b.finished_at is null or (b.failure is null and excluded.failure is not null)
+               where b.finished_at is null or (b.failure is null and excluded.failure is not null and excluded.finished_at is not null)
            returning (select is_over from known) as was_over"#,
         link,
         seen.build.deploy_id,

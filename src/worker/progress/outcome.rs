@@ -314,7 +314,8 @@ impl Progress {
     pub(super) fn fail(&mut self, step: StepName, failure: Failure, failed: StepState) {
         tracing::warn!(link = %self.link.id, %step, %failure, "step failed");
         self.event("step.failed", json!({ "step": step, "code": failure.code }));
-        if step == StepName::WatchDeploy {
+        // A call that was refused while the build was watched says nothing of the build.
+        if step == StepName::WatchDeploy && failure.upstream.is_none() {
             self.note_failed_build(&failure);
         }
         self.end(step, failed, Some(failure));
