@@ -171,11 +171,14 @@ impl Story {
         let made = self.make(place, &id, tally);
         let is_live = armed.during(&mut struck, &id, made).await?;
         place.calm(&crowd.world);
+        let failed = async |what: &str, why: String| {
+            let stands = stands(&crowd.world, &place.client, &id).await;
+            Err(format!("{id}, {what}: {why}\n{stands}"))
+        };
         if is_live {
             let one = self.one_of_each(crowd, place, &before, &mut lane.db).await;
             if let Err(why) = one {
-                let stands = stands(&crowd.world, &place.client, &id).await;
-                return Err(format!("{id}, live: {why}\n{stands}"));
+                return failed("live", why).await;
             }
         }
         let armed = Armed::new(crowd, place, unmaking);
@@ -185,10 +188,7 @@ impl Story {
         let left = Self::nothing_left(crowd, place, &before, &mut lane.db).await;
         match left {
             Ok(()) => Ok(()),
-            Err(why) => {
-                let stands = stands(&crowd.world, &place.client, &id).await;
-                Err(format!("{id}, over: {why}\n{stands}"))
-            }
+            Err(why) => failed("over", why).await,
         }
     }
 

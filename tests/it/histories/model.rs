@@ -335,8 +335,9 @@ impl Link {
     /// It rests where it was to, and tells of drift or not.
     pub fn rested(&mut self, has_drift: bool) {
         match self.changed {
-            _ if self.is_given_up() => self.changed = None,
-            Some((_, Known::PutBack)) => self.changed = None,
+            Some((_, known)) if known == Known::PutBack || self.is_given_up() => {
+                self.changed = None;
+            }
             Some((change, Known::Unseen | Known::Sought)) if has_drift => {
                 self.now_is(change, Known::Told);
             }
