@@ -162,6 +162,24 @@ pub async fn refused(
     Ok(row.map(|row| (row.connection_id, row.refusal.0)))
 }
 
+/// Whether the credential of one of these connections is still the one that was refused. Who brings another, or a check that
+/// passes, waits until this transaction ends, and so sees what it has written of the refusal.
+pub async fn are_still_refused(
+    db: &mut PgConnection,
+    tenant: &str,
+    connections: &[Uuid],
+) -> Result<bool, StoreError> {
+    let refused = sqlx::query_scalar!(
+        r#"select connection_id from connection_checks
+           where tenant = $1 and connection_id = any($2) and refusal is not null for share"#,
+        tenant,
+        connections
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(!refused.is_empty())
+}
+
 /// Forgets the check of a connection: its credential is another one, or gone.
 pub async fn forget(
     db: &mut PgConnection,

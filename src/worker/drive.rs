@@ -481,6 +481,19 @@ async fn save(
     let tenant = progress.link.tenant.clone();
     let mut tx = begin(&worker.pool, Rows::Of(&tenant)).await?;
     let unrecorded = audit.unrecorded();
+    let is_refused = progress
+        .link
+        .failure
+        .as_ref()
+        .is_some_and(refusals::is_refusal);
+    let then = match then {
+        Then::LetGo(None)
+            if is_refused && refusals::are_outdated(&mut tx, &progress.link).await? =>
+        {
+            Then::LetGo(Some(Duration::ZERO))
+        }
+        then => then,
+    };
     write(&mut tx, worker, progress, then).await?;
     audit.record(&mut tx, &unrecorded).await?;
     if let Then::LetGo(None) = then

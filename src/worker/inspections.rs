@@ -42,6 +42,8 @@ const IDLE_PER_MINUTE: i64 = 24;
 const BUSY_PAUSE: Duration = Duration::from_secs(30);
 /// When an upstream that did not answer is asked again.
 const UNREAD_PAUSE: Duration = Duration::from_secs(300);
+/// When a link is looked at again whose credential was replaced while a look was refused with it.
+const OUTDATED_PAUSE: Duration = Duration::from_secs(1);
 /// How long after a link came to rest its drift, or a heal, is confirmed.
 const CONFIRM: Duration = Duration::from_secs(10);
 
@@ -117,6 +119,12 @@ impl Job for ClaimedInspection {
     }
 
     async fn finish(&self, db: &mut PgConnection, outcome: &Outcome) -> Result<(), StoreError> {
+        if let Outcome::Seen { link, drift, .. } = outcome
+            && drift.iter().any(|it| it.kind.is_refusal())
+            && refusals::are_outdated(db, link).await?
+        {
+            return inspections::put_off(db, self, OUTDATED_PAUSE, true).await;
+        }
         links::hold(db, &[self.link_id]).await?;
         match outcome {
             Outcome::Seen {
@@ -311,7 +319,7 @@ async fn read(
             Ok(found) => read.drift.extend(found),
             // What was seen then was as the link had left it: else nothing would be remembered.
             Err(_) if look.unchanged => {}
-            Err(Halt::Stop { failure, .. }) if failure.code == FailureCode::CredentialRefused => {
+            Err(Halt::Stop { failure, .. }) if refusals::is_refusal(&failure) => {
                 read.refusals.push(failure);
             }
             Err(halt) => read.unread = Some(halt),

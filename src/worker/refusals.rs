@@ -1,12 +1,14 @@
 //! Credentials that an upstream has refused: noted with their connection, so that no link calls with them any more.
 
+use sqlx::PgConnection;
+
 use super::{
     Worker,
     doors::{Opened, UsedCredential},
 };
 use crate::{
     link::failure::{Failure, FailureCode},
-    store::{Rows, StoreError, begin, checks},
+    store::{Rows, StoreError, begin, checks, links::LeasedLink},
     upstream::UpstreamKind,
 };
 
@@ -46,17 +48,22 @@ pub async fn note_of(
     Ok(Some(refusal))
 }
 
+/// Whether the credential that a link was refused is another one by now, or was found good: who saw to that may have found the
+/// link at work and left it there. Asked for before the link is held, because they take the two in this order.
+pub async fn are_outdated(db: &mut PgConnection, link: &LeasedLink) -> Result<bool, StoreError> {
+    let both = [link.netlify_connection, link.provider_connection];
+    Ok(!checks::are_still_refused(db, &link.tenant, &both).await?)
+}
+
 /// Whether it was Netlify who refused; else it was the git provider.
 pub fn is_by_netlify(failure: &Failure) -> bool {
     let trace = failure.upstream.as_ref();
     trace.is_some_and(|trace| trace.upstream == UpstreamKind::Netlify.as_str())
 }
 
-/// Whether the upstream itself has refused the credential, as opposed to one that cannot even be sent.
+/// Whether a credential is refused: by the upstream, or because it cannot even be sent.
 pub fn is_refusal(failure: &Failure) -> bool {
-    let answered = |trace: &crate::link::failure::UpstreamTrace| trace.status.is_some();
-    let trace = failure.upstream.as_deref();
-    failure.code == FailureCode::CredentialRefused && trace.is_some_and(answered)
+    failure.code == FailureCode::CredentialRefused
 }
 
 fn naming(used: &UsedCredential, failure: &Failure) -> Failure {

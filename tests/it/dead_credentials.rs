@@ -152,6 +152,53 @@ async fn a_look_that_meets_one_notes_it_and_another_ends_it() {
     assert_eq!(looked_at.await["drift"][0]["healable"], "on_request");
 }
 
+/// Holds the next call at GitHub back for a second: what it was made with is replaced meanwhile.
+fn github_is_slow(world: &World) {
+    world.fault(json!({"upstream": "github", "path": ".*", "fault": {"delay_ms": 1000}}));
+}
+
+#[tokio::test]
+async fn one_that_is_replaced_while_its_refusal_is_under_way_holds_no_link_back() {
+    let world = World::empty(Setup::default()).await;
+    world.repository("docs").await;
+    world
+        .connect_with(&world.client, linkbroker_sandbox::NETLIFY_TOKEN, "ghp_dead")
+        .await;
+    github_is_slow(&world);
+    let id = world.client.link(docs()).await;
+    // Netlify is called at the same time.
+    world.made("deploy_keys").await;
+    replace(&world, "github", GITHUB_TOKEN).await;
+    becomes(&world, &id, "live").await;
+}
+
+#[tokio::test]
+async fn one_that_is_replaced_while_a_look_is_refused_is_looked_with_again() {
+    let world = World::usual().await;
+    let id = text(&world.client.link_settled(docs()).await["id"]);
+    replace(&world, "github", "ghp_dead").await;
+    github_is_slow(&world);
+    let before = world.sandbox.calls().len();
+    let path = format!("/links/{id}/check");
+    let asked = world.client.send(Method::POST, &path, |it| it).await;
+    asked.expect(202);
+    // Netlify is called at the same time.
+    until("the look to be under way", async || {
+        (world.sandbox.calls().len() > before).then_some(())
+    })
+    .await;
+    replace(&world, "github", GITHUB_TOKEN).await;
+    let page = format!("/links/{id}/events?limit=100");
+    until("the look to end well", async || {
+        let events = world.client.get(&page).await.expect(200).text;
+        events.contains("link.checked").then_some(())
+    })
+    .await;
+    let looked_at = world.client.read(&id).await;
+    assert_eq!(looked_at["status"], "live", "{looked_at:#}");
+    assert_eq!(looked_at["drift"], Value::Null, "{looked_at:#}");
+}
+
 #[tokio::test]
 async fn one_that_dies_while_a_build_runs_is_no_end_of_the_build() {
     let switches = json!({"netlify": {"times": {"building_ms": 4_000}}});

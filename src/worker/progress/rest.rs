@@ -11,7 +11,7 @@ use crate::link::{
     status::{LinkStatus, StepState},
     step_run::{StepRun, prepare_old_key, prepare_retry},
 };
-use crate::store::links::LeasedLink;
+use crate::{store::links::LeasedLink, worker::refusals::is_refusal};
 
 impl Progress {
     /// Puts the former key back when the one that was to take its place has failed; whether there is something to do now. A build
@@ -149,8 +149,8 @@ impl Progress {
     /// Goes on where a refused credential had stopped the link: it is made due only when there is another one, or a check
     /// has passed.
     pub fn resume_after_refusal(&mut self) {
-        let is_refused = |failure: &Failure| failure.code == FailureCode::CredentialRefused;
-        if !self.link.status.is_settled() || !self.link.failure.as_ref().is_some_and(is_refused) {
+        let is_refused = self.link.failure.as_ref().is_some_and(is_refusal);
+        if !self.link.status.is_settled() || !is_refused {
             return;
         }
         prepare_retry(&mut self.link.steps, &mut self.link.facts, self.link.status);
