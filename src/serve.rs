@@ -20,6 +20,8 @@ use crate::{
 
 /// One connection listens for wake-ups, one sends them.
 const BELL_POOL_SIZE: u32 = 2;
+/// Longest time in which other processes are told of what the last ones to stop have done.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A worker has one session; a lost one may take a while to go.
 const SESSION_POOL_SIZE: u32 = 3;
 
@@ -54,7 +56,8 @@ async fn with_database(
     let bell = Bell::default();
     let mut parts = JoinSet::new();
     let wires = store::connect(url, "linkbroker-bell", BELL_POOL_SIZE).await?;
-    let carried = tokio::spawn(bell.clone().connect(wires, CancellationToken::new()));
+    let all_told = CancellationToken::new();
+    let carried = tokio::spawn(bell.clone().connect(wires, all_told.clone()));
     if config.role != Role::Api {
         let pool = store::connect(url, "linkbroker-worker", config.connections).await?;
         let sessions = store::connect(url, "linkbroker-session", SESSION_POOL_SIZE).await?;
@@ -77,7 +80,8 @@ async fn with_database(
         start_api(config, api, &bell, &drain, &mut parts).await?;
     }
     let watched = watch(parts, &drain, config.workers.drain).await;
-    carried.abort();
+    all_told.cancel();
+    timeout(LAST_WORDS, carried).await.ok();
     watched
 }
 

@@ -26,15 +26,17 @@ use super::{
     quotas::{Quotas, Seat},
 };
 use crate::store::{
-    Rows, begin,
+    Rows, StoreError, begin,
     bell::{Bell, Change},
-    events,
+    events, links,
 };
 
 /// Events of a link that are kept with its snapshot; a link has a few dozen.
 const EVENTS_KEPT: i64 = 500;
 /// Pause between two rounds in which links are read again that could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+/// Pause between two comparisons with the database: who tells of a change may die before he does.
+const COMPARE: Duration = Duration::from_secs(10);
 
 /// A link at one version, ready to be answered.
 #[derive(Debug)]
@@ -158,6 +160,8 @@ impl Feed {
         let mut changes = bell.changes();
         let mut again = interval(READ_AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut compare = interval(COMPARE);
+        compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let changed = tokio::select! {
                 change = changes.recv() => match change {
@@ -174,9 +178,37 @@ impl Feed {
                         false => self.waited_for(|waiting| unread.contains(waiting)).await,
                     }
                 }
+                _ = compare.tick() => self.outdated().await,
                 () = self.drain.cancelled() => return,
             };
             self.refresh_all(changed).await;
+        }
+    }
+
+    /// Those of which a newer version is there that nobody has told of; nothing while the database is away.
+    async fn outdated(&self) -> Vec<(Uuid, Arc<Topic>)> {
+        let topics = self.waited_for(|_| true).await;
+        if topics.is_empty() {
+            return topics;
+        }
+        let known = topics
+            .iter()
+            .map(|(id, topic)| (*id, topic.snapshot.borrow().link.summary.version));
+        let (ids, versions): (Vec<_>, Vec<_>) = known.unzip();
+        let newer: Result<_, StoreError> = async {
+            let mut tx = begin(&self.pool, Rows::OfAll).await?;
+            links::newer(&mut tx, &ids, &versions).await
+        }
+        .await;
+        match newer {
+            Ok(newer) => topics
+                .into_iter()
+                .filter(|(id, _)| newer.contains(id))
+                .collect(),
+            Err(error) => {
+                tracing::warn!(%error, "cannot compare the links that somebody waits for");
+                Vec::new()
+            }
         }
     }
 

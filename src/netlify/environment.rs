@@ -93,7 +93,9 @@ fn contexts_of(variable: &EnvVariable) -> Vec<String> {
 /// # Errors
 /// `site_gone`, `environment_refused`.
 pub async fn list(access: &Access, site: &Site) -> Result<Vec<Variable>, UpstreamError> {
-    let call = Call::get(["accounts", &site.team, "env"]).query("site_id", &site.id);
+    let call = Call::get(["accounts", &site.team, "env"])
+        .query("site_id", &site.id)
+        .told_by_role();
     let answer = access.send(call).await;
     answer.map_err(|error| gone(refused(error), site))?.json()
 }
@@ -113,6 +115,7 @@ pub async fn create(
         .collect();
     let values = variables.iter().map(|(_, variable)| variable.value.clone());
     let call = Call::post(["accounts", &site.team, "env"])
+        .told_by_role()
         .query("site_id", &site.id)
         .json(&bodies)
         .hiding(values);
@@ -133,6 +136,7 @@ pub async fn replace(
 ) -> Result<(), UpstreamError> {
     // The name stands in the query by the richer description, in the body by the older one and Netlify's CLI.
     let call = Call::put(["accounts", &site.team, "env", name])
+        .told_by_role()
         .query("site_id", &site.id)
         .query("key", name)
         .json(&body(name, variable))
@@ -146,7 +150,9 @@ pub async fn replace(
 /// # Errors
 /// `environment_refused`.
 pub async fn delete(access: &Access, site: &Site, name: &str) -> Result<bool, UpstreamError> {
-    let call = Call::delete(["accounts", &site.team, "env", name]).query("site_id", &site.id);
+    let call = Call::delete(["accounts", &site.team, "env", name])
+        .query("site_id", &site.id)
+        .told_by_role();
     was_there(access.send(call).await.map_err(refused))
 }
 

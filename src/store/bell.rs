@@ -2,8 +2,8 @@
 //!
 //! A NOTIFY inside a durable transaction would serialise the commits of everybody (limits.md,
 //! finding 1), so notices are sent by a connection of their own, at most two hundred times a second.
-//! They are hints: workers look for due links anyway, and after a lost connection everything counts
-//! as changed.
+//! They are hints: workers look for due links anyway, readers' links are compared now and then, and
+//! after a lost connection everything counts as changed.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -97,34 +97,52 @@ impl Bell {
         self.outbox.send(notice).ok();
     }
 
-    /// Carries rings between the processes until told to stop.
+    /// Carries rings between the processes until told to stop; what was rung until then still goes out.
     pub async fn connect(self, pool: PgPool, stop: CancellationToken) {
         tokio::select! {
-            () = self.send(&pool) => {}
+            () = self.send(&pool, &stop) => {}
             () = self.receive(&pool) => {}
-            () = stop.cancelled() => {}
         }
     }
 
-    async fn send(&self, pool: &PgPool) {
+    async fn send(&self, pool: &PgPool, stop: &CancellationToken) {
         let mut unsent = self.unsent.lock().await;
-        while let Some(first) = unsent.recv().await {
-            tokio::time::sleep(COALESCE).await;
-            let mut notices = BTreeSet::from([first]);
+        let mut notices = BTreeSet::new();
+        loop {
+            tokio::select! {
+                first = unsent.recv() => notices.extend(first),
+                // What could not be told then.
+                () = tokio::time::sleep(RECONNECT), if !notices.is_empty() => {}
+                () = stop.cancelled() => {}
+            }
+            let is_last = stop.is_cancelled();
+            if !is_last {
+                tokio::time::sleep(COALESCE).await;
+            }
             while let Ok(next) = unsent.try_recv() {
                 notices.insert(next);
             }
-            let sent = sqlx::query(
-                "select set_config('synchronous_commit', 'off', true), pg_notify($1, payload) from unnest($2::text[]) as payload",
-            )
-            .bind(CHANNEL)
-            .bind(payloads(self.process, &notices))
-            .execute(pool)
-            .await;
-            if let Err(error) = sent {
-                tracing::warn!(%error, "cannot wake other processes; they will look within a second");
+            if !notices.is_empty() {
+                match self.notify(pool, &notices).await {
+                    Ok(()) => notices.clear(),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot wake other processes; they look now and then");
+                    }
+                }
+            }
+            if is_last {
+                return;
             }
         }
+    }
+
+    async fn notify(&self, pool: &PgPool, notices: &BTreeSet<Notice>) -> Result<(), sqlx::Error> {
+        let sent = sqlx::query(
+            "select set_config('synchronous_commit', 'off', true), pg_notify($1, payload) from unnest($2::text[]) as payload",
+        );
+        let payloads = payloads(self.process, notices);
+        sent.bind(CHANNEL).bind(payloads).execute(pool).await?;
+        Ok(())
     }
 
     async fn receive(&self, pool: &PgPool) {

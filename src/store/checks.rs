@@ -41,6 +41,8 @@ pub struct ClaimedCheck {
     pub tenant: String,
     /// The worker that has it.
     pub lease: Uuid,
+    /// Until when, in database time: tells this claim from a later one of the same worker.
+    pub leased_until: OffsetDateTime,
     /// Claims since the check was asked for, with this one.
     pub claims: i16,
 }
@@ -130,7 +132,7 @@ pub async fn note_refusal(
     let done = sqlx::query!(
         "insert into connection_checks as c (connection_id, tenant, state, due_at, checked_at, failure, refusal)
          select id, tenant, 'failed', null, now(), $4, $4 from connections
-         where tenant = $1 and id = $2 and sealed = $3 for update
+         where tenant = $1 and id = $2 and sealed = $3 for no key update
          on conflict (connection_id) do update
              set refusal = excluded.refusal, failure = excluded.failure, checked_at = now(),
                  state = case c.state when 'passed' then 'failed' else c.state end
@@ -162,22 +164,22 @@ pub async fn refused(
     Ok(row.map(|row| (row.connection_id, row.refusal.0)))
 }
 
-/// Whether the credential of one of these connections is still the one that was refused. Who brings another, or a check that
+/// Whether the credential of this connection is still the one that was refused. Who brings another, or a check that
 /// passes, waits until this transaction ends, and so sees what it has written of the refusal.
-pub async fn are_still_refused(
+pub async fn is_still_refused(
     db: &mut PgConnection,
     tenant: &str,
-    connections: &[Uuid],
+    connection: Uuid,
 ) -> Result<bool, StoreError> {
     let refused = sqlx::query_scalar!(
         r#"select connection_id from connection_checks
-           where tenant = $1 and connection_id = any($2) and refusal is not null for share"#,
+           where tenant = $1 and connection_id = $2 and refusal is not null for share"#,
         tenant,
-        connections
+        connection
     )
-    .fetch_all(db)
+    .fetch_optional(db)
     .await?;
-    Ok(!refused.is_empty())
+    Ok(refused.is_some())
 }
 
 /// Forgets the check of a connection: its credential is another one, or gone.
@@ -213,7 +215,7 @@ pub async fn claim(
            set state = 'running', lease = $3, claims = claims + 1,
                due_at = now() + make_interval(secs => $1)
            from due where c.connection_id = due.connection_id
-           returning c.connection_id, c.tenant, c.lease as "lease!", c.claims"#,
+           returning c.connection_id, c.tenant, c.lease as "lease!", c.due_at as "leased_until!", c.claims"#,
         lease.as_secs_f64(),
         limit,
         owner
@@ -239,7 +241,7 @@ pub async fn finish(
          set state = $3, lease = null, due_at = null, checked_at = now(),
              identity = $4, teams = $5, scopes = $6, expires_at = $7, failure = $8, installations = $9,
              refusal = case $3 when 'passed' then null else refusal end
-         where connection_id = $1 and lease = $2",
+         where connection_id = $1 and lease = $2 and due_at = $10",
         check.connection_id,
         check.lease,
         state,
@@ -248,7 +250,8 @@ pub async fn finish(
         found.and_then(|found| found.scopes.as_deref()),
         found.and_then(|found| found.expires_at),
         outcome.err().map(Json) as _,
-        found.and_then(|found| found.installations.as_ref()).map(Json) as _
+        found.and_then(|found| found.installations.as_ref()).map(Json) as _,
+        check.leased_until
     )
     .execute(db)
     .await?;
@@ -259,9 +262,10 @@ pub async fn finish(
 pub async fn let_go(db: &mut PgConnection, check: &ClaimedCheck) -> Result<(), StoreError> {
     sqlx::query!(
         "update connection_checks set state = 'queued', lease = null, due_at = now(), claims = claims - 1
-         where connection_id = $1 and lease = $2",
+         where connection_id = $1 and lease = $2 and due_at = $3",
         check.connection_id,
-        check.lease
+        check.lease,
+        check.leased_until
     )
     .execute(db)
     .await?;

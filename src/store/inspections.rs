@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, types::Json};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
@@ -28,6 +29,8 @@ pub struct ClaimedInspection {
     pub tenant: String,
     /// The worker that has it.
     pub lease: Uuid,
+    /// Until when, in database time: tells this claim from a later one of the same worker.
+    pub leased_until: OffsetDateTime,
     /// Claims since the last outcome, with this one.
     pub claims: i16,
     /// Whether a caller waits for it.
@@ -142,7 +145,7 @@ pub async fn claim(
            update inspections i
            set lease = $4, claims = claims + 1, due_at = now() + make_interval(secs => $1)
            from due where i.link_id = due.link_id
-           returning i.link_id, i.tenant, i.lease as "lease!", i.claims, i.asked_at is not null as "is_asked!",
+           returning i.link_id, i.tenant, i.lease as "lease!", i.due_at as leased_until, i.claims, i.asked_at is not null as "is_asked!",
                      i.remembered as "remembered: Document""#,
         lease.as_secs_f64(),
         limit,
@@ -231,11 +234,12 @@ pub async fn done(
         "update inspections
          set lease = null, claims = 0, asked_at = null, checked_at = now(), due_at = now() + make_interval(secs => $3),
              remembered = $4
-         where link_id = $1 and lease = $2",
+         where link_id = $1 and lease = $2 and due_at = $5",
         claimed.link_id,
         claimed.lease,
         next.as_secs_f64(),
-        Json(remembered) as _
+        Json(remembered) as _,
+        claimed.leased_until
     )
     .execute(db)
     .await?;
@@ -253,11 +257,12 @@ pub async fn put_off(
         "update inspections
          set lease = null, claims = 0, due_at = now() + make_interval(secs => $3),
              asked_at = case when $4 then asked_at end
-         where link_id = $1 and lease = $2",
+         where link_id = $1 and lease = $2 and due_at = $5",
         claimed.link_id,
         claimed.lease,
         until.as_secs_f64(),
-        keeps_caller
+        keeps_caller,
+        claimed.leased_until
     )
     .execute(db)
     .await?;
@@ -267,9 +272,11 @@ pub async fn put_off(
 /// Lets go of a look that was not finished: it is due at once.
 pub async fn let_go(db: &mut PgConnection, claimed: &ClaimedInspection) -> Result<(), StoreError> {
     sqlx::query!(
-        "update inspections set lease = null, due_at = now(), claims = claims - 1 where link_id = $1 and lease = $2",
+        "update inspections set lease = null, due_at = now(), claims = claims - 1
+         where link_id = $1 and lease = $2 and due_at = $3",
         claimed.link_id,
-        claimed.lease
+        claimed.lease,
+        claimed.leased_until
     )
     .execute(db)
     .await?;

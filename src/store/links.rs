@@ -367,6 +367,23 @@ impl TryFrom<Read> for LinkRow {
     }
 }
 
+/// Which of these links are at a later version than the one beside. Needs [`super::Rows::OfAll`].
+pub async fn newer(
+    db: &mut PgConnection,
+    links: &[Uuid],
+    versions: &[i64],
+) -> Result<Vec<Uuid>, StoreError> {
+    let newer = sqlx::query_scalar!(
+        "select l.id from unnest($1::uuid[], $2::bigint[]) as known (id, version)
+         join links l on l.id = known.id where l.version > known.version",
+        links,
+        versions
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(newer)
+}
+
 /// How many links of a tenant are under way, counted up to `most`.
 pub async fn in_flight(db: &mut PgConnection, tenant: &str, most: i64) -> Result<i64, StoreError> {
     let under_way: Vec<_> = LinkStatus::ALL
@@ -459,8 +476,6 @@ pub async fn go_on_with(
     tenant: &str,
     connection: Uuid,
 ) -> Result<u64, StoreError> {
-    inspections::look_again_with(db, tenant, connection).await?;
-    patrols::look_again_with(db, connection).await?;
     let done = sqlx::query!(
         "update links set next_run_at = now()
          where tenant = $1 and (netlify_connection = $2 or provider_connection = $2)
@@ -468,8 +483,11 @@ pub async fn go_on_with(
         tenant,
         connection
     )
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    // In this order, as all do who take several of them: else two may wait for one another for ever.
+    patrols::look_again_with(db, connection).await?;
+    inspections::look_again_with(db, tenant, connection).await?;
     Ok(done.rows_affected())
 }
 
@@ -783,6 +801,8 @@ pub struct Follower {
     pub deploy_id: Option<String>,
     /// How far it is proven that a push builds.
     pub proof_level: i32,
+    /// Whether a worker has it in hand.
+    pub is_held: bool,
     /// When it was accepted.
     pub created_at: OffsetDateTime,
     /// What was asked for.
@@ -793,7 +813,7 @@ pub struct Follower {
 pub async fn followers(db: &mut PgConnection, links: &[Uuid]) -> Result<Vec<Follower>, StoreError> {
     let rows = sqlx::query!(
         r#"select id, status, facts -> 'build' ->> 'deploy_id' as deploy_id, created_at, spec as "spec: Json<LinkSpec>",
-                  coalesce((facts -> 'proof' ->> 'level')::int, 0) as "proof_level!"
+                  coalesce((facts -> 'proof' ->> 'level')::int, 0) as "proof_level!", lease_owner is not null as "is_held!"
            from links where id = any($1)"#,
         links
     )
@@ -806,6 +826,7 @@ pub async fn followers(db: &mut PgConnection, links: &[Uuid]) -> Result<Vec<Foll
                 status: row.status.parse()?,
                 deploy_id: row.deploy_id,
                 proof_level: row.proof_level,
+                is_held: row.is_held,
                 created_at: row.created_at,
                 spec: row.spec.0,
             })

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StoreError;
@@ -18,11 +19,13 @@ pub struct ClaimedPatrol {
     pub tenant: String,
     /// The worker that has it.
     pub lease: Uuid,
+    /// Until when, in database time: tells this claim from a later one of the same worker.
+    pub leased_until: OffsetDateTime,
     /// Claims since the last outcome, with this one.
     pub claims: i16,
     /// Whether the running builds are to be looked at; else hints alone are followed.
     pub is_planned: bool,
-    /// Seconds since the last outcome.
+    /// Seconds since all running builds were looked at.
     pub rested_seconds: f64,
     /// Teams that the connection patrols, with this one: they share what a credential may ask.
     pub teams: i64,
@@ -95,7 +98,7 @@ pub async fn claim(
            update patrols s set lease = $3, claims = claims + 1, due_at = now() + make_interval(secs => $1),
                   planned_at = case when not is_planned then planned_at end
            from due where s.connection_id = due.connection_id and s.team = due.team
-           returning s.connection_id as connection, s.team, s.tenant, s.lease as "lease!", s.claims, is_planned as "is_planned!",
+           returning s.connection_id as connection, s.team, s.tenant, s.lease as "lease!", s.due_at as "leased_until!", s.claims, is_planned as "is_planned!",
                      coalesce(extract(epoch from now() - s.patrolled_at), 0)::float8 as "rested_seconds!",
                      (select count(*) from patrols o where o.connection_id = s.connection_id and o.due_at is not null) as "teams!""#,
         lease.as_secs_f64(),
@@ -108,11 +111,12 @@ pub async fn claim(
 }
 
 /// Writes when the running builds are to be looked at next. Whoever has asked for it in the meantime gets it sooner; nobody
-/// looks once no link is watched.
+/// looks once no link is watched. `is_whole`: all of the team's running builds were looked at.
 pub async fn finish(
     db: &mut PgConnection,
     patrol: &ClaimedPatrol,
     next: Duration,
+    is_whole: bool,
 ) -> Result<(), StoreError> {
     // A statement of its own, so that the next one sees the hint that it has waited for.
     sqlx::query!(
@@ -125,14 +129,17 @@ pub async fn finish(
     sqlx::query!(
         "with here as (select link_id from watches where connection_id = $1 and team = $2),
               plan as (select case when exists (select from here) then now() + make_interval(secs => $4) end as at)
-         update patrols set lease = null, claims = 0, patrolled_at = now(), planned_at = least(plan.at, planned_at),
+         update patrols set lease = null, claims = 0, planned_at = least(plan.at, planned_at),
+             patrolled_at = case when $6 then now() else patrolled_at end,
              due_at = case when exists (select from builds join here using (link_id) where finished_at is null and hinted)
                            then now() else least(plan.at, planned_at) end
-         from plan where connection_id = $1 and team = $2 and lease = $3",
+         from plan where connection_id = $1 and team = $2 and lease = $3 and due_at = $5",
         patrol.connection,
         patrol.team,
         patrol.lease,
         next.as_secs_f64(),
+        patrol.leased_until,
+        is_whole,
     )
     .execute(db)
     .await?;
@@ -160,10 +167,11 @@ pub async fn is_recent(
 pub async fn let_go(db: &mut PgConnection, patrol: &ClaimedPatrol) -> Result<(), StoreError> {
     sqlx::query!(
         "update patrols set lease = null, due_at = now(), claims = claims - 1, planned_at = now()
-         where connection_id = $1 and team = $2 and lease = $3",
+         where connection_id = $1 and team = $2 and lease = $3 and due_at = $4",
         patrol.connection,
         patrol.team,
-        patrol.lease
+        patrol.lease,
+        patrol.leased_until
     )
     .execute(db)
     .await?;

@@ -44,6 +44,8 @@ pub struct ClaimedPreflight {
     pub provider_connection: Uuid,
     /// The worker that has it.
     pub lease: Uuid,
+    /// Until when, in database time: tells this claim from a later one of the same worker.
+    pub leased_until: OffsetDateTime,
     /// Claims so far, with this one.
     pub claims: i16,
 }
@@ -121,7 +123,7 @@ pub async fn claim(
                due_at = now() + make_interval(secs => $1)
            from due where p.id = due.id
            returning p.id, p.tenant, p.spec as "spec: Document", p.netlify_connection,
-                     p.provider_connection, p.lease as "lease!", p.claims"#,
+                     p.provider_connection, p.lease as "lease!", p.due_at as "leased_until!", p.claims"#,
         lease.as_secs_f64(),
         limit,
         owner
@@ -139,10 +141,11 @@ pub async fn finish(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update preflights set state = 'done', lease = null, due_at = null, checked_at = now(), findings = $3
-         where id = $1 and lease = $2",
+         where id = $1 and lease = $2 and due_at = $4",
         preflight.id,
         preflight.lease,
-        Json(findings) as _
+        Json(findings) as _,
+        preflight.leased_until
     )
     .execute(db)
     .await?;
@@ -153,9 +156,10 @@ pub async fn finish(
 pub async fn let_go(db: &mut PgConnection, preflight: &ClaimedPreflight) -> Result<(), StoreError> {
     sqlx::query!(
         "update preflights set state = 'queued', lease = null, due_at = now(), claims = claims - 1
-         where id = $1 and lease = $2",
+         where id = $1 and lease = $2 and due_at = $3",
         preflight.id,
-        preflight.lease
+        preflight.lease,
+        preflight.leased_until
     )
     .execute(db)
     .await?;

@@ -183,7 +183,7 @@ impl Access {
             self.rate.park(until);
         }
         let is_refusal = error.code == FailureCode::CredentialRefused;
-        if is_refusal && !self.is_anonymous() {
+        if is_refusal && !self.is_anonymous() && !call.is_told_by_role {
             self.rate.refuse(&error);
         } else if !is_refusal && matches!(error.class, Class::NotFound | Class::Refused) {
             self.rate.accept();

@@ -15,6 +15,7 @@ pub struct Call {
     query: Vec<(&'static str, String)>,
     pub(super) body: Option<Vec<u8>>,
     pub(super) answer_bytes: usize,
+    pub(super) is_told_by_role: bool,
     hidden: Vec<SecretString>,
 }
 
@@ -63,6 +64,7 @@ impl Call {
             query: Vec::new(),
             body: None,
             answer_bytes: ANSWER_BYTES,
+            is_told_by_role: false,
             hidden: Vec::new(),
         }
     }
@@ -74,6 +76,7 @@ impl Call {
             query: Vec::new(),
             body: None,
             answer_bytes: ANSWER_BYTES,
+            is_told_by_role: false,
             hidden: Vec::new(),
         }
     }
@@ -89,6 +92,14 @@ impl Call {
     #[must_use]
     pub fn answer_bytes(mut self, bytes: usize) -> Self {
         self.answer_bytes = bytes;
+        self
+    }
+
+    /// The upstream also answers 401 when the credential is good and the role of its owner does not allow the call: its refusal
+    /// says nothing of the credential.
+    #[must_use]
+    pub fn told_by_role(mut self) -> Self {
+        self.is_told_by_role = true;
         self
     }
 

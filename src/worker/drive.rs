@@ -34,7 +34,7 @@ use crate::{
     upstream::CallClass,
 };
 use futures_util::future::join_all;
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 
 /// Longest pause that a link sleeps through in memory, without giving its lease back: a look at
@@ -128,7 +128,12 @@ async fn go_on(
         Ok(opened) => opened,
         Err(OpenError::Store(error)) => return Err(error),
         Err(OpenError::Failure(failure)) => {
+            let wanted = progress.link.wanted;
             progress.heed(lease.wish());
+            if progress.link.wanted != wanted {
+                // What stops the one may not stop the other.
+                return let_go(worker, &mut progress, audit, Some(Duration::ZERO)).await;
+            }
             progress.stop_all(failure);
             return let_go(worker, &mut progress, audit, None).await;
         }
@@ -481,15 +486,9 @@ async fn save(
     let tenant = progress.link.tenant.clone();
     let mut tx = begin(&worker.pool, Rows::Of(&tenant)).await?;
     let unrecorded = audit.unrecorded();
-    let is_refused = progress
-        .link
-        .failure
-        .as_ref()
-        .is_some_and(refusals::is_refusal);
     let then = match then {
-        Then::LetGo(None)
-            if is_refused && refusals::are_outdated(&mut tx, &progress.link).await? =>
-        {
+        Then::LetGo(None) if is_outdated(&mut tx, &progress.link).await? => {
+            progress.resume_after_refusal();
             Then::LetGo(Some(Duration::ZERO))
         }
         then => then,
@@ -507,8 +506,18 @@ async fn save(
     Ok(())
 }
 
+/// Whether what the link would come to rest with has been seen to.
+async fn is_outdated(db: &mut PgConnection, link: &LeasedLink) -> Result<bool, StoreError> {
+    match &link.failure {
+        Some(failure) if refusals::is_refusal(failure) => {
+            refusals::is_outdated(db, link, refusals::is_by_netlify(failure)).await
+        }
+        _ => Ok(false),
+    }
+}
+
 async fn write(
-    db: &mut sqlx::PgConnection,
+    db: &mut PgConnection,
     worker: &Worker,
     progress: &mut Progress,
     then: Then,

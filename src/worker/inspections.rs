@@ -119,11 +119,13 @@ impl Job for ClaimedInspection {
     }
 
     async fn finish(&self, db: &mut PgConnection, outcome: &Outcome) -> Result<(), StoreError> {
-        if let Outcome::Seen { link, drift, .. } = outcome
-            && drift.iter().any(|it| it.kind.is_refusal())
-            && refusals::are_outdated(db, link).await?
-        {
-            return inspections::put_off(db, self, OUTDATED_PAUSE, true).await;
+        if let Outcome::Seen { link, drift, .. } = outcome {
+            for refused in drift.iter().filter(|it| it.kind.is_refusal()) {
+                let is_netlifys = refused.kind == DriftKind::NetlifyCredentialRefused;
+                if refusals::is_outdated(db, link, is_netlifys).await? {
+                    return inspections::put_off(db, self, OUTDATED_PAUSE, true).await;
+                }
+            }
         }
         links::hold(db, &[self.link_id]).await?;
         match outcome {
@@ -150,10 +152,14 @@ impl Job for ClaimedInspection {
     }
 
     fn tell(&self, worker: &Worker, outcome: &Outcome) {
-        if let Outcome::Seen { link, drift, .. } = outcome
-            && (self.is_asked || *drift != link.facts.drift)
-        {
+        let (is_news, may_heal) = match outcome {
+            Outcome::Seen { link, drift, .. } => (*drift != link.facts.drift, !drift.is_empty()),
+            Outcome::Unread { .. } | Outcome::Busy | Outcome::Over => (false, false),
+        };
+        if self.is_asked || is_news || may_heal {
             worker.bell.changed(self.link_id);
+        }
+        if may_heal {
             worker.bell.due();
         }
     }

@@ -52,6 +52,8 @@ pub struct Patrolled {
     stopped: Vec<Uuid>,
     /// When to look again.
     next: Duration,
+    /// Whether all running builds were looked at, and not only those that were hinted or came before some trouble.
+    is_whole: bool,
 }
 
 impl Job for ClaimedPatrol {
@@ -121,7 +123,7 @@ impl Job for ClaimedPatrol {
         if !patrolled.listed.is_empty() {
             watches::listed(db, &patrolled.listed).await?;
         }
-        patrols::finish(db, self, patrolled.next).await
+        patrols::finish(db, self, patrolled.next, patrolled.is_whole).await
     }
 
     async fn let_go(&self, db: &mut PgConnection) -> Result<(), StoreError> {
@@ -156,7 +158,10 @@ fn whom_to_tell(link: &Follower, seen: &SeenBuild) -> News {
         _ if !seen.is_production() => false,
         // It may double the one that the link follows.
         LinkStatus::Building if !outcome.is_over() => true,
-        LinkStatus::Live if outcome.is_good() => seen.is_of_push() && link.proof_level < 3,
+        // A worker that holds it may have found since that an earlier one has failed.
+        LinkStatus::Live if outcome.is_good() && !link.is_held => {
+            seen.is_of_push() && link.proof_level < 3
+        }
         _ => outcome.is_good() || outcome.is_bad(),
     };
     match changes {
@@ -200,6 +205,7 @@ async fn patrolled(patrol: &ClaimedPatrol, worker: &Worker) -> Result<Patrolled,
     };
     Ok(Patrolled {
         next: next.max(pace::rest_after(look.calls, patrol.teams)),
+        is_whole: patrol.is_planned && rest.is_zero(),
         stopped,
         ..look.patrolled
     })

@@ -48,11 +48,19 @@ pub async fn note_of(
     Ok(Some(refusal))
 }
 
-/// Whether the credential that a link was refused is another one by now, or was found good: who saw to that may have found the
-/// link at work and left it there. Asked for before the link is held, because they take the two in this order.
-pub async fn are_outdated(db: &mut PgConnection, link: &LeasedLink) -> Result<bool, StoreError> {
-    let both = [link.netlify_connection, link.provider_connection];
-    Ok(!checks::are_still_refused(db, &link.tenant, &both).await?)
+/// Whether the credential that a link was refused, Netlify's or the provider's, is another one by now, or was found good: who
+/// saw to that may have found the link at work and left it there. Asked for before the link is held, because they take the two
+/// in this order.
+pub async fn is_outdated(
+    db: &mut PgConnection,
+    link: &LeasedLink,
+    is_netlifys: bool,
+) -> Result<bool, StoreError> {
+    let connection = match is_netlifys {
+        true => link.netlify_connection,
+        false => link.provider_connection,
+    };
+    Ok(!checks::is_still_refused(db, &link.tenant, connection).await?)
 }
 
 /// Whether it was Netlify who refused; else it was the git provider.

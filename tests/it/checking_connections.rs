@@ -182,3 +182,38 @@ async fn strangers_and_readers_cannot_check() {
         .expect(403);
     assert!(world.sandbox.calls().is_empty());
 }
+
+#[tokio::test]
+async fn a_check_of_the_credential_before_says_nothing_of_the_one_that_took_its_place() {
+    let world = World::empty(Setup::default()).await;
+    world
+        .connect_with(&world.client, linkbroker_sandbox::NETLIFY_TOKEN, "ghp_dead")
+        .await;
+    for (credential, late_ms) in [("ghp_dead", 1000), (linkbroker_sandbox::GITHUB_TOKEN, 2500)] {
+        world.fault(json!({"upstream": "github", "path": ".*", "credential": credential, "fault": {"late_ms": late_ms}}));
+    }
+    let path = format!(
+        "/connections/{}",
+        text(&connection(&world.client, "github").await["id"])
+    );
+    let ask = async || {
+        let check = format!("{path}/check");
+        let asked = world.client.send(Method::POST, &check, |request| request);
+        asked.await.expect(202);
+        until("the check to be under way", async || {
+            let connection = world.client.get(&path).await.expect(200).body;
+            (connection["check"]["state"] == "running").then_some(())
+        })
+        .await;
+    };
+    ask().await;
+    let good = json!({"type": "token", "token": linkbroker_sandbox::GITHUB_TOKEN});
+    let place = format!("{path}/credential");
+    let replaced = world
+        .client
+        .send(Method::PUT, &place, |request| request.json(&good));
+    replaced.await.expect(204);
+    ask().await;
+    let checked = over(&world.client, &path).await;
+    assert_eq!(checked["check"]["state"], "passed", "{checked:#}");
+}

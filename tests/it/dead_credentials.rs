@@ -170,6 +170,50 @@ async fn one_that_is_replaced_while_its_refusal_is_under_way_holds_no_link_back(
     world.made("deploy_keys").await;
     replace(&world, "github", GITHUB_TOKEN).await;
     becomes(&world, &id, "live").await;
+    // Nobody is asked for what was done already.
+    let page = format!("/links/{id}/events?limit=100");
+    let events = world.client.get(&page).await.expect(200).text;
+    assert!(events.contains("link.resumed"), "{events}");
+    assert!(!events.contains("action_required"), "{events}");
+}
+
+#[tokio::test]
+async fn of_two_the_one_that_is_still_dead_is_named() {
+    let world = World::empty(Setup::default()).await;
+    world.repository("docs").await;
+    world
+        .connect_with(&world.client, "nfp_dead", "ghp_dead")
+        .await;
+    let netlify_is_slow = json!({"delay_ms": 1500});
+    world.fault(json!({"upstream": "netlify", "path": ".*", "fault": netlify_is_slow}));
+    let id = world.client.link(docs()).await;
+    until("GitHub's refusal", async || {
+        (calls(&world) > 0).then_some(())
+    })
+    .await;
+    replace(&world, "github", GITHUB_TOKEN).await;
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["diagnosis"]["code"], "credential_refused", "{link:#}");
+    assert_eq!(link["diagnosis"]["upstream"]["upstream"], "netlify");
+    replace(&world, "netlify", linkbroker_sandbox::NETLIFY_TOKEN).await;
+    becomes(&world, &id, "live").await;
+}
+
+#[tokio::test]
+async fn one_whose_owner_may_not_set_variables_serves_all_other_links() {
+    let world = World::usual().await;
+    world.fault(json!({"upstream": "netlify", "path": "/accounts/[^/]+/env", "times": 100, "fault": {"status": 401, "body": {"code": 401, "message": "Unauthorized"}}}));
+    world.fault(json!({"upstream": "github", "method": "POST", "path": "/keys$", "fault": {"delay_ms": 2500}}));
+    let other = world.client.link(request(1)).await;
+    // Its key is on the way.
+    world.made("deploy_keys").await;
+    let mut with_variables = docs();
+    with_variables["env"] = json!({"COLOUR": "green"});
+    let refused = world.client.link_settled(with_variables).await;
+    assert_eq!(refused["diagnosis"]["code"], "environment_refused");
+    becomes(&world, &other, "live").await;
+    let netlify = connection(&world, "netlify").await;
+    assert_eq!(netlify.get("check"), None, "{netlify:#}");
 }
 
 #[tokio::test]

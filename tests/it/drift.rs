@@ -375,6 +375,45 @@ async fn the_policy_is_changed_at_the_link_and_where_it_is_put() {
 }
 
 #[tokio::test]
+async fn a_look_that_is_asked_for_while_another_is_under_way_begins_anew() {
+    let world = World::usual().await;
+    let id = text(&world.client.link_settled(reporting()).await["id"]);
+    // What the first one reads is true for a moment, and told late; the second one takes longer than that.
+    for (nth, late_ms) in [(1, 1500), (2, 3000)] {
+        world.fault(json!({"upstream": "github", "method": "GET", "path": "/hooks", "nth": nth, "fault": {"late_ms": late_ms}}));
+    }
+    let before = world.sandbox.calls().len();
+    ask(&world, &id, "check").await.expect(202);
+    until("the first look to be under way", async || {
+        (world.sandbox.calls().len() > before).then_some(())
+    })
+    .await;
+    remove_hook(&world).await;
+    ask(&world, &id, "check").await.expect(202);
+    let looked_at = world.client.settled(&id).await;
+    assert_eq!(kinds(&looked_at), ["webhook_missing"], "{looked_at:#}");
+    assert_eq!(events(&world, &id, "link.checked").await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_look_hears_that_nothing_could_be_seen() {
+    let world = World::usual().await;
+    let id = text(&world.client.link_settled(docs()).await["id"]);
+    world.fault(json!({"upstream": "github", "path": "/hooks", "fault": {"delay_ms": 1000}}));
+    world.fault(json!({"upstream": "github", "path": "/docs$", "times": 100, "fault": {"status": 503, "body": "down"}}));
+    let asked = ask(&world, &id, "check").await.expect(202);
+    let version = asked.body["version"].as_i64().expect("a version");
+    let path = format!("/links/{id}?wait=20&after={version}");
+    let told = world.client.get(&path).await.expect(200).body;
+    assert!(told["version"].as_i64() > Some(version), "{told:#}");
+    assert_eq!(
+        events(&world, &id, "link.check_failed").await.len(),
+        1,
+        "{told:#}"
+    );
+}
+
+#[tokio::test]
 async fn a_repository_that_cannot_be_worked_with_is_told_and_left_alone() {
     let world = World::usual().await;
     let link = world.client.link_settled(docs()).await;

@@ -123,6 +123,50 @@ async fn a_push_that_breaks_the_build_is_told_and_the_next_good_one_makes_the_li
 }
 
 #[tokio::test]
+async fn a_good_build_that_ends_while_the_failed_one_is_explained_makes_the_link_live_again() {
+    let world = World::with(attentive()).await;
+    let link = world.client.link_settled(docs()).await;
+    world.push("docs", "the second words").await;
+    until("the proof", async || {
+        let link = world.client.read(&text(&link["id"])).await;
+        (link["verification"]["level"] == 3).then_some(())
+    })
+    .await;
+    // The patrol reads the log first, then the worker that asks why.
+    let asks_why = world.fault(
+        json!({"upstream": "netlify", "path": "/deploys/[^/]+/log", "nth": 2, "fault": {"late_ms": 8000}}),
+    );
+    commit(&world, "build.sh", "exit 3\n").await;
+    built(&world, &link, &head(&world)).await;
+    commit(
+        &world,
+        "build.sh",
+        "mkdir -p dist && echo mended > dist/index.html\n",
+    )
+    .await;
+    let mended = built(&world, &link, &head(&world)).await;
+    assert_eq!(mended["outcome"], "ready", "{mended:#}");
+    asks_why.first().await;
+    until("the good build to count", async || {
+        let link = world.client.read(&text(&link["id"])).await;
+        let is_mended = link["deploy"]["commit_ref"] == mended["commit_ref"];
+        (link["status"] == "live" && is_mended).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_ends_although_the_list_of_running_ones_cannot_be_read() {
+    let world = World::usual().await;
+    world.fault(json!({"upstream": "netlify", "path": "/builds/status", "times": 100_000, "fault": {"status": 500, "body": "down"}}));
+    let mut request = docs();
+    request["verify"] = json!("build");
+    let id = world.client.link(request).await;
+    let link = world.client.settled_at_last(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+}
+
+#[tokio::test]
 async fn a_first_build_that_failed_is_forgiven_by_the_next_good_push() {
     let world = World::with(attentive()).await;
     commit(&world, "build.sh", "exit 3\n").await;

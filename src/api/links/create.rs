@@ -352,6 +352,11 @@ impl<'a> Checked<'a> {
         let labels = json!(self.request.labels);
         let has_other_labels = row.labels != labels;
         let has_other_policy = row.spec.drift != self.spec.drift;
+        let has_changed = has_other_labels || has_other_policy;
+        if has_changed {
+            // Whoever holds it gives numbers to its events: readers look for what comes after the last one.
+            links::hold(&mut tx, &[row.id]).await?;
+        }
         let mut change = async |kind, verb| -> Result<(), Problem> {
             let by = json!({ "by": caller.subject });
             let changed = NewEvent { kind, detail: by };
@@ -364,7 +369,6 @@ impl<'a> Checked<'a> {
         if has_other_policy {
             change("link.drift_policy_changed", "set_drift_policy").await?;
         }
-        let has_changed = has_other_labels || has_other_policy;
         if has_changed {
             links::change(&mut tx, tenant, row.id, &labels, self.spec.drift).await?;
         }

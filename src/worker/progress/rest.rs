@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Progress;
+use super::{Progress, STATUS_CHANGED};
 use crate::link::{
     drift,
     failure::{Evidence, Failure, FailureCode},
@@ -161,6 +161,10 @@ impl Progress {
             true => LinkStatus::Unlinking,
             false => LinkStatus::Linking,
         });
+        if self.link.status == self.saved_status {
+            // Nobody was told of a rest that is over before it is saved.
+            self.events.retain(|event| event.kind != STATUS_CHANGED);
+        }
         self.event("link.resumed", json!({ "because": "credential_replaced" }));
     }
 
