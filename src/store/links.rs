@@ -477,15 +477,19 @@ pub async fn go_on_with(
     connection: Uuid,
 ) -> Result<u64, StoreError> {
     let done = sqlx::query!(
-        "update links set next_run_at = now()
-         where tenant = $1 and (netlify_connection = $2 or provider_connection = $2)
-           and failure ->> 'code' = 'credential_refused' and lease_owner is null",
+        "with waiting as (
+             select id from links
+             where tenant = $1 and (netlify_connection = $2 or provider_connection = $2)
+               and failure ->> 'code' = 'credential_refused' and lease_owner is null
+             order by id for no key update
+         )
+         update links l set next_run_at = now() from waiting where l.id = waiting.id",
         tenant,
         connection
     )
     .execute(&mut *db)
     .await?;
-    // In this order, as all do who take several of them: else two may wait for one another for ever.
+    // Links by their ids, then these two, as all do who take several of them: else two may wait for one another for ever.
     patrols::look_again_with(db, connection).await?;
     inspections::look_again_with(db, tenant, connection).await?;
     Ok(done.rows_affected())
