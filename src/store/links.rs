@@ -674,8 +674,7 @@ pub struct Round<'a> {
 pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wish, StoreError> {
     let link = round.link;
     let (hold, after) = match round.then {
-        // Its net stays where it is: what no index has is written in place.
-        Then::Hold => (true, None),
+        Then::Hold => (true, Some(NET)),
         Then::LetGo(after) => (false, after),
     };
     let row = sqlx::query!(
@@ -683,7 +682,7 @@ pub async fn save(db: &mut PgConnection, round: &Round<'_>) -> Result<Wish, Stor
              status = case when wanted = $9 then $3 else status end,
              failure = case when wanted = $9 then $5::jsonb end,
              live_at = case when wanted = $9 and $3 = 'live' then coalesce(live_at, now()) else live_at end,
-             next_run_at = case when $7 then next_run_at when wanted <> $9 or news_at > $10 then now() else now() + $8 end,
+             next_run_at = case when not $7 and (wanted <> $9 or news_at > $10) then now() else now() + $8 end,
              lease_owner = case when $7 then lease_owner end,
              lease_until = null
          where id = $1 and fence = $2 returning wanted, version",
@@ -921,8 +920,7 @@ pub async fn forget_over(
     let done = sqlx::query!(
         "delete from links where id in (
              select id from links
-             where status in ('unlinked', 'canceled') and next_run_at is null
-               and created_at <= now() - $1::interval and updated_at <= now() - $1::interval
+             where status in ('unlinked', 'canceled') and updated_at <= now() - $1::interval and next_run_at is null
              limit $2 for update skip locked
          )",
         interval(age) as _,

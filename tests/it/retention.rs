@@ -17,7 +17,7 @@ async fn links_that_are_over_and_old_events_go_and_the_audit_stays() {
 
     let mut db = world.database.connection().await;
     for age in [
-        "update links set created_at = now() - interval '92 days', updated_at = now() - interval '91 days'",
+        "update links set updated_at = now() - interval '91 days'",
         "update events set at = now() - interval '91 days' where type <> 'deploy.state_changed'",
     ] {
         sqlx::query(age).execute(&mut db).await.expect("older rows");
