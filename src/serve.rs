@@ -21,7 +21,7 @@ use crate::{
 /// One connection listens for wake-ups, one sends them.
 const BELL_POOL_SIZE: u32 = 2;
 /// Longest time in which other processes are told of what the last ones to stop have done.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_millis(250);
 /// A worker has one session; a lost one may take a while to go.
 const SESSION_POOL_SIZE: u32 = 3;
 
@@ -57,7 +57,7 @@ async fn with_database(
     let mut parts = JoinSet::new();
     let wires = store::connect(url, "linkbroker-bell", BELL_POOL_SIZE).await?;
     let all_told = CancellationToken::new();
-    let carried = tokio::spawn(bell.clone().connect(wires, all_told.clone()));
+    let mut carried = tokio::spawn(bell.clone().connect(wires, all_told.clone()));
     if config.role != Role::Api {
         let pool = store::connect(url, "linkbroker-worker", config.connections).await?;
         let sessions = store::connect(url, "linkbroker-session", SESSION_POOL_SIZE).await?;
@@ -81,7 +81,9 @@ async fn with_database(
     }
     let watched = watch(parts, &drain, config.workers.drain).await;
     all_told.cancel();
-    timeout(LAST_WORDS, carried).await.ok();
+    if timeout(LAST_WORDS, &mut carried).await.is_err() {
+        carried.abort();
+    }
     watched
 }
 

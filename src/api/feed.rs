@@ -201,10 +201,11 @@ impl Feed {
         }
         .await;
         match newer {
-            Ok(newer) => topics
-                .into_iter()
-                .filter(|(id, _)| newer.contains(id))
-                .collect(),
+            Ok(newer) => {
+                let newer = HashSet::<_>::from_iter(newer);
+                let outdated = topics.into_iter().filter(|(id, _)| newer.contains(id));
+                outdated.collect()
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot compare the links that somebody waits for");
                 Vec::new()

@@ -225,18 +225,18 @@ pub async fn claim(
     Ok(claimed)
 }
 
-/// Writes the outcome, unless the check was claimed again or forgotten in the meantime.
+/// Writes the outcome, unless the check was claimed again or forgotten in the meantime; whether it counts.
 pub async fn finish(
     db: &mut PgConnection,
     check: &ClaimedCheck,
     outcome: Result<&Found, &Failure>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let state = match outcome {
         Ok(_) => "passed",
         Err(_) => "failed",
     };
     let found = outcome.ok();
-    sqlx::query!(
+    let done = sqlx::query!(
         "update connection_checks
          set state = $3, lease = null, due_at = null, checked_at = now(),
              identity = $4, teams = $5, scopes = $6, expires_at = $7, failure = $8, installations = $9,
@@ -255,7 +255,7 @@ pub async fn finish(
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Lets go of a check that was not finished: it is due at once.

@@ -35,6 +35,8 @@ pub struct ClaimedInspection {
     pub claims: i16,
     /// Whether a caller waits for it.
     pub is_asked: bool,
+    /// Who has asked after this waits for the next look.
+    claimed_at: OffsetDateTime,
     remembered: Document,
 }
 
@@ -54,7 +56,7 @@ pub struct Remembered {
     pub tags: Tags,
 }
 
-/// What links come to rest with: their next look. An earlier one stays.
+/// What links come to rest with: their next look. An earlier one stays; one that is under way saw the link as it was before.
 pub async fn enlist(
     db: &mut PgConnection,
     link: &LeasedLink,
@@ -63,7 +65,7 @@ pub async fn enlist(
     sqlx::query!(
         "insert into inspections (link_id, tenant, connection, due_at)
          values ($1, $2, $3, now() + make_interval(secs => $4))
-         on conflict (link_id) do update set due_at = excluded.due_at where inspections.due_at > excluded.due_at",
+         on conflict (link_id) do update set due_at = excluded.due_at, lease = null where inspections.due_at > excluded.due_at",
         link.id,
         link.tenant,
         link.netlify_connection,
@@ -88,14 +90,16 @@ pub async fn enlist_all(db: &mut PgConnection, within: Duration) -> Result<(), S
     Ok(())
 }
 
-/// Asks for a look at once; callers see the link in wait of it.
+/// Asks for a look at once, or for another one after that which is under way; callers see the link in wait of it.
 pub async fn ask(db: &mut PgConnection, tenant: &str, link: Uuid) -> Result<(), StoreError> {
     sqlx::query!(
         "with asked as (
              insert into inspections (link_id, tenant, connection, due_at, asked_at)
              select id, tenant, netlify_connection, now(), now() from links where tenant = $1 and id = $2
              on conflict (link_id) do update
-                 set asked_at = coalesce(inspections.asked_at, now()), due_at = now(), lease = null, claims = 0
+                 set asked_at = clock_timestamp(),
+                     due_at = case when inspections.lease is null then now() else inspections.due_at end,
+                     claims = case when inspections.lease is null then 0 else inspections.claims end
              returning link_id
          )
          update links set version = version + 1, updated_at = now() from asked where id = link_id",
@@ -145,7 +149,7 @@ pub async fn claim(
            update inspections i
            set lease = $4, claims = claims + 1, due_at = now() + make_interval(secs => $1)
            from due where i.link_id = due.link_id
-           returning i.link_id, i.tenant, i.lease as "lease!", i.due_at as leased_until, i.claims, i.asked_at is not null as "is_asked!",
+           returning i.link_id, i.tenant, i.lease as "lease!", i.due_at as leased_until, i.claims, i.asked_at is not null as "is_asked!", now() as "claimed_at!",
                      i.remembered as "remembered: Document""#,
         lease.as_secs_f64(),
         limit,
@@ -232,41 +236,46 @@ pub async fn done(
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "update inspections
-         set lease = null, claims = 0, asked_at = null, checked_at = now(), due_at = now() + make_interval(secs => $3),
-             remembered = $4
+         set lease = null, claims = 0, checked_at = now(), remembered = $4,
+             asked_at = case when asked_at > $6 then asked_at end,
+             due_at = case when asked_at > $6 then now() else now() + make_interval(secs => $3) end
          where link_id = $1 and lease = $2 and due_at = $5",
         claimed.link_id,
         claimed.lease,
         next.as_secs_f64(),
         Json(remembered) as _,
-        claimed.leased_until
+        claimed.leased_until,
+        claimed.claimed_at
     )
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Puts a look off that could not be done. Its caller goes on waiting, unless nothing will come of it.
+/// Puts a look off that could not be done; whether the claim still held. Its caller goes on waiting, unless nothing will come
+/// of it.
 pub async fn put_off(
     db: &mut PgConnection,
     claimed: &ClaimedInspection,
     until: Duration,
     keeps_caller: bool,
-) -> Result<(), StoreError> {
-    sqlx::query!(
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
         "update inspections
-         set lease = null, claims = 0, due_at = now() + make_interval(secs => $3),
-             asked_at = case when $4 then asked_at end
+         set lease = null, claims = 0,
+             asked_at = case when $4 or asked_at > $6 then asked_at end,
+             due_at = case when asked_at > $6 then now() else now() + make_interval(secs => $3) end
          where link_id = $1 and lease = $2 and due_at = $5",
         claimed.link_id,
         claimed.lease,
         until.as_secs_f64(),
         keeps_caller,
-        claimed.leased_until
+        claimed.leased_until,
+        claimed.claimed_at
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Lets go of a look that was not finished: it is due at once.
@@ -307,10 +316,13 @@ pub async fn look_again_with(
     connection: Uuid,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        r#"update inspections set due_at = least(due_at, now()) from links
-           where id = link_id and lease is null and links.tenant = $1
-             and (netlify_connection = $2 or provider_connection = $2)
-             and facts @? '$.drift[*] ? (@.kind like_regex "_credential_refused$")'"#,
+        r#"with theirs as (
+               select link_id from inspections join links on id = link_id
+               where lease is null and links.tenant = $1 and (netlify_connection = $2 or provider_connection = $2)
+                 and facts @? '$.drift[*] ? (@.kind like_regex "_credential_refused$")'
+               order by link_id for no key update of inspections
+           )
+           update inspections i set due_at = least(due_at, now()) from theirs where i.link_id = theirs.link_id"#,
         tenant,
         connection
     )

@@ -83,8 +83,8 @@ pub async fn void_orphaned(
         longest
     );
     let preflights = void_orphaned!(db, "preflights", ", state = 'queued'", pause, longest);
-    let inspections = void_orphaned!(db, "inspections", "", pause, longest);
-    // Whatever it was to look at, the next one looks at what runs.
+    // Whatever it was to look at, the next one looks at what runs. Patrols come before inspections for all who take both.
     let patrols = void_orphaned!(db, "patrols", ", planned_at = now()", pause, longest);
+    let inspections = void_orphaned!(db, "inspections", "", pause, longest);
     Ok(checks + preflights + inspections + patrols)
 }

@@ -57,8 +57,8 @@ impl Job for ClaimedCheck {
         db: &mut PgConnection,
         outcome: &Self::Outcome,
     ) -> Result<(), StoreError> {
-        checks::finish(db, self, outcome.as_ref()).await?;
-        if outcome.is_ok() {
+        let counts = checks::finish(db, self, outcome.as_ref()).await?;
+        if counts && outcome.is_ok() {
             links::go_on_with(db, &self.tenant, self.connection_id).await?;
         }
         Ok(())

@@ -167,11 +167,10 @@ async fn go_on(
             }
             Next::Pause(pause) => return let_go(worker, &mut progress, audit, Some(pause)).await,
             Next::Rest if progress.keeps_old_key() => {}
+            // Nobody is told of a rest that is over before it has begun.
+            Next::Rest if progress.heed_builds(&seen.builds) => {}
             Next::Rest => {
                 progress.settle();
-                if progress.heed_builds(&seen.builds) {
-                    continue;
-                }
                 progress.name_left_behind(|link| left_behind::evidence(link, &opened));
                 let after = progress.looks_again_in();
                 if progress.is_dirty() || !audit.is_empty() {
@@ -487,7 +486,7 @@ async fn save(
     let mut tx = begin(&worker.pool, Rows::Of(&tenant)).await?;
     let unrecorded = audit.unrecorded();
     let then = match then {
-        Then::LetGo(None) if is_outdated(&mut tx, &progress.link).await? => {
+        Then::LetGo(_) if is_outdated(&mut tx, &progress.link).await? => {
             progress.resume_after_refusal();
             Then::LetGo(Some(Duration::ZERO))
         }

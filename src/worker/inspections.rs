@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
@@ -38,6 +39,8 @@ use crate::{
 
 /// Calls at one connection to Netlify in a minute for looks at idle links: with the patrols' less than fifty (limits.md P11).
 const IDLE_PER_MINUTE: i64 = 24;
+/// Longest time that a look's reads may take: shorter than its lease, so that it counts.
+const PATIENCE: Duration = Duration::from_secs(45);
 /// When a link that the engine or a caller has in hand is looked for again.
 const BUSY_PAUSE: Duration = Duration::from_secs(30);
 /// When an upstream that did not answer is asked again.
@@ -115,7 +118,14 @@ impl Job for ClaimedInspection {
         };
         let ends_at = checks::ends_at(&mut tx, &self.tenant, link.provider_connection).await?;
         tx.commit().await?;
-        look_at(self, worker, link, ends_at).await
+        let look = look_at(self, worker, link, ends_at);
+        timeout(PATIENCE, look).await.unwrap_or_else(|_| {
+            let detail = format!("no answer within {} s", PATIENCE.as_secs());
+            Ok(Outcome::Unread {
+                failure: Failure::new(FailureCode::UpstreamUnavailable, detail),
+                after: UNREAD_PAUSE.min(worker.settings.inspections.every),
+            })
+        })
     }
 
     async fn finish(&self, db: &mut PgConnection, outcome: &Outcome) -> Result<(), StoreError> {
@@ -123,7 +133,8 @@ impl Job for ClaimedInspection {
             for refused in drift.iter().filter(|it| it.kind.is_refusal()) {
                 let is_netlifys = refused.kind == DriftKind::NetlifyCredentialRefused;
                 if refusals::is_outdated(db, link, is_netlifys).await? {
-                    return inspections::put_off(db, self, OUTDATED_PAUSE, true).await;
+                    inspections::put_off(db, self, OUTDATED_PAUSE, true).await?;
+                    return Ok(());
                 }
             }
         }
@@ -136,12 +147,13 @@ impl Job for ClaimedInspection {
                 remembered,
             } => match inspections::done(db, self, *next, remembered.as_ref()).await? {
                 true => seen(self, db, link, drift).await,
-                // Somebody has asked for another look meanwhile.
+                // Another look has taken its place.
                 false => Ok(()),
             },
             Outcome::Unread { failure, after } => unread(self, db, failure, *after).await,
             Outcome::Busy => {
-                inspections::put_off(db, self, BUSY_PAUSE.min(pause(self)), true).await
+                inspections::put_off(db, self, BUSY_PAUSE.min(pause(self)), true).await?;
+                Ok(())
             }
             Outcome::Over => inspections::forget(db, self.link_id).await,
         }
@@ -152,15 +164,18 @@ impl Job for ClaimedInspection {
     }
 
     fn tell(&self, worker: &Worker, outcome: &Outcome) {
-        let (is_news, may_heal) = match outcome {
-            Outcome::Seen { link, drift, .. } => (*drift != link.facts.drift, !drift.is_empty()),
-            Outcome::Unread { .. } | Outcome::Busy | Outcome::Over => (false, false),
-        };
-        if self.is_asked || is_news || may_heal {
-            worker.bell.changed(self.link_id);
-        }
-        if may_heal {
-            worker.bell.due();
+        match outcome {
+            Outcome::Seen { link, drift, .. } => {
+                if self.is_asked || *drift != link.facts.drift {
+                    worker.bell.changed(self.link_id);
+                }
+                // The policy may have become another one since it was told.
+                if !drift.is_empty() {
+                    worker.bell.due();
+                }
+            }
+            Outcome::Unread { .. } if self.is_asked => worker.bell.changed(self.link_id),
+            Outcome::Unread { .. } | Outcome::Busy | Outcome::Over => {}
         }
     }
 }
@@ -467,8 +482,8 @@ async fn unread(
     after: Duration,
 ) -> Result<(), StoreError> {
     tracing::info!(link = %claimed.link_id, %failure, "a link at rest could not be looked at");
-    inspections::put_off(db, claimed, after, false).await?;
-    if !claimed.is_asked {
+    let counts = inspections::put_off(db, claimed, after, false).await?;
+    if !(counts && claimed.is_asked) {
         return Ok(());
     }
     let told = NewEvent {

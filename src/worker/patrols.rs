@@ -52,7 +52,7 @@ pub struct Patrolled {
     stopped: Vec<Uuid>,
     /// When to look again.
     next: Duration,
-    /// Whether all running builds were looked at, and not only those that were hinted or came before some trouble.
+    /// Whether all running builds were looked at, and not only some of them.
     is_whole: bool,
 }
 
@@ -205,7 +205,6 @@ async fn patrolled(patrol: &ClaimedPatrol, worker: &Worker) -> Result<Patrolled,
     };
     Ok(Patrolled {
         next: next.max(pace::rest_after(look.calls, patrol.teams)),
-        is_whole: patrol.is_planned && rest.is_zero(),
         stopped,
         ..look.patrolled
     })

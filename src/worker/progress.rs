@@ -187,6 +187,12 @@ impl Progress {
         }
     }
 
+    /// Nobody was told of what is not saved.
+    fn forget_unsaved_status(&mut self) {
+        self.link.status = self.saved_status;
+        self.events.retain(|event| event.kind != STATUS_CHANGED);
+    }
+
     /// What the caller wants, as far as it is known here.
     pub fn wish(&self) -> Wish {
         Wish {
@@ -214,9 +220,8 @@ impl Progress {
         }
         self.link.wanted = wish.wanted;
         self.link.failure = None;
-        // Nobody was told of what is not saved, and it would change what the undo is called.
-        self.link.status = self.saved_status;
-        self.events.retain(|event| event.kind != STATUS_CHANGED);
+        // It would change what the undo is called.
+        self.forget_unsaved_status();
         self.set_status(self.link.status.undoing(self.link.was_live));
         for row in PLAN {
             let run = self.change(row.name);

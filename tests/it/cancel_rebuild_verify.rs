@@ -1,7 +1,9 @@
 //! `POST /links/{id}/cancel`, `rebuild` and `verify`.
 
+use linkbroker_sandbox::git::NewCommit;
 use reqwest::Method;
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::world::{Answer, Setup, World, docs, text, until};
 
@@ -142,6 +144,40 @@ async fn verifying_proves_the_push_anew() {
         link["verification"]["build"]
     );
     assert_eq!(verified["build"], link["build"]);
+}
+
+#[tokio::test]
+async fn a_verified_push_whose_build_is_over_at_once_tells_at_once_that_it_failed() {
+    let world = World::with(Setup {
+        switches: json!({"netlify": {"pretend_builds": true, "deploy_id_delay_ms": 0,
+            "times": {"new_ms": 0, "building_ms": 0, "publishing_ms": 0}}}),
+        ..Setup::default()
+    })
+    .await;
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let breaking = NewCommit {
+        message: "Words that break it [break]".to_owned(),
+        files: [("index.html".to_owned(), "words".to_owned())].into(),
+        ..NewCommit::default()
+    };
+    let committed = world.sandbox.commit("acme/docs", breaking).await;
+    committed.expect("a commit");
+    ask(&world, &link, "verify").await.expect(202);
+    let id = text(&link["id"]);
+    let failed = world.client.settled_at_last(&id).await;
+    assert_eq!(failed["status"], "build_failed", "{failed:#}");
+    // Not only when the worker looks for itself.
+    let page = format!("/links/{id}/events?limit=100");
+    let events = world.client.get(&page).await.expect(200).body["events"].clone();
+    let events = events.as_array().expect("events").iter();
+    let at = |event: &Value| OffsetDateTime::parse(&text(&event["at"]), &Rfc3339).expect("a time");
+    let ended = events.clone().rfind(|it| it["type"] == "build.finished");
+    let told = events
+        .clone()
+        .rfind(|it| it["detail"]["to"] == "build_failed");
+    let late = at(told.expect("the failure")) - at(ended.expect("the build's end"));
+    assert!(late.whole_seconds() < 30, "{late}");
 }
 
 #[tokio::test]

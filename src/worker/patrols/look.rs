@@ -106,7 +106,9 @@ impl<'a> Look<'a> {
             true => self.look_at_running().await?,
             false => self.hinted(),
         };
+        let are_all = self.patrol.is_planned && to_read.len() <= READS_MAX;
         self.read(to_read).await?;
+        self.patrolled.is_whole = are_all;
         if self.patrol.is_planned {
             self.list_sites().await?;
         }

@@ -38,7 +38,7 @@ impl Progress {
         let is_up = self.run(StepName::WatchDeploy).state == StepState::Done;
         let is_news = !(is_up && newest.outcome.is_good());
         if is_news {
-            self.follow(newest.build.clone());
+            self.follow(&newest);
         }
         proves && self.take_as_proof(newest) || is_news
     }
@@ -70,10 +70,10 @@ impl Progress {
             && !deploys.any(|deploy| deploy.commit_ref.as_deref() == seen.commit())
     }
 
-    /// The link follows this build now: its end says how the site stands.
-    fn follow(&mut self, build: Build) {
+    /// The link follows this build now: its end says how the site stands. One that is seen to be over is read at once.
+    fn follow(&mut self, seen: &SeenBuild) {
         self.link.facts.end_build();
-        self.learn(Fact::Build(build, None));
+        self.learn(Fact::Build(seen.build.clone(), seen.deploy.clone()));
         *self.change(StepName::WatchDeploy) = StepRun::pending(StepName::WatchDeploy);
         self.link.failure = None;
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Progress, STATUS_CHANGED};
+use super::Progress;
 use crate::link::{
     drift,
     failure::{Evidence, Failure, FailureCode},
@@ -157,14 +157,11 @@ impl Progress {
         self.changed
             .extend(self.link.steps.iter().map(|run| run.step));
         self.link.failure = None;
+        self.forget_unsaved_status();
         self.set_status(match self.is_undoing() {
             true => LinkStatus::Unlinking,
             false => LinkStatus::Linking,
         });
-        if self.link.status == self.saved_status {
-            // Nobody was told of a rest that is over before it is saved.
-            self.events.retain(|event| event.kind != STATUS_CHANGED);
-        }
         self.event("link.resumed", json!({ "because": "credential_replaced" }));
     }
 
