@@ -1,4 +1,4 @@
-//! Seeded schedules: links on two workers that are killed and freeze, answers that are lost, callers that change their mind.
+//! Seeded schedules: links on three workers that are killed and freeze, answers that are lost, callers that change their mind.
 //!
 //! A seed decides what goes wrong with its link and what its caller does, and when. `./dev schedules` plays ten thousand of them;
 //! a failure tells its seed, and `./dev schedules 1 --seed SEED` plays it again.
@@ -16,7 +16,7 @@ use crate::crowd::{
 use crate::world::text;
 
 /// Links at the same time.
-const AT_ONCE: usize = 120;
+const AT_ONCE: usize = 160;
 const COMMAND: &str = "schedules";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

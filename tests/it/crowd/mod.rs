@@ -1,4 +1,4 @@
-//! Many links at once, on two workers that die and freeze: what the seeded tests play with.
+//! Many links at once, on three workers that die and freeze: what the seeded tests play with.
 //!
 //! The API is a server of its own without workers. The workers run in this process, each with a thread, a runtime, pools and a
 //! bell of its own, so that one can be dropped with all its tasks wherever they are, as by a crash, while the other goes on.
@@ -32,6 +32,9 @@ use crate::world::{Setup, World, text};
 /// Short enough that links of a frozen worker are soon taken over, long enough that a busy machine keeps its leases.
 pub const LEASE: Duration = Duration::from_secs(3);
 
+/// So that two go on while one is dead or frozen.
+const WORKERS: usize = 3;
+
 /// With these a sweep takes everything that no link needs, however young it is.
 pub const AT_ANY_AGE: [&str; 6] = [
     "--unused-seconds",
@@ -46,7 +49,7 @@ pub const AT_ANY_AGE: [&str; 6] = [
 pub struct Crowd {
     pub world: World,
     config: Config,
-    workers: Mutex<[Process; 2]>,
+    workers: Mutex<[Process; WORKERS]>,
     started: AtomicUsize,
 }
 
@@ -75,7 +78,7 @@ struct Line {
 }
 
 impl Crowd {
-    /// With two workers.
+    /// With all its workers.
     pub async fn gather(news: News) -> Self {
         let quotas = [
             "LINKBROKER_QUOTA_REQUESTS_PER_MINUTE",
@@ -94,8 +97,8 @@ impl Crowd {
         let config = config(&world, news);
         let process = |number: usize| process(number, &config, &world);
         Self {
-            workers: Mutex::new([process(0), process(1)]),
-            started: AtomicUsize::new(2),
+            workers: Mutex::new(std::array::from_fn(process)),
+            started: AtomicUsize::new(WORKERS),
             config,
             world,
         }

@@ -53,7 +53,7 @@ impl Trouble {
     /// Draws one, with a blow or without.
     pub fn draw(rng: &mut Rng, phase: Phase) -> Self {
         let trouble = Self::of_call(rng, phase);
-        // Rare, because a blow strikes all links that the worker has, wherever they are: two dozen.
+        // Rare, because a blow strikes all links that the worker has, wherever they are: a good dozen.
         let blow = match rng.u16(..800) {
             0..15 => Blow::Killed,
             15..17 => Blow::Frozen,
