@@ -13,7 +13,7 @@ use crate::{
             },
         },
         facts::{self, Fact, SiteBefore},
-        failure::FailureCode,
+        failure::{Failure, FailureCode},
     },
     netlify::sites::{self, Attach, Change, Site},
 };
@@ -109,7 +109,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
             }
             match cx.facts.healing.contains(&SiteRelinked) {
                 true => {
-                    sites::unlink_repo(cx.netlify, &site.id).await?;
+                    detach(cx, &site.id).await?;
                     Settings::asked(cx)?
                 }
                 false => Settings::left(cx, &site)?,
@@ -159,11 +159,19 @@ async fn free_from_other(cx: &StepContext<'_>) -> Result<(), Halt> {
     // An interrupted try may have done it already, and our own repository must not be let go of.
     let site = sites::get(cx.netlify, &cx.site()?.id).await?;
     match site.repository_path() {
-        Some(path) if !is_ours(cx, path)? => {
-            sites::unlink_repo(cx.netlify, &site.id).await?;
-            Ok(())
-        }
+        Some(path) if !is_ours(cx, path)? => detach(cx, &site.id).await,
         _ => Ok(()),
+    }
+}
+
+/// Takes a site from its repository that was there a moment ago: attached over it, it would keep the other one's key.
+async fn detach(cx: &StepContext<'_>, site: &str) -> Result<(), Halt> {
+    match sites::unlink_repo(cx.netlify, site).await? {
+        true => Ok(()),
+        false => {
+            let detail = "Netlify does not find the site that it has just shown";
+            Err(Failure::new(FailureCode::SiteGone, detail).into())
+        }
     }
 }
 
