@@ -71,13 +71,8 @@ impl Call {
 
     pub(super) fn next_page(url: Url) -> Self {
         Self {
-            method: Method::GET,
             target: Target::Given(url),
-            query: Vec::new(),
-            body: None,
-            answer_bytes: ANSWER_BYTES,
-            is_told_by_role: false,
-            hidden: Vec::new(),
+            ..Self::new(Method::GET, [])
         }
     }
 
