@@ -2,6 +2,8 @@
 //!
 //! The API calls no upstream: a preflight is a job of the workers.
 
+use std::time::Duration;
+
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
@@ -46,6 +48,8 @@ use crate::{
 
 /// The reads take a few round trips, and never more than three seconds.
 const POLL_AFTER_MS: u32 = 500;
+/// Longest pause before a waited-for preflight is read again unasked: who has done it may die before he tells of it.
+const READ_AGAIN: Duration = Duration::from_secs(5);
 
 /// What reading tells of a link that was not made. Kept for a day.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -237,7 +241,7 @@ async fn done_in_time(
             if preflight.state == PreflightState::Done {
                 return Ok::<_, Problem>(());
             }
-            changed(&mut changes, id).await;
+            timeout(READ_AGAIN, changed(&mut changes, id)).await.ok();
         }
     };
     tokio::select! {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{World, docs, text, until};
+use crate::world::{World, docs, text};
 
 #[tokio::test]
 async fn a_link_is_read_anew_only_when_it_has_changed() {
@@ -70,14 +70,7 @@ async fn a_reader_who_waits_sees_a_change_of_which_nobody_lived_to_tell() {
     let path = format!("/links/{}?wait=25&after={version}", text(&link["id"]));
     let waiting = world.client.get(&path);
     let change = async {
-        // A reader is there.
-        until("the reader to wait", async || {
-            let metrics = world.client.get("/metrics").await.expect(200).text;
-            metrics
-                .contains("linkbroker_waiting_readers 1")
-                .then_some(())
-        })
-        .await;
+        world.has_a_waiting_reader().await;
         let mut database = world.database.connection().await;
         let silently = sqlx::query("update links set version = version + 1");
         silently.execute(&mut database).await.expect("a change");

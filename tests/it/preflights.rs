@@ -1,5 +1,7 @@
 //! `POST /preflights`: what reading tells of a link before it is made, and that nothing is written for it.
 
+use std::time::Duration;
+
 use linkbroker::api::caller::Scope;
 use linkbroker_sandbox::{
     AZURE_DEVOPS_TOKEN, BITBUCKET_EMAIL, BITBUCKET_TOKEN, GITEA_TOKEN, GITHUB_TOKEN, GITLAB_TOKEN,
@@ -120,6 +122,30 @@ async fn who_prefers_to_wait_gets_the_findings_at_once() {
     assert_eq!(answer.body["outcome"], "pass", "{:#}", answer.body);
     assert_eq!(answer.header("preference-applied"), Some("wait=20"));
     assert_eq!(answer.header("retry-after"), None);
+}
+
+#[tokio::test]
+async fn who_waits_gets_findings_of_which_nobody_lived_to_tell_long_before_the_wait_is_over() {
+    let settings = vec![("LINKBROKER_ROLE", "api".to_owned())];
+    let world = World::with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    let asked = world.client.send(Method::POST, "/preflights", |request| {
+        request.header("prefer", "wait=30").json(&docs())
+    });
+    let waiting = tokio::time::timeout(Duration::from_secs(20), asked);
+    let silently_done = async {
+        world.has_a_waiting_reader().await;
+        let mut database = world.database.connection().await;
+        let done = "update preflights set state = 'done', findings = '[]', checked_at = now(), due_at = null";
+        let done = sqlx::query(done).execute(&mut database).await;
+        assert_eq!(done.expect("an update").rows_affected(), 1);
+    };
+    let (answer, ()) = tokio::join!(waiting, silently_done);
+    let answer = answer.expect("an answer in time").expect(201);
+    assert_eq!(answer.body["state"], "done", "{:#}", answer.body);
 }
 
 #[tokio::test]

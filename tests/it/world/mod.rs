@@ -250,6 +250,17 @@ impl World {
         calls
     }
 
+    /// Waits until a reader waits for a link, or a caller for a preflight.
+    pub async fn has_a_waiting_reader(&self) {
+        until("a reader to wait", async || {
+            let metrics = self.client.get("/metrics").await.expect(200).text;
+            metrics
+                .contains("linkbroker_waiting_readers 1")
+                .then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the first of a kind was made.
     pub async fn made(&self, kind: &str) {
         until(kind, async || (self.count(kind).0 > 0).then_some(())).await;
