@@ -12,7 +12,7 @@ use crate::{
                 SiteGone, SiteRelinked, SiteUnlinked,
             },
         },
-        facts::{self, Fact, SiteBefore},
+        facts::{Fact, SiteBefore},
         failure::{Failure, FailureCode},
     },
     netlify::sites::{self, Attach, Change, Site},
@@ -96,6 +96,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let is_first = cx.facts.build.is_none() && cx.facts.ended_builds.is_empty();
     let settings = match cx.facts.attachment {
         None => {
+            free_of_other_links(cx)?;
             free_from_other(cx).await?;
             Settings::asked(cx)?
         }
@@ -147,6 +148,18 @@ async fn mend(cx: &StepContext<'_>, site: &Site) -> Result<Option<Site>, Halt> {
     Ok(amiss(cx, &changed)?.is_empty().then_some(changed))
 }
 
+/// Two links may have taken the same site at the same moment: each has noted that it leans on it by now.
+fn free_of_other_links(cx: &StepContext<'_>) -> Result<(), Halt> {
+    match cx.is_of_another(&cx.site()?.id) {
+        true => {
+            let detail =
+                "another link has taken the site at the same time; nothing was asked of it";
+            Err(Halt::stop(FailureCode::SiteInUse, detail))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Takes the site from the repository that has it: attaching over another one is said to change nothing but the settings.
 async fn free_from_other(cx: &StepContext<'_>) -> Result<(), Halt> {
     let before = cx.facts.site_before.as_ref();
@@ -183,16 +196,32 @@ fn is_ours(cx: &StepContext<'_>, path: &str) -> Result<bool, Halt> {
 /// Detaches a site that stays; one that goes takes its attachment with it. Netlify deletes the
 /// site's keys when it detaches, which is what `reserve_deploy_key` would do next; a standing key has to stay, so that
 /// a site with one keeps its repository and is kept from building. A site that was there gets back what was attached to
-/// it, unless its key is gone.
+/// it, unless its key is gone. What others have attached meanwhile is theirs, and stays.
 pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
-    let (Some(site), Some(_)) = (&cx.facts.site, &cx.facts.attachment) else {
+    let Some(site) = cx.facts.site.as_ref().filter(|site| cx.stays(site)) else {
         return Ok(Vec::new());
     };
-    if !cx.stays(site) {
+    let now = match sites::get(cx.netlify, &site.id).await {
+        Err(error) if error.is_missing() => return Ok(Vec::new()),
+        found => found?,
+    };
+    // Also when the attaching has failed halfway: the site is deaf then, or was only taken from the repository before.
+    let is_to_be_mended = match now.repository_path() {
+        Some(path) => {
+            let is_deaf_by_us = now.is_deaf() && !was_deaf(cx);
+            is_ours(cx, path)? && (is_deaf_by_us || clones_by_our_key(cx, &now))
+        }
+        None => cx.facts.attachment.is_none(),
+    };
+    if !is_to_be_mended {
         return Ok(Vec::new());
     }
     match &cx.facts.site_before {
-        Some(before) if can_be_put_back(cx, before)? => put_back(cx, site, before).await?,
+        // This starts a build, so it is done once: then the site no longer clones by our key.
+        Some(before) if can_be_put_back(cx, before)? => {
+            sites::put_back(cx.netlify, &site.id, before).await?;
+        }
+        _ if now.repository_path().is_none() => {}
         _ if cx.facts.deploy_key.as_ref().is_some_and(|key| key.standing) => {
             sites::stop_builds(cx.netlify, &site.id).await?;
         }
@@ -203,6 +232,19 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     Ok(Vec::new())
 }
 
+fn was_deaf(cx: &StepContext<'_>) -> bool {
+    let before = cx.facts.site_before.as_ref();
+    let repository = before.and_then(|before| before.repository.as_ref());
+    repository.is_some_and(|it| it.deploy_key_id.is_none() && it.installation_id.is_none())
+}
+
+/// By the link's key or, while it is exchanged, by the one before.
+fn clones_by_our_key(cx: &StepContext<'_>, site: &Site) -> bool {
+    let former = cx.facts.rotation.as_ref().and_then(|it| it.key.as_ref());
+    let is_former = former.is_some_and(|key| site.deploy_key_id() == Some(key.id.as_str()));
+    is_former || cx.clone_key().is_ok_and(|key| key.is_kept(site))
+}
+
 /// Taking the site from another repository deleted that one's key.
 fn can_be_put_back(cx: &StepContext<'_>, before: &SiteBefore) -> Result<bool, Halt> {
     match &before.repository {
@@ -210,21 +252,5 @@ fn can_be_put_back(cx: &StepContext<'_>, before: &SiteBefore) -> Result<bool, Ha
             Ok(repository.installation_id.is_some() || is_ours(cx, &repository.path)?)
         }
         None => Ok(false),
-    }
-}
-
-/// Every attaching starts a build, so it is done once: while the site clones by our key.
-async fn put_back(
-    cx: &StepContext<'_>,
-    site: &facts::Site,
-    before: &SiteBefore,
-) -> Result<(), Halt> {
-    let now = match sites::get(cx.netlify, &site.id).await {
-        Err(error) if error.is_missing() => return Ok(()),
-        found => found?,
-    };
-    match cx.clone_key()?.is_kept(&now) {
-        true => Ok(sites::put_back(cx.netlify, &site.id, before).await?),
-        false => Ok(()),
     }
 }

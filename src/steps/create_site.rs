@@ -19,7 +19,7 @@ use crate::{
 /// key. The name is its natural key (limits.md C2).
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
     match &cx.spec.site.id {
-        Some(id) if is_of_another(cx, id) => return Ok(None),
+        Some(id) if cx.is_of_another(id) => return Ok(None),
         Some(id) => return take(cx, id).await.map(Some),
         None => {}
     }
@@ -51,19 +51,14 @@ fn is_ours(cx: &StepContext<'_>, site: &Site) -> bool {
     let in_team = team.is_none() || site.account_slug.as_deref() == team;
     in_team
         && (known || made_now)
-        && !is_of_another(cx, &site.id)
+        && !cx.is_of_another(&site.id)
         && (site.repository_path().is_none() || is_attached_by_us)
-}
-
-/// Whether another link leans on it. Netlify shows a credential all sites of its teams, which tenants may share.
-fn is_of_another(cx: &StepContext<'_>, id: &str) -> bool {
-    cx.sites_of_others.iter().any(|other| other == id)
 }
 
 /// A site that is there, unless another link leans on it or another repository is attached to it. What it is like is
 /// remembered before anything is changed.
 async fn take(cx: &StepContext<'_>, id: &str) -> Result<Fact, Halt> {
-    if is_of_another(cx, id) {
+    if cx.is_of_another(id) {
         let detail = "nothing was asked of the site, and nothing changed";
         return Err(Halt::stop(FailureCode::SiteInUse, detail));
     }

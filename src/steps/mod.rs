@@ -284,16 +284,34 @@ pub async fn observe(step: StepName, cx: &StepContext<'_>) -> Result<Option<Fact
     dispatch!(observe, step, cx)
 }
 
-/// Brings the step's part of the world about; looks for it first when an earlier try may have.
-pub async fn ensure(step: StepName, cx: &StepContext<'_>, look_first: bool) -> Result<Fact, Halt> {
-    if look_first {
-        if let Some(fact) = observe(step, cx).await? {
-            return Ok(fact);
-        }
-        if let Some(after) = cx.settles_in {
-            return Err(Halt::Unsettled { after });
-        }
+/// Looks for what an interrupted try may have made, until it can surely be seen. A step that takes what was there has made nothing.
+pub async fn settle(step: StepName, cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    let takes = match step {
+        StepName::CreateSite => cx.spec.site.id.is_some(),
+        StepName::ReserveDeployKey => cx.standing_key.is_some(),
+        _ => false,
+    };
+    if takes {
+        return Ok(None);
     }
+    match (observe(step, cx).await, cx.settles_in) {
+        (Ok(None), Some(after)) => Err(Halt::Unsettled { after }),
+        // With the site went whatever the try may have made there.
+        (Err(Halt::Stop { failure, .. }), _) if failure.code == FailureCode::SiteGone => Ok(None),
+        (found, _) => found,
+    }
+}
+
+/// What an earlier try has brought about, when it is there.
+pub async fn look_first(step: StepName, cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    match (observe(step, cx).await?, cx.settles_in) {
+        (None, Some(after)) => Err(Halt::Unsettled { after }),
+        (found, _) => Ok(found),
+    }
+}
+
+/// Brings the step's part of the world about.
+pub async fn ensure(step: StepName, cx: &StepContext<'_>) -> Result<Fact, Halt> {
     dispatch!(ensure, step, cx)
 }
 
@@ -345,6 +363,11 @@ impl StepContext<'_> {
         known(self.facts.site.as_ref(), "site")
     }
 
+    /// Whether another link leans on the site. Netlify shows a credential all sites of its teams, which tenants may share.
+    fn is_of_another(&self, site: &str) -> bool {
+        self.sites_of_others.iter().any(|other| other == site)
+    }
+
     /// Whether the site outlives the link.
     fn stays(&self, site: &Site) -> bool {
         self.keep_site || self.right(ResourceKind::Site, &site.id) != Right::Ours
@@ -374,13 +397,18 @@ impl StepContext<'_> {
         }
     }
 
-    /// How the link may treat an object: one that is not in the ledger is nobody's to remove.
+    /// How the link may treat an object: one that is not in the ledger is nobody's to remove. A site that the caller has named by
+    /// its id was there, even if an earlier link had made it and was told to leave it.
     fn right(&self, kind: ResourceKind, id: &str) -> Right {
         let mine = self
             .rights
             .iter()
             .find(|(of, known, _)| *of == kind && known == id);
-        mine.map_or(Right::Foreign, |(_, _, right)| *right)
+        let right = mine.map_or(Right::Foreign, |(_, _, right)| *right);
+        match (kind, right) {
+            (ResourceKind::Site, Right::Ours) if self.spec.site.id.is_some() => Right::Foreign,
+            _ => right,
+        }
     }
 }
 

@@ -213,7 +213,7 @@ pub async fn rights(
                               and u.link_id <> $1 and u.receipt is null) then 'shared'
                when exists (select from resources r
                             where (r.kind, r.host, r.external_id) = (mine.kind, mine.host, mine.external_id)
-                              and r.origin = 'made') then 'ours'
+                              and r.origin = 'made' and r.state <> 'gone') then 'ours'
                else 'foreign' end as "right!"
            from resources mine join resource_uses use on use.resource_id = mine.id
            where use.link_id = $1 and use.receipt is null"#,

@@ -18,7 +18,7 @@ use crate::{
     link::{
         builds::SeenBuild,
         facts::{DeployKey, Fact},
-        failure::{Failure, FailureCode},
+        failure::Failure,
         plan::StepName,
         resource::{ResourceKind, Right},
         status::Wanted,
@@ -65,6 +65,8 @@ type Tx = Transaction<'static, Postgres>;
 /// How a task of a step ended.
 enum Ended {
     Ensured(Result<(Fact, Vec<Entry>), Halt>),
+    /// What an earlier try may have made could not be looked for.
+    Unseen(Halt),
     Settled(Result<Option<(Fact, Vec<Entry>)>, Halt>),
     Looked(Result<Option<(Fact, Vec<Entry>)>, Halt>),
     Undone(Result<Undone, Halt>),
@@ -74,6 +76,7 @@ impl Ended {
     fn failure(&self) -> Option<&Failure> {
         let halt = match self {
             Self::Ensured(result) => result.as_ref().err(),
+            Self::Unseen(halt) => Some(halt),
             Self::Settled(result) | Self::Looked(result) => result.as_ref().err(),
             Self::Undone(result) => result.as_ref().err(),
         };
@@ -300,10 +303,7 @@ async fn round(
                 key_at_hand: supplies.key_at_hand.clone(),
                 known_deploy_keys: supplies.known_deploy_keys.clone(),
                 sites_of_others: &supplies.sites_of_others,
-                key_was_sent: progress
-                    .run(StepName::InstallDeployKey)
-                    .started_at
-                    .is_some(),
+                key_was_sent: progress.key_was_sent(),
                 rights: supplies.rights.clone(),
                 subscription: supplies.subscription.as_ref(),
                 setup: worker.settings.setup(),
@@ -327,11 +327,15 @@ async fn round(
                 progress.ensured(step, result, settings);
                 progress.keep_uncertain(step, intent_at);
             }
+            Ended::Unseen(halt) => {
+                progress.ensured(step, Err(halt), settings);
+                progress.stays_uncertain(step, intent_at);
+            }
             Ended::Settled(result) => {
                 let is_known = result.is_ok();
                 progress.settled(step, result, settings);
                 if !is_known {
-                    progress.keep_uncertain(step, intent_at);
+                    progress.stays_uncertain(step, intent_at);
                 }
             }
             Ended::Looked(result) => progress.looked(step, result, settings),
@@ -361,23 +365,21 @@ async fn perform(
         let entries = ledger::entries(link, opened, &fact);
         (fact, entries)
     };
-    let look = async || {
-        let found = steps::observe(step, &cx).await;
-        found.map(|found| found.map(with_entries))
-    };
+    let entered = |found: Result<Option<Fact>, Halt>| found.map(|found| found.map(with_entries));
     match task {
         Task::Ensure { look_first } => {
-            Ended::Ensured(steps::ensure(step, &cx, look_first).await.map(with_entries))
-        }
-        Task::Settle => Ended::Settled(match (look().await, cx.settles_in) {
-            (Ok(None), Some(after)) => Err(Halt::Unsettled { after }),
-            // With the site went whatever the try may have made there.
-            (Err(Halt::Stop { failure, .. }), _) if failure.code == FailureCode::SiteGone => {
-                Ok(None)
+            let found = match look_first {
+                true => steps::look_first(step, &cx).await,
+                false => Ok(None),
+            };
+            match found {
+                Ok(Some(fact)) => Ended::Ensured(Ok(with_entries(fact))),
+                Ok(None) => Ended::Ensured(steps::ensure(step, &cx).await.map(with_entries)),
+                Err(halt) => Ended::Unseen(halt),
             }
-            (found, _) => found,
-        }),
-        Task::Look => Ended::Looked(look().await),
+        }
+        Task::Settle => Ended::Settled(entered(steps::settle(step, &cx).await)),
+        Task::Look => Ended::Looked(entered(steps::observe(step, &cx).await)),
         Task::Undo => Ended::Undone(steps::undo(step, &cx).await),
     }
 }
@@ -421,7 +423,10 @@ async fn save_intents(
     let undoing = progress.is_undoing();
     let tenant = progress.link.tenant.clone();
     // Also while undoing: what an interrupted try made is looked for then.
-    let takes_site = due.contains(&StepName::CreateSite);
+    let attaches_first =
+        due.contains(&StepName::AttachRepository) && progress.link.facts.attachment.is_none();
+    let takes_site = due.contains(&StepName::CreateSite)
+        || (attaches_first && progress.link.spec.site.id.is_some());
     let removes = undoing || due.contains(&StepName::RetireKey);
     // What may be removed and taken is asked across tenants: they may share a repository, and a team at Netlify.
     let rows = match removes || takes_site {

@@ -10,6 +10,7 @@ use linkbroker_sandbox::NETLIFY_TOKEN;
 use linkbroker_sandbox::recorder::Call;
 use serde_json::{Value, json};
 
+use crate::existing_sites::{bare_site, to};
 use crate::world::{Client, Setup, World, docs, file_setting, receipts, text};
 
 /// What the other tenant may do.
@@ -250,6 +251,42 @@ async fn a_site_that_another_tenants_link_leans_on_is_not_taken_by_its_id() {
     let link = world.client.retry(&text(&link["id"])).await;
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(link["site"]["id"], theirs["site"]["id"]);
+}
+
+/// Each has looked before the other could note that it leans on the site.
+#[tokio::test]
+async fn of_two_links_that_take_a_site_at_the_same_moment_none_is_attached_over_the_other() {
+    let (world, other) = two_tenants(Setup::default()).await;
+    let site = bare_site(&world).await;
+    world.fault(json!({"upstream": "netlify", "method": "GET", "path": "/sites/[^/]+$", "times": 2, "fault": {"late_ms": 2000}}));
+    let mut theirs = with_connections(secrets("unused"));
+    theirs["site"] = json!({"id": site});
+    let (mine, theirs) = tokio::join!(
+        world.client.link_settled(to(&site)),
+        other.link_settled(theirs)
+    );
+    let is_live = |link: &Value| link["status"] == "live";
+    let refused: Vec<_> = [&mine, &theirs]
+        .into_iter()
+        .filter(|link| !is_live(link))
+        .collect();
+    assert!(!refused.is_empty(), "{mine:#} {theirs:#}");
+    for link in refused {
+        assert_eq!(link["diagnosis"]["code"], "site_in_use", "{link:#}");
+    }
+    let attached = world
+        .sandbox
+        .calls()
+        .into_iter()
+        .filter(|call| call.method == "PATCH");
+    assert!(attached.count() <= 1);
+    // When both have stopped one has to give way.
+    other.unlink(&text(&theirs["id"]), "").await;
+    let mine = match is_live(&mine) {
+        true => mine,
+        false => world.client.retry(&text(&mine["id"])).await,
+    };
+    assert_eq!(mine["status"], "live", "{mine:#}");
 }
 
 /// Netlify's answer to a new site is lost, and until the look for it somebody else's link has a bare site of that name.

@@ -1,5 +1,6 @@
 //! `env` of a link: the first build has the variables, nobody sees their values, and unlinking takes back what was set.
 
+use linkbroker::api::caller::Scope;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -513,4 +514,28 @@ async fn the_command_line_takes_secrets_from_its_own_environment() {
         built_with(&world, "acme-docs").await,
         format!("{URL}|{TOKEN}")
     );
+}
+
+#[tokio::test]
+async fn a_variable_that_people_set_again_after_another_tenants_link_had_removed_it_stays() {
+    let world = World::usual().await;
+    let other = world.client_of("umbrella", Scope::ALL);
+    world.connect(&other).await;
+    let site = bare_site(&world).await;
+    let link = world.client.link_settled(request_to(&site)).await;
+    let link = world.client.unlink(&text(&link["id"]), "").await;
+    assert!(
+        fates(&link).contains(&pair("API_URL", "deleted")),
+        "{link:#}"
+    );
+    theirs(&world, &site, "API_URL").await;
+
+    let link = other.link_settled(request_to(&site)).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let link = other.unlink(&text(&link["id"]), "").await;
+    assert!(
+        fates(&link).contains(&pair("API_URL", "kept_foreign")),
+        "{link:#}"
+    );
+    assert_eq!(variables(&world), ["API_URL all"]);
 }

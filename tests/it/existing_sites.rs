@@ -196,3 +196,86 @@ async fn a_site_is_either_there_or_to_be_made() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_site_that_an_earlier_link_has_made_and_left_stays_when_the_next_link_is_over() {
+    let world = World::usual().await;
+    let first = world.client.link_settled(docs()).await;
+    let site = text(&first["site"]["id"]);
+    world
+        .client
+        .unlink(&text(&first["id"]), "?keep_site=true")
+        .await;
+    let link = world.client.link_settled(to(&site)).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+
+    let link = world.client.unlink(&text(&link["id"]), "").await;
+    assert_eq!(link["status"], "unlinked", "{link:#}");
+    let kept = ("site".to_owned(), "kept_foreign".to_owned());
+    assert!(receipts(&link).contains(&kept), "{link:#}");
+    assert_eq!(world.count("sites"), (1, 1), "the site stays");
+    assert!(settings(&world, &site).await["repo_path"].is_null());
+}
+
+#[tokio::test]
+async fn what_people_attach_to_a_site_that_stays_is_theirs_when_the_link_is_over() {
+    let world = World::usual().await;
+    let site = bare_site(&world).await;
+    let link = world.client.link_settled(to(&site)).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    netlify(
+        &world,
+        Method::PUT,
+        &format!("/sites/{site}/unlink_repo"),
+        Value::Null,
+    )
+    .await;
+    let theirs = attach(&world, &site, "acme/other").await;
+
+    let link = world.client.unlink(&text(&link["id"]), "").await;
+    assert_eq!(link["status"], "unlinked", "{link:#}");
+    let now = settings(&world, &site).await;
+    assert_eq!(now["repo_path"], "acme/other");
+    assert_eq!(now["deploy_key_id"], theirs.as_str());
+    assert_eq!(world.count("deploy_keys").1, 1, "theirs");
+    for kind in ["installed_keys", "webhooks"] {
+        assert_eq!(world.count(kind).1, 0, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_site_that_was_taken_from_an_installation_gets_it_back_when_the_attaching_is_refused() {
+    let world = World::usual().await;
+    let site = bare_site(&world).await;
+    let repo = json!({"provider": "github", "repo_path": "acme/other", "repo_branch": "main", "installation_id": 4711});
+    let path = format!("/sites/{site}");
+    netlify(&world, Method::PATCH, &path, json!({"repo": repo})).await;
+    world.fault(json!({"upstream": "netlify", "method": "PATCH", "path": "/sites/", "fault": {"status": 403}}));
+    let mut request = to(&site);
+    request["site"]["relink"] = json!(true);
+    let link = world.client.link_settled(request).await;
+    assert_eq!(link["status"], "action_required", "{link:#}");
+    assert!(settings(&world, &site).await["repo_path"].is_null());
+
+    let link = world.client.unlink(&text(&link["id"]), "").await;
+    assert_eq!(link["status"], "unlinked", "{link:#}");
+    let back = settings(&world, &site).await;
+    assert_eq!(back["repo_path"], "acme/other");
+    assert_eq!(back["installation_id"], 4711);
+}
+
+#[tokio::test]
+async fn a_site_that_kept_no_key_is_given_back_bare() {
+    let world = World::usual().await;
+    let site = bare_site(&world).await;
+    let mut deaf = netlify(&world, Method::GET, &format!("/sites/{site}"), Value::Null).await;
+    deaf["build_settings"] = json!({"repo_path": "acme/docs"});
+    world.fault(json!({"upstream": "netlify", "method": "PATCH", "path": "/sites/", "fault": {"body": deaf.to_string()}}));
+    let link = world.client.link_settled(to(&site)).await;
+    assert_eq!(link["diagnosis"]["code"], "link_deaf", "{link:#}");
+    assert_eq!(settings(&world, &site).await["repo_path"], "acme/docs");
+
+    let link = world.client.unlink(&text(&link["id"]), "").await;
+    assert_eq!(link["status"], "unlinked", "{link:#}");
+    assert!(settings(&world, &site).await["repo_path"].is_null());
+}

@@ -1,5 +1,6 @@
 //! `POST /links/{id}/rotate-key`: a new deploy key without a failed build.
 
+use linkbroker_sandbox::git::NewCommit;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -156,4 +157,49 @@ async fn keys_that_people_place_are_not_exchanged() {
     let link = Way::AZURE_STANDING.link(&world).await;
     let refused = ask(&world, &text(&link["id"])).await.expect(409);
     assert_eq!(refused.code(), "illegal_transition");
+}
+
+#[tokio::test]
+async fn a_link_whose_exchange_came_to_nothing_keeps_its_key_through_a_failed_build() {
+    let world = World::with(Setup {
+        settings: vec![("LINKBROKER_PATROL_IDLE_SECONDS", "1".to_owned())],
+        ..Setup::default()
+    })
+    .await;
+    let link = world.client.link_settled(docs()).await;
+    let (id, before) = (text(&link["id"]), key_of(&link));
+    let refusal = json!({"message": "Forbidden"});
+    world.fault(
+        json!({"upstream": "netlify", "method": "POST", "path": "/deploy_keys$", "times": 9,
+                       "fault": {"status": 403, "body": refusal}}),
+    );
+    ask(&world, &id).await.expect(202);
+    let kept = world.client.settled(&id).await;
+    assert_eq!(kept["status"], "live", "{kept:#}");
+    let broken = NewCommit {
+        files: [("build.sh".to_owned(), "exit 3\n".to_owned())].into(),
+        ..NewCommit::default()
+    };
+    world
+        .sandbox
+        .commit("acme/docs", broken)
+        .await
+        .expect("a commit");
+    let failed = until("the build to fail", async || {
+        let link = world.client.read(&id).await;
+        (link["status"] == "build_failed").then_some(link)
+    })
+    .await;
+    assert_eq!(key_of(&failed), before);
+    // Which nobody may take from stock then.
+    let other = json!({"repository": "https://github.com/acme/other", "site": {"name": "another"}});
+    world.repository("other").await;
+    world.sandbox.world().faults.clear();
+    let other = world.client.link_settled(other).await;
+    assert_eq!(other["status"], "live", "{other:#}");
+    assert_ne!(key_of(&other), before);
+
+    let unlinked = world.client.unlink(&id, "").await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    assert_eq!(world.count("deploy_keys").1, 1, "the other's");
 }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{World, docs};
+use crate::world::{Setup, World, docs, text};
 
 /// Links while these faults are set: the link becomes live, and nothing is doubled.
 async fn becomes_live_despite(faults: impl IntoIterator<Item = Value>) {
@@ -184,4 +184,98 @@ async fn an_upstream_that_stays_away_fails_the_link_and_retry_heals_it() {
         .await;
     assert_eq!(healed["status"], "live", "{healed:#}");
     assert_one_of_each(&world);
+}
+
+/// Takes the link back, or lets it go on, after nobody could see what a call had done whose answer was lost.
+async fn is_remembered_although_the_look_is_refused(
+    made: (&str, &str, &str),
+    look: (&str, &str, &str),
+    kind: &str,
+    cancels: bool,
+) {
+    let world = World::usual().await;
+    let lost = world.fault(on(made, json!("lost_answer")));
+    let refusal = json!({"status": 403, "body": {"message": "Forbidden"}});
+    let mut refused = on(look, refusal);
+    refused["times"] = json!(99);
+    world.fault(refused);
+    let id = world.client.link(docs()).await;
+    lost.first().await;
+    if cancels {
+        let path = format!("/links/{id}/cancel");
+        let canceled = world.client.send(Method::POST, &path, |it| it).await;
+        canceled.expect(202);
+    }
+    let link = world.client.settled(&id).await;
+    assert_eq!(link["status"], "action_required", "{link:#}");
+    assert_eq!(world.count(kind), (1, 1));
+    world.sandbox.world().faults.clear();
+    let link = world.client.retry(&id).await;
+    let link = match cancels {
+        true => link,
+        false => {
+            assert_eq!(link["status"], "live", "{link:#}");
+            assert_one_of_each(&world);
+            world.client.unlink(&id, "").await
+        }
+    };
+    assert_eq!(link["status"], "unlinked", "{link:#}");
+    for kind in ["installed_keys", "webhooks", "sites"] {
+        assert_eq!(world.count(kind).1, 0, "{kind}: {link:#}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_lost_answer_has_left_is_taken_back_also_after_the_look_for_it_was_refused() {
+    is_remembered_although_the_look_is_refused(
+        CALLS[2],
+        ("netlify", "GET", "/sites"),
+        "sites",
+        true,
+    )
+    .await;
+    is_remembered_although_the_look_is_refused(
+        CALLS[4],
+        ("github", "GET", "/hooks"),
+        "webhooks",
+        true,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_lost_answer_has_left_is_the_links_also_after_the_look_for_it_was_refused() {
+    is_remembered_although_the_look_is_refused(
+        CALLS[2],
+        ("netlify", "GET", "/sites"),
+        "sites",
+        false,
+    )
+    .await;
+    is_remembered_although_the_look_is_refused(
+        CALLS[4],
+        ("github", "GET", "/hooks"),
+        "webhooks",
+        false,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_last_try_has_made_whose_answer_was_lost_is_the_links_when_it_is_retried() {
+    let world = World::with(Setup {
+        settings: vec![("LINKBROKER_RETRY_ATTEMPTS", "1".to_owned())],
+        ..Setup::default()
+    })
+    .await;
+    world.fault(on(CALLS[4], json!("lost_answer")));
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "failed", "{link:#}");
+    let id = text(&link["id"]);
+    let link = world.client.retry(&id).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_one_of_each(&world);
+    let link = world.client.unlink(&id, "").await;
+    assert_eq!(link["status"], "unlinked", "{link:#}");
+    assert_eq!(world.count("webhooks"), (1, 0), "{link:#}");
 }

@@ -125,12 +125,18 @@ impl Progress {
         self.changed.insert(step);
     }
 
-    /// A try that could not even look leaves uncertain what an earlier one may have made: what is found later is ours
-    /// then, and is taken back with the link.
+    /// A try that comes again may have been kept from looking: [`Self::stays_uncertain`]. One that was refused has looked.
     pub fn keep_uncertain(&mut self, step: StepName, intent_at: Option<OffsetDateTime>) {
-        let run = self.run(step);
-        let waits = run.state == StepState::Waiting && run.intent_at.is_none();
-        if intent_at.is_some() && waits && step.planned().nature == Nature::Makes {
+        if self.run(step).state == StepState::Waiting {
+            self.stays_uncertain(step, intent_at);
+        }
+    }
+
+    /// Nobody could look for what an earlier try may have made, so that stays uncertain, however the step stands now: what is
+    /// found later is ours then, and is taken back with the link.
+    pub fn stays_uncertain(&mut self, step: StepName, intent_at: Option<OffsetDateTime>) {
+        let is_forgotten = self.run(step).intent_at.is_none();
+        if intent_at.is_some() && is_forgotten && step.planned().nature == Nature::Makes {
             self.change(step).intent_at = intent_at;
         }
     }
@@ -289,8 +295,14 @@ impl Progress {
     ) {
         let attempts = self.run(step).attempts + 1;
         if attempts as u32 >= retry.attempts {
+            let intent_at = self.run(step).intent_at;
             self.change(step).attempts = attempts;
-            return self.fail(step, failure, failed);
+            self.fail(step, failure, failed);
+            if uncertain {
+                self.uncertain_since.insert(step, Instant::now());
+                self.stays_uncertain(step, intent_at);
+            }
+            return;
         }
         let next = self.now() + backoff(retry, attempts);
         tracing::warn!(link = %self.link.id, %step, attempts, %failure, "step failed, trying again");

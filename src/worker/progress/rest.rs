@@ -118,9 +118,16 @@ impl Progress {
         self.stop_with(failure);
     }
 
+    /// Whether the provider was ever given the link's key. After the exchange of a key that came to nothing the step has not begun
+    /// with the next one, and the one before is in its place.
+    pub fn key_was_sent(&self) -> bool {
+        let has_begun = self.run(StepName::InstallDeployKey).started_at.is_some();
+        has_begun || self.link.facts.installed_key.is_some()
+    }
+
     /// A key that was never sent to the provider serves the next link.
     fn return_unused_key(&mut self) {
-        if self.run(StepName::InstallDeployKey).started_at.is_some() {
+        if self.key_was_sent() {
             return;
         }
         if let Some(key) = self.link.facts.deploy_key.take() {
