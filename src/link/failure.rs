@@ -168,7 +168,7 @@ catalogue! {
         "Check the spelling, then give the credential access to the repository and retry the link.";
     RepositoryReplaced "repository_replaced" Caller NeedsAction
         "Another repository has the name by now"
-        "Unlink; if the new repository is the one that you mean, make a new link for it.";
+        "Give the repository its name back and retry the link. If the new repository is the one that you mean, unlink and make a new link for it; the evidence then says what the unlink has to leave on the former one.";
     RepositoryMoved "repository_moved" Caller NeedsAction
         "The repository has another name by now, and Netlify knows it by the old one"
         "Check the link: linkbroker finds the new name and makes the site know it, unless its policy is to report.";
@@ -416,8 +416,7 @@ impl FailureCode {
     pub const fn is_retryable(self) -> bool {
         !matches!(
             self,
-            Self::RepositoryReplaced
-                | Self::SiteNameTaken
+            Self::SiteNameTaken
                 | Self::SiteLinkedElsewhere
                 | Self::SiteGone
                 | Self::AccessMixed

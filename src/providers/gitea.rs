@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, Replay, RepositoryKey, removed, same_key,
+    Provider, Replay, RepositoryKey, removed, same_key, same_repository,
 };
 use crate::{
     link::{
@@ -152,11 +152,19 @@ impl Gitea {
         .await
     }
 
+    /// A known repository as it is now; Gitea leads to it from its former name until another one takes that.
+    async fn read(&self, repository: &Repository) -> Result<(Repo, Answer), UpstreamError> {
+        let (owner, name) = split(&repository.path);
+        let answer = self.access.send(Call::get(["repos", owner, name])).await?;
+        let repo: Repo = answer.json()?;
+        same_repository(repository, repo.id, &answer)?;
+        Ok((repo, answer))
+    }
+
     /// A repository that is not visible at all counts as gone, with everything in it.
     async fn is_ours_to_see(&self, repository: &Repository) -> Result<(), UpstreamError> {
-        let (owner, name) = split(&repository.path);
-        match self.access.send(Call::get(["repos", owner, name])).await {
-            Ok(answer) => answer.json::<Repo>()?.check_rights(&answer),
+        match self.read(repository).await {
+            Ok((repo, answer)) => repo.check_rights(&answer),
             Err(error) if error.is_missing() => Ok(()),
             Err(error) => Err(error),
         }
@@ -190,6 +198,11 @@ impl Provider for Gitea {
         }
         let branch = branch.unwrap_or(&repo.default_branch).to_owned();
         Ok(repo.into_repository(&self.access.instance().host, branch))
+    }
+
+    /// <https://docs.gitea.com/api/#tag/repository/operation/repoGet>
+    async fn check_name(&self, repository: &Repository) -> Result<(), UpstreamError> {
+        self.read(repository).await.map(drop)
     }
 
     /// <https://docs.gitea.com/api/#tag/repository/operation/repoListKeys>

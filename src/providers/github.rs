@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, Replay, RepositoryKey, Webhooks, removed, same_key,
+    Provider, Replay, RepositoryKey, Webhooks, removed, same_key, same_repository,
 };
 use crate::{
     link::{
@@ -22,7 +22,7 @@ use crate::{
         failure::FailureCode,
         installation::Installation,
     },
-    upstream::{Access, Call, Class, Credential, Dialect, Http, Instance, UpstreamError},
+    upstream::{Access, Answer, Call, Class, Credential, Dialect, Http, Instance, UpstreamError},
 };
 use answers::{
     App, AppInstallation, AppInstallations, GitRef, Hook, Key, Repo, SentDelivery, User, scopes,
@@ -107,13 +107,21 @@ impl Github {
         self.door.pages(&repository.path, call).await
     }
 
+    /// A known repository as it is now; GitHub leads to it from its former name until another one takes that.
+    async fn read(&self, repository: &Repository) -> Result<(Repo, Answer), UpstreamError> {
+        let (owner, name) = split(&repository.path);
+        let call = Call::get(["repos", owner, name]);
+        let answer = self.door.send(&repository.path, call).await?;
+        let repo: Repo = answer.json()?;
+        same_repository(repository, repo.id, &answer)?;
+        Ok((repo, answer))
+    }
+
     /// After a 404 on a removal: absent, or no longer ours to see? One read tells. A repository that is not visible
     /// at all counts as gone, with everything in it.
     async fn settle_absence(&self, repository: &Repository) -> Result<(), UpstreamError> {
-        let (owner, name) = split(&repository.path);
-        let call = Call::get(["repos", owner, name]);
-        match self.door.send(&repository.path, call).await {
-            Ok(answer) => self.door.check_rights(&answer.json()?, &answer).await,
+        match self.read(repository).await {
+            Ok((repo, answer)) => self.door.check_rights(&repo, &answer).await,
             Err(error) if error.is_missing() => Ok(()),
             Err(error) => Err(error),
         }
@@ -182,6 +190,11 @@ impl Provider for Github {
             ssh_url: repo.ssh_url,
             private: repo.private,
         })
+    }
+
+    /// <https://docs.github.com/en/rest/repos/repos#get-a-repository>
+    async fn check_name(&self, repository: &Repository) -> Result<(), UpstreamError> {
+        self.read(repository).await.map(drop)
     }
 
     /// <https://docs.github.com/en/rest/deploy-keys/deploy-keys#list-deploy-keys>

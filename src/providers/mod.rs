@@ -23,6 +23,7 @@ pub use public_key::{bare, same_key};
 use crate::{
     link::{
         facts::{Repository, Webhook},
+        failure::FailureCode,
         installation::Installation,
     },
     upstream::{Answer, Credential, Http, Instance, UpstreamError, UpstreamKind},
@@ -230,8 +231,9 @@ impl Identity {
 /// What linking needs of a git provider.
 ///
 /// Rules for all methods: finding never changes anything. Installing what is there already adopts it. Removing what
-/// is absent succeeds, but an object that the credential may no longer see is not taken for absent. Keys are compared
-/// by type and base64 only ([`same_key`]), webhooks by normalised address ([`same_address`]). Repositories are named by
+/// is absent succeeds, but an object that the credential may no longer see, or whose repository has lost its name to
+/// another one, is not taken for absent. Keys are compared by type and base64 only ([`same_key`]), webhooks by
+/// normalised address ([`same_address`]). Repositories are named by
 /// their [`Repository`] facts; when one was renamed since, calls follow it. Where one webhook is several subscriptions
 /// (Azure: one per event), the one for pushes gives [`Webhook::id`], and the others are found beside it. Failures are [`UpstreamError`]s whose
 /// code says what is wrong: `admin_required`, `scope_missing`, `sso_required`, `credential_refused`, `rate_limited`,
@@ -272,6 +274,15 @@ pub trait Provider: Send + Sync {
     /// from former paths to the present one.
     fn lasting_path(&self, _: &Repository) -> Option<String> {
         None
+    }
+
+    /// Makes sure that a known repository is still found where calls about it go. Nothing to ask where they go by what
+    /// outlives a rename; a name may be another repository's by now.
+    ///
+    /// # Errors
+    /// `repository_replaced`, `repository_not_found_or_no_access`.
+    async fn check_name(&self, _: &Repository) -> Result<(), UpstreamError> {
+        Ok(())
     }
 
     /// The key with this content, if the repository has it.
@@ -434,6 +445,16 @@ async fn removed(
         Err(error) if error.is_missing() => look.await.map(|()| false),
         Err(error) => Err(error),
     }
+}
+
+/// Fails when the repository that has the name by now, with the id `found`, is not the known one.
+fn same_repository(known: &Repository, found: u64, answer: &Answer) -> Result<(), UpstreamError> {
+    if known.id == found.to_string() {
+        return Ok(());
+    }
+    let Repository { id, path, .. } = known;
+    let detail = format!("the link is for repository {id}; {path} is {found} now");
+    Err(answer.refused(FailureCode::RepositoryReplaced, detail))
 }
 
 /// Whether two webhook addresses are the same: case of scheme and host, a default port and a final slash are not part

@@ -302,8 +302,19 @@ pub async fn settle(step: StepName, cx: &StepContext<'_>) -> Result<Option<Fact>
     }
 }
 
-/// What an earlier try has brought about, when it is there.
-pub async fn look_first(step: StepName, cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+/// What is looked at before the effect: that no other repository has the name by now, and what an earlier try has brought about,
+/// where there was one.
+pub async fn look_first(
+    step: StepName,
+    cx: &StepContext<'_>,
+    was_tried: bool,
+) -> Result<Option<Fact>, Halt> {
+    if is_placed_anew(step, cx) {
+        cx.provider.check_name(cx.repository()?).await?;
+    }
+    if !was_tried {
+        return Ok(None);
+    }
     match (observe(step, cx).await?, cx.settles_in) {
         (None, Some(after)) => Err(Halt::Unsettled { after }),
         (found, _) => Ok(found),
@@ -313,6 +324,13 @@ pub async fn look_first(step: StepName, cx: &StepContext<'_>) -> Result<Option<F
 /// Brings the step's part of the world about.
 pub async fn ensure(step: StepName, cx: &StepContext<'_>) -> Result<Fact, Halt> {
     dispatch!(ensure, step, cx)
+}
+
+/// Whether a key or a webhook is to be placed on the repository of a link that had one there. By then it may be long since
+/// `resolve_repository` has seen whose the name is.
+fn is_placed_anew(step: StepName, cx: &StepContext<'_>) -> bool {
+    let is_on_repository = matches!(step, StepName::InstallDeployKey | StepName::InstallWebhook);
+    is_on_repository && cx.facts.are_left_of(step)
 }
 
 /// Where the step's part of the world is other than the link left it. Steps that leave nothing behind have none.

@@ -367,17 +367,11 @@ async fn perform(
     };
     let entered = |found: Result<Option<Fact>, Halt>| found.map(|found| found.map(with_entries));
     match task {
-        Task::Ensure { look_first } => {
-            let found = match look_first {
-                true => steps::look_first(step, &cx).await,
-                false => Ok(None),
-            };
-            match found {
-                Ok(Some(fact)) => Ended::Ensured(Ok(with_entries(fact))),
-                Ok(None) => Ended::Ensured(steps::ensure(step, &cx).await.map(with_entries)),
-                Err(halt) => Ended::Unseen(halt),
-            }
-        }
+        Task::Ensure { look_first } => match steps::look_first(step, &cx, look_first).await {
+            Ok(Some(fact)) => Ended::Ensured(Ok(with_entries(fact))),
+            Ok(None) => Ended::Ensured(steps::ensure(step, &cx).await.map(with_entries)),
+            Err(halt) => Ended::Unseen(halt),
+        },
         Task::Settle => Ended::Settled(entered(steps::settle(step, &cx).await)),
         Task::Look => Ended::Looked(entered(steps::observe(step, &cx).await)),
         Task::Undo => Ended::Undone(steps::undo(step, &cx).await),

@@ -3,30 +3,36 @@
 use super::doors::Opened;
 use crate::{
     link::{
-        facts::Repository, failure::Evidence, plan::StepName, resource::ResourceKind,
+        facts::Repository,
+        failure::{Evidence, FailureCode},
+        plan::StepName,
+        resource::ResourceKind,
         status::StepState,
     },
     store::links::LeasedLink,
 };
 
-/// One line for each object whose step could not be undone.
+/// One line for each object whose step could not be undone, also where that only waits for another step's undo.
 pub fn evidence(link: &LeasedLink, opened: &Opened) -> Vec<Evidence> {
-    let failed = link
-        .steps
-        .iter()
-        .filter(|run| run.state == StepState::UndoFailed);
-    failed
-        .flat_map(|run| objects(run.step, link, opened))
+    let is_left = |state| !matches!(state, StepState::Undone | StepState::Skipped);
+    let left = link.steps.iter().filter(|run| is_left(run.state));
+    left.flat_map(|run| objects(run.step, link, opened))
         .collect()
 }
 
 fn objects(step: StepName, link: &LeasedLink, opened: &Opened) -> Vec<Evidence> {
     let facts = &link.facts;
     let repository = facts.repository.as_ref();
-    let on_repository = |kind, id: &String, page: fn(&Opened, &Repository) -> Option<String>| {
-        let place = repository.and_then(|repository| page(opened, repository));
-        left(kind, id, place.unwrap_or_else(|| link.spec.path.clone()))
+    let failure = link.failure.as_ref().map(|failure| failure.code);
+    let place = |page: fn(&Opened, &Repository) -> Option<String>| match repository {
+        // Pages go by the name, which is another one's.
+        Some(Repository { id, path, .. }) if failure == Some(FailureCode::RepositoryReplaced) => {
+            format!("repository {id}, which was {path}")
+        }
+        Some(known) => page(opened, known).unwrap_or_else(|| link.spec.path.clone()),
+        None => link.spec.path.clone(),
     };
+    let on_repository = |kind, id: &String, page| left(kind, id, place(page));
     let keys = |opened: &Opened, at: &Repository| opened.provider.place_of_keys(at).page;
     let webhooks = |opened: &Opened, at: &Repository| opened.provider.place_of_webhooks(at).page;
     match step {

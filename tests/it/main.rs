@@ -11,6 +11,7 @@ mod browsers;
 mod by_hand;
 mod callers;
 mod cancel_rebuild_verify;
+mod changed_hands;
 mod checking_connections;
 mod clocks;
 mod conformance;

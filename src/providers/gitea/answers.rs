@@ -22,7 +22,7 @@ pub(super) struct User {
 
 #[derive(Deserialize)]
 pub(super) struct Repo {
-    id: u64,
+    pub(super) id: u64,
     pub(super) full_name: String,
     html_url: String,
     ssh_url: String,

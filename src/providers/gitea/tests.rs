@@ -322,11 +322,23 @@ async fn removing_what_is_gone_succeeds_unless_it_is_only_hidden() {
         (Reply::new(200, repo(json!({}))), true),
         (missing(), true),
         (Reply::new(200, repo(hidden)), false),
+        (Reply::new(200, repo(json!({"id": 43}))), false),
     ] {
         let vendor = Vendor::start(vec![missing(), look]).await;
         assert_eq!(gitea(&vendor).remove_key(&docs(), "3").await.is_ok(), ok);
         assert_eq!(vendor.asked()[0], "DELETE /api/repos/acme/docs/keys/3");
     }
+}
+
+#[tokio::test]
+async fn a_name_is_checked_by_the_id_of_what_has_it() {
+    let renamed = repo(json!({"full_name": "acme/handbook"}));
+    let other = repo(json!({"id": 43, "permissions": {"admin": false}}));
+    let vendor = Vendor::start(vec![Reply::new(200, renamed), Reply::new(200, other)]).await;
+    let gitea = gitea(&vendor);
+    gitea.check_name(&docs()).await.unwrap();
+    let error = gitea.check_name(&docs()).await.unwrap_err();
+    assert_eq!(error.code, FailureCode::RepositoryReplaced);
 }
 
 #[tokio::test]

@@ -489,6 +489,7 @@ async fn removing_what_is_gone_succeeds_unless_it_is_only_hidden() {
         (Reply::new(200, repo(json!({}))), true),
         (missing(), true),
         (Reply::new(200, repo(hidden)), false),
+        (Reply::new(200, repo(json!({"id": 43}))), false),
     ] {
         let vendor = Vendor::start(vec![missing(), look]).await;
         let result = github(&vendor).remove_key(&docs(), "3").await;
@@ -497,6 +498,21 @@ async fn removing_what_is_gone_succeeds_unless_it_is_only_hidden() {
     }
     let vendor = Vendor::start(vec![Reply::new(204, "")]).await;
     assert!(github(&vendor).remove_webhook(&docs(), "4").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_name_is_checked_by_the_id_of_what_has_it() {
+    let renamed = repo(json!({"full_name": "acme/handbook"}));
+    let other = repo(json!({"id": 43, "permissions": {"admin": false}}));
+    let vendor = Vendor::start(vec![Reply::new(200, renamed), Reply::new(200, other)]).await;
+    let github = github(&vendor);
+    github.check_name(&docs()).await.unwrap();
+    let error = github.check_name(&docs()).await.unwrap_err();
+    assert_eq!(error.code, FailureCode::RepositoryReplaced);
+    assert_eq!(
+        error.detail,
+        "the link is for repository 42; acme/docs is 43 now"
+    );
 }
 
 #[tokio::test]
