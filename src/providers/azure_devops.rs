@@ -275,10 +275,10 @@ impl Provider for AzureDevops {
     async fn move_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
         url: &str,
     ) -> Result<(), UpstreamError> {
-        for subscription in self.parts_of(repository, id).await? {
+        for subscription in self.parts_of(repository, webhook).await? {
             self.rewrite(repository, &subscription, url).await?;
         }
         Ok(())
@@ -287,9 +287,9 @@ impl Provider for AzureDevops {
     async fn remove_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
     ) -> Result<bool, UpstreamError> {
-        let parts = self.parts_of(repository, id).await?;
+        let parts = self.parts_of(repository, webhook).await?;
         for part in &parts {
             self.unsubscribe(repository, &part.id).await?;
         }

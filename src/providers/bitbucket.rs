@@ -334,19 +334,19 @@ impl Provider for Bitbucket {
     async fn move_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
         url: &str,
     ) -> Result<(), UpstreamError> {
-        self.rewrite_webhook(repository, id, url).await
+        self.rewrite_webhook(repository, &webhook.id, url).await
     }
 
     /// <https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/#api-repositories-workspace-repo-slug-hooks-uid-delete>
     async fn remove_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
     ) -> Result<bool, UpstreamError> {
-        self.remove(repository, "hooks", id).await
+        self.remove(repository, "hooks", &webhook.id).await
     }
 
     async fn replay_push(&self, _: &Repository, _: &Webhook) -> Result<Replay, UpstreamError> {

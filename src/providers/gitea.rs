@@ -302,19 +302,20 @@ impl Provider for Gitea {
     async fn move_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
         url: &str,
     ) -> Result<(), UpstreamError> {
-        self.change(repository, id, url, Hook::branches).await
+        self.change(repository, &webhook.id, url, Hook::branches)
+            .await
     }
 
     /// <https://docs.gitea.com/api/#tag/repository/operation/repoDeleteHook>
     async fn remove_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
     ) -> Result<bool, UpstreamError> {
-        self.remove(repository, "hooks", id).await
+        self.remove(repository, "hooks", &webhook.id).await
     }
 
     /// A test tells of the newest commit of the branch that is named.

@@ -321,12 +321,12 @@ impl Provider for Github {
     async fn move_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
         url: &str,
     ) -> Result<(), UpstreamError> {
         let (owner, name) = split(&repository.path);
         let change = json!({ "config": config(url) });
-        let call = Call::patch(["repos", owner, name, "hooks", id]).json(&change);
+        let call = Call::patch(["repos", owner, name, "hooks", &webhook.id]).json(&change);
         self.door.send(&repository.path, call).await.map(drop)
     }
 
@@ -334,9 +334,9 @@ impl Provider for Github {
     async fn remove_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
     ) -> Result<bool, UpstreamError> {
-        self.remove(repository, "hooks", id).await
+        self.remove(repository, "hooks", &webhook.id).await
     }
 
     /// <https://docs.github.com/en/rest/repos/webhooks#test-the-push-repository-webhook>

@@ -355,19 +355,20 @@ impl Provider for Gitlab {
     async fn move_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
         url: &str,
     ) -> Result<(), UpstreamError> {
-        self.put_hook(repository, id, &json!({ "url": url })).await
+        self.put_hook(repository, &webhook.id, &json!({ "url": url }))
+            .await
     }
 
     /// <https://docs.gitlab.com/api/project_webhooks/#delete-a-project-webhook>
     async fn remove_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
     ) -> Result<bool, UpstreamError> {
-        self.remove(repository, "hooks", id).await
+        self.remove(repository, "hooks", &webhook.id).await
     }
 
     /// GitLab's test tells of the newest commit of the default branch, whatever branch was pushed last.

@@ -116,11 +116,16 @@ impl Provider for Manual {
         Err(self.no_api())
     }
 
-    async fn move_webhook(&self, _: &Repository, _: &str, _: &str) -> Result<(), UpstreamError> {
+    async fn move_webhook(
+        &self,
+        _: &Repository,
+        _: &Webhook,
+        _: &str,
+    ) -> Result<(), UpstreamError> {
         Err(self.no_api())
     }
 
-    async fn remove_webhook(&self, _: &Repository, _: &str) -> Result<bool, UpstreamError> {
+    async fn remove_webhook(&self, _: &Repository, _: &Webhook) -> Result<bool, UpstreamError> {
         Err(self.no_api())
     }
 

@@ -375,15 +375,15 @@ pub trait Provider: Send + Sync {
     async fn move_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
         url: &str,
     ) -> Result<(), UpstreamError>;
 
-    /// Removes a webhook by the provider's id; whether it was there.
+    /// Removes a webhook by the provider's id; whether it was there. Its address is that which it is known to have had.
     async fn remove_webhook(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
     ) -> Result<bool, UpstreamError>;
 
     /// Has the provider deliver the latest push again. Silent when there is none: only the delivery proves it.

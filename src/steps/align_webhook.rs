@@ -28,9 +28,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         return Ok(Fact::Webhook(found.webhook, Origin::Found));
     }
     tracing::warn!(link = %cx.link, "the attached site wants its webhook at another address than the usual one");
-    cx.provider
-        .move_webhook(repository, &webhook.id, url)
-        .await?;
+    cx.provider.move_webhook(repository, webhook, url).await?;
     let moved = Webhook {
         id: webhook.id.clone(),
         url: url.to_owned(),

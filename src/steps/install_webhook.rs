@@ -146,7 +146,7 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     let Some(webhook) = &cx.facts.webhook else {
         return Ok(Vec::new());
     };
-    let delete = cx.provider.remove_webhook(cx.repository()?, &webhook.id);
+    let delete = cx.provider.remove_webhook(cx.repository()?, webhook);
     remove(cx, ResourceKind::Webhook, &webhook.id, delete).await
 }
 

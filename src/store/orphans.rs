@@ -36,6 +36,8 @@ pub struct Orphan {
     pub host: String,
     /// The upstream's id.
     pub external_id: String,
+    /// Where it delivers, when it is a webhook.
+    pub url: Option<String>,
     /// The repository that it is on, when it is on one.
     pub repository: Option<Repository>,
 }
@@ -61,7 +63,7 @@ pub async fn find(
     limit: i64,
 ) -> Result<Vec<Orphan>, StoreError> {
     let rows = sqlx::query!(
-        r#"select r.id, r.tenant, r.connection, r.kind, r.host, r.external_id,
+        r#"select r.id, r.tenant, r.connection, r.kind, r.host, r.external_id, r.attributes ->> 'url' as url,
                   (select l.facts -> 'repository' from resource_uses u join links l on l.id = u.link_id
                    where u.resource_id = r.id and l.facts ? 'repository' limit 1) as "repository: Json<Option<Repository>>"
            from resources r join connections c on c.id = r.connection and c.deleted_at is null
@@ -89,6 +91,7 @@ pub async fn find(
                 kind: row.kind.parse()?,
                 host: row.host,
                 external_id: row.external_id,
+                url: row.url,
                 repository: row.repository.and_then(|json| json.0),
             })
         })

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     link::{
+        facts::Webhook,
         failure::{Failure, FailureCode},
         resource::ResourceKind,
     },
@@ -142,7 +143,11 @@ impl Sweep<'_> {
             }
             (Door::Netlify(access), ResourceKind::Site, _) => sites::delete(access, id).await,
             (Door::Provider(provider), ResourceKind::Webhook, Some(repository)) => {
-                provider.remove_webhook(repository, id).await
+                let webhook = Webhook {
+                    id: id.clone(),
+                    url: orphan.url.clone().unwrap_or_default(),
+                };
+                provider.remove_webhook(repository, &webhook).await
             }
             (Door::Provider(provider), ResourceKind::InstalledKey, Some(repository)) => {
                 provider.remove_key(repository, id).await

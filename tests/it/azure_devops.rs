@@ -3,6 +3,7 @@
 
 use linkbroker_sandbox::forge;
 use linkbroker_sandbox::recorder::Upstream;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::world::{Setup, Way, World, place_account_key, receipts, text, until};
@@ -125,37 +126,96 @@ async fn a_page_to_sign_in_is_a_refused_credential_however_it_comes() {
     }
 }
 
-/// Subscribes Netlify to the repository's pushes alone, as somebody else would.
-async fn subscribe_to_pushes(world: &World) {
-    let azure = format!("{}/acme", world.sandbox.azure_devops_url());
-    let http = reqwest::Client::new();
-    let token = linkbroker_sandbox::AZURE_DEVOPS_TOKEN;
-    let url = format!("{azure}/Web%20Team/_apis/git/repositories/Our%20docs?api-version=7.1");
-    let read = http.get(url).basic_auth("", Some(token)).send().await;
-    let repository: Value = read.expect("an answer").json().await.expect("a repository");
+/// Where somebody's own CI listens.
+const CI: &str = "http://127.0.0.1:9/ci";
+
+fn netlify(world: &World) -> String {
+    let origin = world.sandbox.world().origin();
+    format!("{origin}/netlify/hooks/azure_devops")
+}
+
+/// A call of Azure's, as people make it with its pages.
+async fn azure(world: &World, method: Method, path: &str, body: Option<Value>) -> Value {
+    let url = format!("{}/acme{path}", world.sandbox.azure_devops_url());
+    let call = reqwest::Client::new().request(method, url);
+    let call = call.query(&[("api-version", "7.1")]);
+    let mut call = call.basic_auth("", Some(linkbroker_sandbox::AZURE_DEVOPS_TOKEN));
+    if let Some(body) = &body {
+        call = call.json(body);
+    }
+    let answer = call.send().await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{path}");
+    answer.json().await.expect("JSON")
+}
+
+/// Subscribes an address to the pushes to a branch, or to all of them, as somebody else would.
+async fn subscribe_to_pushes(world: &World, branch: &str, url: &str) -> Value {
+    let path = "/Web%20Team/_apis/git/repositories/Our%20docs";
+    let repository = azure(world, Method::GET, path, None).await;
     let subscription = json!({
         "publisherId": "tfs", "eventType": "git.push", "resourceVersion": "1.0",
         "consumerId": "webHooks", "consumerActionId": "httpRequest",
-        "publisherInputs": {"projectId": repository["project"]["id"], "repository": repository["id"], "branch": ""},
-        "consumerInputs": {"url": format!("{}/netlify/hooks/azure_devops", world.sandbox.world().origin())},
+        "publisherInputs": {"projectId": repository["project"]["id"], "repository": repository["id"], "branch": branch},
+        "consumerInputs": {"url": url},
     });
-    let url = format!("{azure}/_apis/hooks/subscriptions?api-version=7.1");
-    let made = http.post(url).basic_auth("", Some(token));
-    let made = made.json(&subscription).send().await.expect("an answer");
-    assert_eq!(made.status(), 200);
+    let path = "/_apis/hooks/subscriptions";
+    azure(world, Method::POST, path, Some(subscription)).await
+}
+
+/// The subscriptions that are left, by where they send.
+async fn addresses_left(world: &World) -> Vec<(String, String)> {
+    let left = azure(world, Method::GET, "/_apis/hooks/subscriptions", None).await;
+    let left = left["value"].as_array().expect("subscriptions").iter();
+    left.map(|it| (text(&it["id"]), text(&it["consumerInputs"]["url"])))
+        .collect()
 }
 
 #[tokio::test]
 async fn a_missing_subscription_is_made_and_what_others_made_stays() {
     let way = Way::AZURE_BY_API;
     let world = way.world().await;
-    subscribe_to_pushes(&world).await;
+    subscribe_to_pushes(&world, "", &netlify(&world)).await;
     let link = world.client.link_settled(way.request(&world)).await;
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(world.count("webhooks"), (4, 4));
     let unlinked = world.client.unlink(&text(&link["id"]), "").await;
     let kept = ("webhook".to_owned(), "kept_foreign".to_owned());
     assert!(receipts(&unlinked).contains(&kept), "{unlinked:#}");
+}
+
+#[tokio::test]
+async fn a_subscription_of_somebody_for_another_branch_stays_when_the_link_goes() {
+    let way = Way::AZURE_BY_API;
+    let world = way.world().await;
+    let theirs = subscribe_to_pushes(&world, "dev", &netlify(&world)).await;
+    let link = world.client.link_settled(way.request(&world)).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_eq!(world.count("webhooks"), (5, 5));
+    let unlinked = world.client.unlink(&text(&link["id"]), "").await;
+    let deleted = ("webhook".to_owned(), "deleted".to_owned());
+    assert!(receipts(&unlinked).contains(&deleted), "{unlinked:#}");
+    let kept = (text(&theirs["id"]), netlify(&world));
+    assert_eq!(addresses_left(&world).await, [kept]);
+}
+
+#[tokio::test]
+async fn what_somebody_sends_to_where_ours_was_pointed_stays_when_the_link_goes() {
+    let way = Way::AZURE_BY_API;
+    let world = way.world().await;
+    let theirs = subscribe_to_pushes(&world, "", CI).await;
+    let link = world.client.link_settled(way.request(&world)).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let resources = link["resources"].as_array().expect("resources").iter();
+    let ours = resources.clone().find(|it| it["kind"] == "webhook");
+    let path = text(&ours.expect("a webhook")["id"]);
+    let path = format!("/_apis/hooks/subscriptions/{path}");
+    let mut moved = azure(&world, Method::GET, &path, None).await;
+    moved["consumerInputs"]["url"] = json!(CI);
+    azure(&world, Method::PUT, &path, Some(moved)).await;
+    let unlinked = world.client.unlink(&text(&link["id"]), "").await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    let kept = (text(&theirs["id"]), CI.to_owned());
+    assert_eq!(addresses_left(&world).await, [kept]);
 }
 
 #[tokio::test]
@@ -178,9 +238,7 @@ async fn a_check_tells_whose_the_token_is() {
     let connection = list.find(|it| it["kind"] == "azure_devops");
     let path = format!("/connections/{}", text(&connection.expect("one")["id"]));
     let check = format!("{path}/check");
-    let asked = world
-        .client
-        .send(reqwest::Method::POST, &check, |request| request);
+    let asked = world.client.send(Method::POST, &check, |request| request);
     asked.await.expect(202);
     let check = until("the check to be over", async || {
         let check = world.client.get(&path).await.expect(200).body["check"].clone();

@@ -61,6 +61,11 @@ impl Subscription {
         input(&self.consumer_inputs, "url")
     }
 
+    /// The branch whose pushes it tells about; empty: every branch.
+    fn branch(&self) -> &str {
+        input(&self.publisher_inputs, "branch")
+    }
+
     /// Whether it is for this repository and no other.
     fn is_for(&self, repository: &Repository) -> bool {
         let place = Address::of(repository);
@@ -75,7 +80,7 @@ impl Subscription {
         let whole_project = publisher("repository").is_empty()
             && publisher("projectId").eq_ignore_ascii_case(place.project)
             && self.is_on();
-        let branch = publisher("branch");
+        let branch = self.branch();
         let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
         (self.is_for(repository) || whole_project)
             && (branch.is_empty() || branch == repository.branch)
@@ -254,7 +259,7 @@ impl AzureDevops {
         Ok(())
     }
 
-    /// A PUT replaces all of a subscription.
+    /// A PUT replaces all of a subscription; the branch that somebody chose stays.
     pub(super) async fn rewrite(
         &self,
         repository: &Repository,
@@ -263,6 +268,7 @@ impl AzureDevops {
     ) -> Result<(), UpstreamError> {
         let organisation = Address::of(repository).organisation;
         let mut whole = body(repository, &subscription.event_type, url);
+        whole["publisherInputs"]["branch"] = json!(subscription.branch());
         whole["id"] = json!(subscription.id);
         whole["status"] = json!("enabled");
         let call = Call::put([
@@ -276,24 +282,33 @@ impl AzureDevops {
         self.access.send(call).await.map(drop)
     }
 
-    /// The subscriptions of this repository that send where the one with this id does; that one comes last, so that an
-    /// interrupted removal finds the rest again. None when it is gone.
+    /// What we made of a webhook: the subscription that it goes by, and beside it one for every other event that sends to the
+    /// webhook's address. That one comes last, so that an interrupted removal finds the rest again. None when it is gone.
+    ///
+    /// Ours tell of every branch, and are the oldest of their event: we subscribe where nobody has. One that somebody has pointed
+    /// elsewhere tells nothing of what else sends there.
     pub(super) async fn parts_of(
         &self,
         repository: &Repository,
-        id: &str,
+        webhook: &Webhook,
     ) -> Result<Vec<Subscription>, UpstreamError> {
         let organisation = Address::of(repository).organisation;
         let mut known = self.subscriptions(organisation).await?;
-        let own = known.iter().find(|one| one.id == id);
-        let Some(url) = own.map(|own| own.url().to_owned()) else {
-            self.check_gone(organisation, id).await?;
+        let Some(own) = known.iter().position(|one| one.id == webhook.id) else {
+            self.check_gone(organisation, &webhook.id).await?;
             return Ok(Vec::new());
         };
-        known.retain(|one| one.is_for(repository) && same_address(one.url(), &url));
-        known.retain(|one| EVENTS.contains(&one.event_type.as_str()));
-        known.sort_by_key(|one| one.id == id);
-        Ok(known)
+        let own = known.swap_remove(own);
+        known.retain(|one| one.is_for(repository) && same_address(one.url(), &webhook.url));
+        known.retain(|one| one.branch().is_empty());
+        known.sort_by_key(|one| one.created_date);
+        let mut parts = Vec::new();
+        for event in EVENTS.into_iter().filter(|event| *event != own.event_type) {
+            let first = known.iter().position(|one| one.event_type == event);
+            parts.extend(first.map(|first| known.remove(first)));
+        }
+        parts.push(own);
+        Ok(parts)
     }
 
     /// A list may lag: only what is not there by its id either is gone.

@@ -510,34 +510,59 @@ async fn mending_subscribes_to_what_is_missing_and_switches_on_what_is_off() {
 #[tokio::test]
 async fn removing_takes_every_part_and_the_one_for_pushes_last() {
     let mut known = whole();
-    known.push(subscription("project", "git.push", inputs("", "")));
-    known.push(subscription(
-        "other",
-        "git.pullrequest.commented",
-        json!({}),
-    ));
+    let merged_event = EVENTS[3];
+    let younger = json!({ "createdDate": "2026-11-02T10:00:00Z" });
+    known.extend([
+        subscription("project", "git.push", inputs("", "")),
+        subscription("other", "git.pullrequest.commented", json!({})),
+        subscription("dev", "git.push", inputs(REPO, "dev")),
+        subscription("dev merged", merged_event, inputs(REPO, "refs/heads/dev")),
+        subscription("double", "git.push", json!({})),
+        subscription("younger", merged_event, younger),
+    ]);
     let mut replies = vec![list(json!(known))];
     replies.extend((0..4).map(|_| Reply::new(204, "")));
     let vendor = Vendor::start(replies).await;
-    assert!(azure(&vendor).remove_webhook(&docs(), "s0").await.unwrap());
+    assert!(
+        azure(&vendor)
+            .remove_webhook(&docs(), &webhook())
+            .await
+            .unwrap()
+    );
     let removed = ["s1", "s2", "s3", "s0"];
     let removed = removed
         .map(|id| format!("DELETE /api/acme/_apis/hooks/subscriptions/{id}?api-version=7.1"));
     assert_eq!(vendor.asked()[1..], removed);
 
     let vendor = Vendor::start(vec![list(json!(whole())), Reply::new(404, "{}")]).await;
-    assert!(
-        !azure(&vendor)
-            .remove_webhook(&docs(), "gone")
-            .await
-            .unwrap()
-    );
+    let gone = Webhook {
+        id: "gone".into(),
+        ..webhook()
+    };
+    assert!(!azure(&vendor).remove_webhook(&docs(), &gone).await.unwrap());
 
     // A list that lags is no sign that it is gone.
     let vendor = Vendor::start(vec![list(json!([])), made("s0")]).await;
-    let error = azure(&vendor).remove_webhook(&docs(), "s0").await;
+    let error = azure(&vendor).remove_webhook(&docs(), &webhook()).await;
     let error = error.expect_err("a list that lags");
     assert_eq!(error.class, Class::Transient, "{error:?}");
+}
+
+#[tokio::test]
+async fn what_sends_to_where_somebody_pointed_a_part_is_no_part() {
+    let ci = json!({ "consumerInputs": { "url": "https://ci.example/" } });
+    let mut known = whole();
+    known[0] = subscription("s0", "git.push", ci.clone());
+    known.push(subscription("theirs", EVENTS[1], ci));
+    let mut replies = vec![list(json!(known))];
+    replies.extend((0..4).map(|_| Reply::new(204, "")));
+    let vendor = Vendor::start(replies).await;
+    let removed = azure(&vendor).remove_webhook(&docs(), &webhook()).await;
+    assert!(removed.unwrap());
+    let removed = ["s1", "s2", "s3", "s0"];
+    let removed = removed
+        .map(|id| format!("DELETE /api/acme/_apis/hooks/subscriptions/{id}?api-version=7.1"));
+    assert_eq!(vendor.asked()[1..], removed);
 }
 
 #[tokio::test]
@@ -547,7 +572,7 @@ async fn moving_points_every_part_elsewhere() {
     let vendor = Vendor::start(replies).await;
     let url = "https://elsewhere.example/";
     azure(&vendor)
-        .move_webhook(&docs(), "s0", url)
+        .move_webhook(&docs(), &webhook(), url)
         .await
         .unwrap();
     let seen = vendor.seen();

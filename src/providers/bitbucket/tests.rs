@@ -417,8 +417,12 @@ async fn mending_a_webhook_keeps_what_others_want_from_it() {
         Reply::new(200, hook("{5}", json!({}))),
     ];
     let vendor = Vendor::start(replies).await;
+    let webhook = Webhook {
+        id: "{5}".into(),
+        url: HOOK.into(),
+    };
     let moved = bitbucket(&vendor)
-        .move_webhook(&docs(), "{5}", "https://elsewhere.example/")
+        .move_webhook(&docs(), &webhook, "https://elsewhere.example/")
         .await;
     moved.unwrap();
     let place = "/api/repositories/acme/%7B85d08b4e-571d-44e9-a507-fa476535aa98%7D/hooks/%7B5%7D";

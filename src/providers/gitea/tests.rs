@@ -308,7 +308,7 @@ async fn a_change_keeps_what_others_want_from_a_webhook() {
 
     let vendor = Vendor::start(replies()).await;
     gitea(&vendor)
-        .move_webhook(&docs(), "5", HOOK)
+        .move_webhook(&docs(), &webhook(), HOOK)
         .await
         .unwrap();
     assert_eq!(vendor.seen()[1].json()["branch_filter"], "next");

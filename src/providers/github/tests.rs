@@ -497,7 +497,12 @@ async fn removing_what_is_gone_succeeds_unless_it_is_only_hidden() {
         assert_eq!(vendor.asked()[0], "DELETE /api/repos/acme/docs/keys/3");
     }
     let vendor = Vendor::start(vec![Reply::new(204, "")]).await;
-    assert!(github(&vendor).remove_webhook(&docs(), "4").await.unwrap());
+    let webhook = Webhook {
+        id: "4".into(),
+        url: HOOK.into(),
+    };
+    let removed = github(&vendor).remove_webhook(&docs(), &webhook).await;
+    assert!(removed.unwrap());
 }
 
 #[tokio::test]

@@ -538,7 +538,12 @@ async fn removing_what_is_gone_succeeds_unless_it_is_only_hidden() {
         assert_eq!(vendor.asked()[0], "DELETE /api/projects/42/deploy_keys/3");
     }
     let vendor = Vendor::start(vec![Reply::new(204, "")]).await;
-    assert!(gitlab(&vendor).remove_webhook(&docs(), "4").await.unwrap());
+    let webhook = Webhook {
+        id: "4".into(),
+        url: HOOK.into(),
+    };
+    let removed = gitlab(&vendor).remove_webhook(&docs(), &webhook).await;
+    assert!(removed.unwrap());
 }
 
 #[tokio::test]
