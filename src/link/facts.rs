@@ -367,8 +367,8 @@ pub enum Fact {
     DeployKeyRefused,
     /// The public half is on the repository.
     InstalledKey(InstalledKey, Origin),
-    /// The webhook is on the repository.
-    Webhook(Webhook, Origin),
+    /// The webhook is on the repository; what became of the one that it takes the place of.
+    Webhook(Webhook, Origin, Option<Receipt>),
     /// The site exists.
     Site(Site, Origin),
     /// The site was there.
@@ -490,7 +490,7 @@ impl Facts {
                     .retain(|step| *step != StepName::InstallDeployKey);
                 self.installed_key = Some(it);
             }
-            Fact::Webhook(it, _) => {
+            Fact::Webhook(it, ..) => {
                 self.asked.retain(|step| *step != StepName::InstallWebhook);
                 self.webhook = Some(it);
             }

@@ -29,7 +29,7 @@ text_enum! {
         AlreadyGone "already_gone",
         /// Another link leans on it.
         KeptShared "kept_shared",
-        /// It was there before us.
+        /// It was there before us, or the link goes by another now because somebody has pointed it elsewhere.
         KeptForeign "kept_foreign",
         /// The caller asked to keep it.
         Kept "kept",

@@ -190,7 +190,8 @@ impl Provider for AzureDevops {
         let subscriptions = self.subscriptions(split(path).0);
         let (repository, known) = tokio::join!(self.resolve(path, branch), subscriptions);
         let repository = repository?;
-        let is_there = known.map(|known| subscriptions::found(known, &repository, url).is_some());
+        let is_there =
+            known.map(|known| subscriptions::found(known, &repository, url, None).is_some());
         Ok((repository, Look::of(is_there)))
     }
 
@@ -242,14 +243,23 @@ impl Provider for AzureDevops {
         self.remove_account_key(repository, id).await
     }
 
+    async fn webhook_address(
+        &self,
+        repository: &Repository,
+        webhook: &Webhook,
+    ) -> Result<Option<String>, UpstreamError> {
+        self.address_of(repository, &webhook.id).await
+    }
+
     async fn find_webhook(
         &self,
         repository: &Repository,
         url: &str,
+        own: Option<&str>,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
         let organisation = Address::of(repository).organisation;
         let known = self.subscriptions(organisation).await?;
-        Ok(subscriptions::found(known, repository, url))
+        Ok(subscriptions::found(known, repository, url, own))
     }
 
     async fn install_webhook(
@@ -269,7 +279,7 @@ impl Provider for AzureDevops {
         repository: &Repository,
         found: &FoundWebhook,
     ) -> Result<(), UpstreamError> {
-        self.mend(repository, &found.webhook.url).await
+        self.mend(repository, &found.webhook).await
     }
 
     async fn move_webhook(

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look,
-    Provider, Replay, RepositoryKey, same_key,
+    Provider, Replay, RepositoryKey, is_own, same_key,
 };
 use crate::{
     link::{
@@ -291,12 +291,13 @@ impl Provider for Bitbucket {
         &self,
         repository: &Repository,
         url: &str,
+        own: Option<&str>,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
         let (workspace, uuid) = address(repository);
         let mut hooks = self.hooks(workspace, uuid).await?;
         hooks.retain(|hook| hook.points_at(url));
         // The oldest active one is the one that others rely on.
-        hooks.sort_by_key(|hook| (!hook.active, hook.created_at));
+        hooks.sort_by_key(|hook| (!is_own(own, &hook.uuid), !hook.active, hook.created_at));
         let mut hooks = hooks.into_iter();
         Ok(hooks.next().map(|hook| FoundWebhook {
             doubles: hooks.map(|double| double.uuid).collect(),

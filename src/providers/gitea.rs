@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, Replay, RepositoryKey, removed, same_key, same_repository,
+    Provider, Replay, RepositoryKey, is_own, removed, same_key, same_repository,
 };
 use crate::{
     link::{
@@ -254,11 +254,12 @@ impl Provider for Gitea {
         &self,
         repository: &Repository,
         url: &str,
+        own: Option<&str>,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
         let mut hooks: Vec<Hook> = self.list(repository, "hooks").await?;
         hooks.retain(|hook| hook.points_at(url));
         // The oldest active one is the one that others rely on.
-        hooks.sort_by_key(|hook| (!hook.active, hook.id));
+        hooks.sort_by_key(|hook| (!is_own(own, &hook.id), !hook.active, hook.id));
         let mut hooks = hooks.into_iter();
         Ok(hooks.next().map(|hook| FoundWebhook {
             doubles: hooks.map(|double| double.id.to_string()).collect(),

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, Replay, RepositoryKey, Webhooks, removed, same_key, same_repository,
+    Provider, Replay, RepositoryKey, Webhooks, is_own, removed, same_key, same_repository,
 };
 use crate::{
     link::{
@@ -232,8 +232,9 @@ impl Provider for Github {
         &self,
         repository: &Repository,
         url: &str,
+        own: Option<&str>,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
-        Ok(find(self.hooks(repository).await?, url))
+        Ok(find(self.hooks(repository).await?, url, own))
     }
 
     async fn webhook_address(
@@ -255,7 +256,7 @@ impl Provider for Github {
         let hooks = self.hooks(repository).await?;
         let hear_pushes = hooks.iter().filter(|hook| hook.hears("push")).count();
         Ok(Webhooks {
-            found: find(hooks, url),
+            found: find(hooks, url, None),
             room: Some(HOOKS_PER_EVENT.saturating_sub(hear_pushes)),
         })
     }
@@ -291,7 +292,10 @@ impl Provider for Github {
             return Err(refusal);
         }
         // GitHub's words for "already there" have changed before; the list decides.
-        let found = self.find_webhook(repository, url).await?.ok_or(refusal)?;
+        let found = self
+            .find_webhook(repository, url, None)
+            .await?
+            .ok_or(refusal)?;
         if !found.faults.is_empty() {
             self.repair_webhook(repository, &found).await?;
         }
@@ -472,10 +476,10 @@ async fn app(door: &Door) -> Result<Identity, UpstreamError> {
 }
 
 /// The webhook with this address among all of a repository's.
-fn find(mut hooks: Vec<Hook>, url: &str) -> Option<FoundWebhook> {
+fn find(mut hooks: Vec<Hook>, url: &str, own: Option<&str>) -> Option<FoundWebhook> {
     hooks.retain(|hook| hook.points_at(url));
     // The oldest active one is the one that others rely on.
-    hooks.sort_by_key(|hook| (!hook.active, hook.id));
+    hooks.sort_by_key(|hook| (!is_own(own, &hook.id), !hook.active, hook.id));
     let mut hooks = hooks.into_iter();
     hooks.next().map(|hook| FoundWebhook {
         doubles: hooks.map(|double| double.id.to_string()).collect(),

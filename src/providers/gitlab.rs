@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Look, Place,
-    Provider, Replay, RepositoryKey, WebhookFault, removed, same_key,
+    Provider, Replay, RepositoryKey, WebhookFault, is_own, removed, same_key,
 };
 use crate::{
     link::{
@@ -296,11 +296,12 @@ impl Provider for Gitlab {
         &self,
         repository: &Repository,
         url: &str,
+        own: Option<&str>,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
         let mut hooks = self.hooks(&repository.id).await?;
         hooks.retain(|hook| hook.points_at(url));
         // The oldest that works is the one that others rely on.
-        hooks.sort_by_key(|hook| (!hook.is_active(), hook.id));
+        hooks.sort_by_key(|hook| (!is_own(own, &hook.id), !hook.is_active(), hook.id));
         let mut hooks = hooks.into_iter();
         Ok(hooks.next().map(|hook| FoundWebhook {
             doubles: hooks.map(|double| double.id.to_string()).collect(),

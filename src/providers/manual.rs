@@ -100,6 +100,7 @@ impl Provider for Manual {
         &self,
         _: &Repository,
         _: &str,
+        _: Option<&str>,
     ) -> Result<Option<FoundWebhook>, UpstreamError> {
         Ok(None)
     }

@@ -322,11 +322,12 @@ pub trait Provider: Send + Sync {
     /// Removes a key by the provider's id; whether it was there.
     async fn remove_key(&self, repository: &Repository, id: &str) -> Result<bool, UpstreamError>;
 
-    /// The webhook with this address, if the repository has one.
+    /// The webhook with this address, if the repository has one: of several the one with the id `own`, else the oldest that works.
     async fn find_webhook(
         &self,
         repository: &Repository,
         url: &str,
+        own: Option<&str>,
     ) -> Result<Option<FoundWebhook>, UpstreamError>;
 
     /// [`Provider::find_webhook`], and how many more the repository takes, where the provider has a known limit.
@@ -335,7 +336,7 @@ pub trait Provider: Send + Sync {
         repository: &Repository,
         url: &str,
     ) -> Result<Webhooks, UpstreamError> {
-        let found = self.find_webhook(repository, url).await?;
+        let found = self.find_webhook(repository, url, None).await?;
         Ok(Webhooks { found, room: None })
     }
 
@@ -455,6 +456,11 @@ fn same_repository(known: &Repository, found: u64, answer: &Answer) -> Result<()
     let Repository { id, path, .. } = known;
     let detail = format!("the link is for repository {id}; {path} is {found} now");
     Err(answer.refused(FailureCode::RepositoryReplaced, detail))
+}
+
+/// Whether a webhook is the link's own one; of several with the same address that one counts, also when it is switched off.
+fn is_own(own: Option<&str>, id: &impl ToString) -> bool {
+    own.is_some_and(|own| own == id.to_string())
 }
 
 /// Whether two webhook addresses are the same: case of scheme and host, a default port and a final slash are not part

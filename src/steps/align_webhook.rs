@@ -3,7 +3,7 @@
 //! The address is known before the site is attached, which saves a round; the site's answer is the
 //! truth (netlify.md, finding 1), so when the two differ the webhook follows.
 
-use super::{Halt, StepContext, Undone, known};
+use super::{Halt, StepContext, Undone, install_webhook, known};
 use crate::{
     link::facts::{Fact, Origin, Webhook},
     providers::same_address,
@@ -24,8 +24,9 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let webhook = known(cx.facts.webhook.as_ref(), "webhook")?;
     let url = known(wanted(cx), "webhook's address")?;
     let repository = cx.repository()?;
-    if let Some(found) = cx.provider.find_webhook(repository, url).await? {
-        return Ok(Fact::Webhook(found.webhook, Origin::Found));
+    let own = Some(webhook.id.as_str());
+    if let Some(found) = cx.provider.find_webhook(repository, url, own).await? {
+        return install_webhook::in_place_of_own(cx, found.webhook, Origin::Found).await;
     }
     tracing::warn!(link = %cx.link, "the attached site wants its webhook at another address than the usual one");
     cx.provider.move_webhook(repository, webhook, url).await?;
@@ -33,7 +34,7 @@ pub async fn ensure(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         id: webhook.id.clone(),
         url: url.to_owned(),
     };
-    Ok(Fact::Webhook(moved, Origin::Made))
+    Ok(Fact::Webhook(moved, Origin::Made, None))
 }
 
 /// `install_webhook` removes it.

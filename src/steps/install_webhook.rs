@@ -11,7 +11,7 @@ use crate::{
         failure::FailureCode,
         plan::StepName,
         request::Verify,
-        resource::ResourceKind,
+        resource::{Receipt, ResourceKind},
     },
     netlify,
     providers::{FoundWebhook, WebhookFault},
@@ -28,13 +28,17 @@ pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
         return pushed.map(|_| by_a_person(cx)).transpose();
     }
     let found = find(cx).await?;
-    let fit = found.filter(|found| found.faults.is_empty());
-    Ok(fit.map(|found| Fact::Webhook(found.webhook, cx.origin_at_provider(found.created_at))))
+    match found.filter(|found| found.faults.is_empty()) {
+        Some(fit) => adopt(cx, fit).await.map(Some),
+        None => Ok(None),
+    }
 }
 
+/// The webhook with Netlify's address: the link's own one while it has it, whatever others have put beside it.
 async fn find(cx: &StepContext<'_>) -> Result<Option<FoundWebhook>, Halt> {
-    let repository = cx.repository()?;
-    Ok(cx.provider.find_webhook(repository, &address(cx)?).await?)
+    let (repository, address) = (cx.repository()?, address(cx)?);
+    let own = cx.facts.webhook.as_ref().map(|own| own.id.as_str());
+    Ok(cx.provider.find_webhook(repository, &address, own).await?)
 }
 
 /// Whether the webhook is there and tells Netlify all that it needs, where that can be seen.
@@ -108,7 +112,12 @@ fn by_a_person(cx: &StepContext<'_>) -> Result<Fact, Halt> {
         id: url.clone(),
         url,
     };
-    Ok(Fact::Webhook(webhook, Origin::Found))
+    // What people placed is theirs, also the one before.
+    Ok(Fact::Webhook(
+        webhook,
+        Origin::Found,
+        Some(Receipt::KeptForeign),
+    ))
 }
 
 async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
@@ -117,28 +126,59 @@ async fn install(cx: &StepContext<'_>) -> Result<Fact, Halt> {
     let was_there = cx.facts.webhook.is_some();
     let takes_doubles = !cx.provider.capabilities().refuses_double_webhooks;
     let may_be_there = was_there || (takes_doubles && !was_just_missing(cx));
-    if may_be_there && let Some(found) = cx.provider.find_webhook(repository, &address).await? {
+    if may_be_there && let Some(found) = find(cx).await? {
         return adopt(cx, found).await;
     }
+    let former = former(cx).await?;
     let installed = cx.provider.install_webhook(repository, &address).await?;
     let origin = match installed.made {
         true => Origin::Made,
         false => cx.origin_at_provider(None),
     };
-    Ok(Fact::Webhook(installed.webhook, origin))
+    Ok(Fact::Webhook(installed.webhook, origin, former))
 }
 
 /// Takes over a webhook that is there. Mending may give it another id, so it is looked at again.
 async fn adopt(cx: &StepContext<'_>, found: FoundWebhook) -> Result<Fact, Halt> {
     let origin = cx.origin_at_provider(found.created_at);
     if found.faults.is_empty() {
-        return Ok(Fact::Webhook(found.webhook, origin));
+        return in_place_of_own(cx, found.webhook, origin).await;
     }
     let repository = cx.repository()?;
     cx.provider.repair_webhook(repository, &found).await?;
-    let mended = cx.provider.find_webhook(repository, &address(cx)?).await?;
+    let mended = find(cx).await?;
     let webhook = mended.map_or(found.webhook, |mended| mended.webhook);
-    Ok(Fact::Webhook(webhook, origin))
+    in_place_of_own(cx, webhook, origin).await
+}
+
+/// The link goes by this webhook from now on.
+pub async fn in_place_of_own(
+    cx: &StepContext<'_>,
+    webhook: Webhook,
+    origin: Origin,
+) -> Result<Fact, Halt> {
+    let is_own = cx
+        .facts
+        .webhook
+        .as_ref()
+        .is_none_or(|own| own.id == webhook.id);
+    let former = match is_own {
+        true => None,
+        false => former(cx).await?,
+    };
+    Ok(Fact::Webhook(webhook, origin, former))
+}
+
+/// What becomes of the link's own webhook when another takes its place: one that is still there is left to those who use it.
+async fn former(cx: &StepContext<'_>) -> Result<Option<Receipt>, Halt> {
+    let Some(own) = &cx.facts.webhook else {
+        return Ok(None);
+    };
+    let address = cx.provider.webhook_address(cx.repository()?, own).await?;
+    Ok(Some(match address {
+        Some(_) => Receipt::KeptForeign,
+        None => Receipt::AlreadyGone,
+    }))
 }
 
 /// Takes our webhook off the repository, when no other link needs it.

@@ -151,7 +151,7 @@ impl Audit {
 fn is_trace(fact: &Fact, stocked: Option<&DeployKey>) -> bool {
     match fact {
         Fact::DeployKey(key) => stocked.is_none_or(|stocked| stocked.id != key.id),
-        Fact::InstalledKey(_, origin) | Fact::Webhook(_, origin) | Fact::Site(_, origin) => {
+        Fact::InstalledKey(_, origin) | Fact::Webhook(_, origin, _) | Fact::Site(_, origin) => {
             *origin == Origin::Made
         }
         Fact::Environment(set) => set.iter().any(|it| it.origin == Origin::Made),

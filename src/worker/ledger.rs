@@ -60,7 +60,7 @@ pub fn entries(link: &LeasedLink, opened: &Opened, fact: &Fact) -> Vec<Entry> {
             let of = json!(key);
             vec![provider(ResourceKind::InstalledKey, &key.id, *origin, of)]
         }
-        Fact::Webhook(webhook, origin) => {
+        Fact::Webhook(webhook, origin, _) => {
             let url = json!({ "url": webhook.url });
             vec![provider(ResourceKind::Webhook, &webhook.id, *origin, url)]
         }

@@ -1,8 +1,10 @@
 //! What people and vendors change behind a link's back: found, told, and put back where it is linkbroker's to put back.
 
-use linkbroker_sandbox::{NETLIFY_TOKEN, NewRepository, admin};
+use linkbroker_sandbox::forge::Hook;
+use linkbroker_sandbox::{NETLIFY_TOKEN, NewRepository, Provider, admin};
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::world::{Answer, Setup, Way, World, docs, text, until};
 
@@ -237,6 +239,120 @@ async fn what_linkbroker_placed_is_put_back_by_itself_and_pushes_build_again() {
     assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
     assert_eq!(world.count("webhooks").1, 1);
     assert_eq!(world.count("installed_keys").1, 0);
+}
+
+/// The webhooks that a link has met: their ids, and what became of them.
+fn webhooks(link: &Value) -> Vec<(String, String)> {
+    let resources = link["resources"].as_array().expect("resources").iter();
+    let webhooks = resources.filter(|it| it["kind"] == "webhook");
+    webhooks
+        .map(|it| (text(&it["id"]), text(&it["receipt"])))
+        .collect()
+}
+
+/// Does something to a webhook that a link knows by this id, as somebody with the provider's pages.
+fn with_hook<T>(world: &World, way: &Way, id: &str, act: impl FnOnce(&mut Hook) -> T) -> T {
+    let mut state = way.forge(world).lock();
+    let mut hooks = state.repositories.values_mut().flat_map(|it| &mut it.hooks);
+    let is_it = |hook: &&mut Hook| {
+        hook.id.to_string() == id || id.trim_matches(['{', '}']) == hook.uuid.to_string()
+    };
+    act(hooks.find(is_it).expect("the webhook"))
+}
+
+#[tokio::test]
+async fn a_webhook_of_ours_is_switched_on_again_though_somebody_has_one_beside_it() {
+    for way in [Way::GITLAB, Way::GITEA, Way::BITBUCKET, Way::AZURE_STANDING] {
+        let world = way.world().await;
+        let mut request = way.request(&world);
+        request["drift"] = json!("report");
+        let id = world.client.link(request).await;
+        let link = way.go_on(&world, &id).await;
+        assert_eq!(link["status"], "live", "{}: {link:#}", way.name);
+        let ours = webhooks(&link);
+        let switched_off = |hook: &mut Hook| {
+            match way.provider {
+                // It has no switch and gives up after failures.
+                Provider::Gitlab => hook.failures = 40,
+                _ => hook.active = false,
+            }
+        };
+        let before = with_hook(&world, &way, &ours[0].0, |hook| hook.clone());
+        with_hook(&world, &way, &ours[0].0, switched_off);
+        let told = checked(&world, &id).await;
+        assert_eq!(kinds(&told), ["webhook_disabled"], "{}: {told:#}", way.name);
+        let theirs = Hook {
+            id: before.id + 1_000_000,
+            uuid: Uuid::new_v4(),
+            ..before
+        };
+        let stays = json!(theirs.id);
+        let mut state = way.forge(&world).lock();
+        let repository = state.repositories.values_mut().next();
+        repository.expect("the repository").hooks.push(theirs);
+        drop(state);
+        world.client.retry(&id).await;
+        let mended = way.go_on(&world, &id).await;
+        assert_eq!(webhooks(&mended), ours, "{}: {mended:#}", way.name);
+        let told = checked(&world, &id).await;
+        assert_eq!(told["status"], "live", "{}: {told:#}", way.name);
+        assert_eq!(kinds(&told), ["webhook_doubled"], "{}: {told:#}", way.name);
+        let is_on = |hook: &mut Hook| hook.active && hook.failures == 0;
+        assert!(with_hook(&world, &way, &ours[0].0, is_on), "{}", way.name);
+
+        let unlinked = world.client.unlink(&id, "").await;
+        let deleted = (ours[0].0.clone(), "deleted".to_owned());
+        assert_eq!(webhooks(&unlinked), [deleted], "{}", way.name);
+        let left = way.repository(&world)["hooks"].clone();
+        let left = left.as_array().expect("webhooks").iter();
+        let left: Vec<_> = left.map(|hook| hook["id"].clone()).collect();
+        assert_eq!(left, [stays], "{}", way.name);
+    }
+}
+
+#[tokio::test]
+async fn the_receipt_tells_whether_a_webhook_was_pointed_elsewhere_or_was_gone() {
+    for way in [
+        Way::GITHUB,
+        Way::GITLAB,
+        Way::GITEA,
+        Way::BITBUCKET,
+        Way::AZURE_STANDING,
+    ] {
+        let world = way.world().await;
+        let id = text(&way.link(&world).await["id"]);
+        let mut fates = Vec::new();
+        for (is_gone, receipt) in [(false, "kept_foreign"), (true, "already_gone")] {
+            let link = world.client.read(&id).await;
+            let ours = webhooks(&link).pop().expect("a webhook").0;
+            match (way.provider, is_gone) {
+                (Provider::Github, true) => {
+                    let path = format!("/repos/acme/docs/hooks/{ours}");
+                    world.github(Method::DELETE, &path, None).await;
+                }
+                (Provider::Github, false) => {
+                    let config = json!({"config": {"url": ELSEWHERE, "content_type": "json"}});
+                    change_hook(&world, config).await;
+                }
+                (_, true) => {
+                    let hook = with_hook(&world, &way, &ours, |hook| hook.id);
+                    let mut state = way.forge(&world).lock();
+                    let repositories = state.repositories.values_mut();
+                    repositories.for_each(|it| it.hooks.retain(|it| it.id != hook));
+                }
+                (_, false) => {
+                    with_hook(&world, &way, &ours, |hook| hook.url = ELSEWHERE.to_owned())
+                }
+            }
+            checked(&world, &id).await;
+            let healed = way.go_on(&world, &id).await;
+            assert_eq!(healed["status"], "live", "{}: {healed:#}", way.name);
+            fates.push((ours, receipt.to_owned()));
+            let met = webhooks(&healed);
+            assert_eq!(met[..met.len() - 1], fates, "{}: {healed:#}", way.name);
+            assert_eq!(met[met.len() - 1].1, "", "{}: {healed:#}", way.name);
+        }
+    }
 }
 
 #[tokio::test]

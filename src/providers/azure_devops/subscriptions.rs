@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use super::{Address, AzureDevops, VERSION, answers::open_page};
 use crate::{
     link::facts::{Repository, Webhook},
-    providers::{Delivery, FoundWebhook, WebhookFault, same_address},
-    upstream::{Call, Class, UpstreamError},
+    providers::{Delivery, FoundWebhook, WebhookFault, is_own, same_address},
+    upstream::{Answer, Call, Class, UpstreamError},
 };
 
 /// What Netlify needs to hear, by analogy with GitHub; `git.push` comes first and tells about deleted branches too.
@@ -97,11 +97,13 @@ pub(super) fn found(
     known: Vec<Subscription>,
     repository: &Repository,
     url: &str,
+    own: Option<&str>,
 ) -> Option<FoundWebhook> {
     let mut known = known;
     known.retain(|one| one.tells_of(repository) && same_address(one.url(), url));
-    // The oldest one that is on is the one that others rely on.
-    known.sort_by_key(|one| (!one.is_on(), one.created_date));
+    // The link's own one counts while it can be mended; else the oldest one that is on is the one that others rely on.
+    let counts = |one: &Subscription| is_own(own, &one.id) && !one.is_orphaned();
+    known.sort_by_key(|one| (!counts(one), !one.is_on(), one.created_date));
     let first = |event: &&str| known.iter().find(|one| one.event_type == **event);
     let missing = EVENTS.iter().filter(|event| first(event).is_none());
     let missing: Vec<_> = missing.map(|event| (*event).to_owned()).collect();
@@ -242,15 +244,18 @@ impl AzureDevops {
     pub(super) async fn mend(
         &self,
         repository: &Repository,
-        url: &str,
+        webhook: &Webhook,
     ) -> Result<(), UpstreamError> {
+        let Webhook { id, url } = webhook;
         let organisation = Address::of(repository).organisation;
         let mut known = self.subscriptions(organisation).await?;
         known.retain(|one| one.tells_of(repository) && same_address(one.url(), url));
         known.retain(|one| !one.is_orphaned());
         for event in EVENTS {
             let mut same = known.iter().filter(|one| one.event_type == event);
-            match same.clone().find(|one| one.is_on()).or(same.next()) {
+            let own = same.clone().find(|one| one.id == *id);
+            let on = same.clone().find(|one| one.is_on());
+            match own.or(on).or_else(|| same.next()) {
                 Some(one) if one.is_on() => {}
                 Some(one) => self.rewrite(repository, one, url).await?,
                 None => drop(self.subscribe(repository, event, url).await?),
@@ -312,13 +317,39 @@ impl AzureDevops {
     }
 
     /// A list may lag: only what is not there by its id either is gone.
-    ///
-    /// <https://learn.microsoft.com/rest/api/azure/devops/hooks/subscriptions/get?view=azure-devops-rest-7.1>
     async fn check_gone(&self, organisation: &str, id: &str) -> Result<(), UpstreamError> {
+        match self.subscription(organisation, id).await? {
+            Some(answer) => {
+                Err(answer.contract_changed("has what the list of subscriptions lacks"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Where a subscription sends by now; `None` when it is gone.
+    pub(super) async fn address_of(
+        &self,
+        repository: &Repository,
+        id: &str,
+    ) -> Result<Option<String>, UpstreamError> {
+        let organisation = Address::of(repository).organisation;
+        let Some(answer) = self.subscription(organisation, id).await? else {
+            return Ok(None);
+        };
+        let subscription: Subscription = answer.json()?;
+        Ok(Some(subscription.url().to_owned()))
+    }
+
+    /// <https://learn.microsoft.com/rest/api/azure/devops/hooks/subscriptions/get?view=azure-devops-rest-7.1>
+    async fn subscription(
+        &self,
+        organisation: &str,
+        id: &str,
+    ) -> Result<Option<Answer>, UpstreamError> {
         let call = Call::get([organisation, "_apis", "hooks", "subscriptions", id]);
         match self.access.send(call.query("api-version", VERSION)).await {
-            Ok(answer) => Err(answer.contract_changed("has what the list of subscriptions lacks")),
-            Err(error) if error.is_missing() => Ok(()),
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
     }

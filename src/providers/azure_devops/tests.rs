@@ -330,7 +330,10 @@ fn inputs(repository: &str, branch: &str) -> Value {
 
 async fn found_among(subscriptions: Vec<Value>) -> Option<FoundWebhook> {
     let vendor = Vendor::start(vec![list(json!(subscriptions))]).await;
-    let found = azure(&vendor).find_webhook(&docs(), HOOK).await.unwrap();
+    let found = azure(&vendor)
+        .find_webhook(&docs(), HOOK, None)
+        .await
+        .unwrap();
     let asked = "GET /api/acme/_apis/hooks/subscriptions?publisherId=tfs&consumerId=webHooks&consumerActionId=httpRequest&api-version=7.1";
     assert_eq!(vendor.asked(), [asked]);
     found
@@ -395,6 +398,38 @@ async fn faults_and_doubles_are_told_event_by_event() {
         [WebhookFault::Inactive, WebhookFault::MissingEvents(missing)]
     );
     assert_eq!(found.doubles, ["younger"]);
+}
+
+#[tokio::test]
+async fn the_links_own_subscription_counts_unless_its_owner_has_left() {
+    for (status, id, doubles) in [
+        ("disabledByUser", "s0", vec!["theirs"]),
+        ("disabledByInactiveIdentity", "theirs", vec![]),
+    ] {
+        let mut known = whole();
+        known[0]["status"] = json!(status);
+        known.push(subscription("theirs", "git.push", json!({})));
+        let vendor = Vendor::start(vec![list(json!(known))]).await;
+        let found = azure(&vendor).find_webhook(&docs(), HOOK, Some("s0")).await;
+        let found = found.unwrap().expect("a webhook");
+        assert_eq!(
+            (found.webhook.id.as_str(), found.doubles),
+            (id, doubles.iter().map(|it| (*it).to_owned()).collect())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_tells_where_it_sends_by_now() {
+    let ci = json!({ "consumerInputs": { "url": "https://ci.example/" } });
+    let moved = json_reply(subscription("s0", "git.push", ci));
+    let vendor = Vendor::start(vec![moved, Reply::new(404, "{}")]).await;
+    let azure = azure(&vendor);
+    let address = async || azure.webhook_address(&docs(), &webhook()).await.unwrap();
+    assert_eq!(address().await.as_deref(), Some("https://ci.example/"));
+    assert_eq!(address().await, None);
+    let asked = "GET /api/acme/_apis/hooks/subscriptions/s0?api-version=7.1";
+    assert_eq!(vendor.asked(), [asked, asked]);
 }
 
 fn made(id: &str) -> Reply {

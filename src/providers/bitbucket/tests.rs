@@ -380,7 +380,7 @@ async fn webhooks_are_found_with_their_faults_and_doubles() {
     ];
     let vendor = Vendor::start(vec![page(json!(hooks))]).await;
     let found = bitbucket(&vendor)
-        .find_webhook(&docs(), HOOK)
+        .find_webhook(&docs(), HOOK, None)
         .await
         .unwrap();
     let found = found.unwrap();

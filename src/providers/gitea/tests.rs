@@ -250,7 +250,7 @@ async fn webhooks_are_found_with_their_faults_and_doubles() {
     let list = Reply::new(200, list).header("x-total-count", 3);
     let vendor = Vendor::start(vec![list]).await;
     let found = gitea(&vendor)
-        .find_webhook(&docs(), HOOK)
+        .find_webhook(&docs(), HOOK, None)
         .await
         .unwrap()
         .unwrap();
@@ -265,7 +265,10 @@ async fn webhooks_are_found_with_their_faults_and_doubles() {
         let list = json!([hook(3, json!({"branch_filter": filter}))]);
         let list = Reply::new(200, list).header("x-total-count", 1);
         let vendor = Vendor::start(vec![list]).await;
-        let found = gitea(&vendor).find_webhook(&docs(), HOOK).await.unwrap();
+        let found = gitea(&vendor)
+            .find_webhook(&docs(), HOOK, None)
+            .await
+            .unwrap();
         assert_eq!(found.unwrap().faults.is_empty(), is_fit, "{filter}");
     }
 }

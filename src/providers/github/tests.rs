@@ -422,7 +422,7 @@ async fn webhooks_are_found_on_any_page_with_their_faults_and_doubles() {
     let first = Reply::new(200, json!([hook(1, other), hook(2, off)])).header("link", next);
     let vendor = Vendor::start(vec![first, Reply::new(200, json!([hook(3, form)]))]).await;
     let found = github(&vendor)
-        .find_webhook(&docs(), HOOK)
+        .find_webhook(&docs(), HOOK, None)
         .await
         .unwrap()
         .unwrap();

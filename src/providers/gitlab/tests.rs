@@ -432,7 +432,7 @@ async fn webhooks_are_found_on_any_page_with_their_faults_and_doubles() {
     let first = Reply::new(200, json!([hook(1, other), hook(2, off)])).header("link", next);
     let vendor = Vendor::start(vec![first, Reply::new(200, json!([hook(3, poor)]))]).await;
     let found = gitlab(&vendor)
-        .find_webhook(&docs(), HOOK)
+        .find_webhook(&docs(), HOOK, None)
         .await
         .unwrap()
         .unwrap();
@@ -469,7 +469,10 @@ async fn a_webhook_is_at_fault_only_for_what_keeps_pushes_back() {
         (filter("^ma", "regex"), Some(Fault::HidesBranches)),
     ] {
         let vendor = Vendor::start(vec![Reply::new(200, json!([hook(3, more.clone())]))]).await;
-        let found = gitlab(&vendor).find_webhook(&docs(), HOOK).await.unwrap();
+        let found = gitlab(&vendor)
+            .find_webhook(&docs(), HOOK, None)
+            .await
+            .unwrap();
         assert_eq!(found.unwrap().faults, Vec::from_iter(fault), "{more}");
     }
 }

@@ -116,7 +116,11 @@ pub(super) async fn webhook(cx: &StepContext<'_>) -> Answer<WebhookState> {
     let (Some(repository), Some(webhook)) = (&cx.facts.repository, webhook_to_read(cx)) else {
         return Ok(None);
     };
-    if let Some(found) = cx.provider.find_webhook(repository, &webhook.url).await? {
+    let found = cx
+        .provider
+        .find_webhook(repository, &webhook.url, Some(&webhook.id))
+        .await?;
+    if let Some(found) = found {
         return Ok(Some(WebhookState::Found(flaws(&found))));
     }
     let address = cx.provider.webhook_address(repository, webhook).await?;

@@ -162,11 +162,15 @@ impl Progress {
 
     pub(super) fn learn(&mut self, fact: Fact) {
         let before = self.link.facts.clone();
+        let former_webhook = match &fact {
+            Fact::Webhook(.., former) => *former,
+            _ => None,
+        };
         if !self.link.facts.learn(fact) {
             return;
         }
         self.dirty = true;
-        self.release_replaced(&before);
+        self.release_replaced(&before, former_webhook);
         self.note_builds(&before);
         let deploy_state = before.deploy.map(|deploy| deploy.state);
         if let Some(deploy) = &self.link.facts.deploy
@@ -177,18 +181,24 @@ impl Progress {
         }
     }
 
-    /// An object that had to be made again was gone.
-    fn release_replaced(&mut self, before: &Facts) {
+    /// An object that had to be made again was gone, unless the step has seen what became of it.
+    fn release_replaced(&mut self, before: &Facts, former_webhook: Option<Receipt>) {
         let now = &self.link.facts;
         let key = |facts: &Facts| facts.installed_key.as_ref().map(|key| key.id.clone());
         let webhook = |facts: &Facts| facts.webhook.as_ref().map(|webhook| webhook.id.clone());
         let pairs = [
-            (ResourceKind::InstalledKey, key(before), key(now)),
-            (ResourceKind::Webhook, webhook(before), webhook(now)),
+            (ResourceKind::InstalledKey, key(before), key(now), None),
+            (
+                ResourceKind::Webhook,
+                webhook(before),
+                webhook(now),
+                former_webhook,
+            ),
         ];
-        for (kind, old, new) in pairs {
+        for (kind, old, new, seen) in pairs {
             if let Some(old) = old.filter(|old| Some(old) != new.as_ref()) {
-                self.releases.push((kind, old, Receipt::AlreadyGone));
+                let receipt = seen.unwrap_or(Receipt::AlreadyGone);
+                self.releases.push((kind, old, receipt));
             }
         }
         let is_replaced = |old: &&NotificationHook| {
