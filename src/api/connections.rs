@@ -304,12 +304,13 @@ async fn delete(
     let id = ids::parse(Prefix::Connection, &id)?;
     let tenant = caller.tenant.as_str();
     let mut tx = begin(&api.pool, Rows::Of(tenant)).await?;
+    if !connections::lock(&mut tx, tenant, id).await? {
+        return Err(not_found());
+    }
     if connections::is_used(&mut tx, tenant, id).await? {
         return Err(Problem::new(ProblemCode::ConnectionInUse));
     }
-    if !connections::delete(&mut tx, tenant, id).await? {
-        return Err(not_found());
-    }
+    connections::delete(&mut tx, tenant, id).await?;
     audited(&mut tx, &caller, "delete", id).await?;
     checks::forget(&mut tx, tenant, id).await?;
     tx.commit().await?;

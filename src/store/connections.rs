@@ -89,7 +89,8 @@ pub async fn get(
     Ok(row)
 }
 
-/// The tenant's connections of one kind at one host, at most two: one is a default, two need a name.
+/// The tenant's connections of one kind at one host, at most two: one is a default, two need a name. They stay until the
+/// transaction ends: whoever deletes one waits ([`lock`]), and then sees the link that was made with it.
 pub async fn candidates(
     db: &mut PgConnection,
     tenant: &str,
@@ -100,7 +101,8 @@ pub async fn candidates(
     let rows = sqlx::query_as!(
         ConnectionRow,
         "select id, tenant, name, kind, host, credential_type, sealed, created_at from connections
-         where tenant = $1 and deleted_at is null and kind = $2 and host = $3 and ($4::text is null or name = $4) order by name limit 2",
+         where tenant = $1 and deleted_at is null and kind = $2 and host = $3 and ($4::text is null or name = $4) order by name limit 2
+         for key share",
         tenant,
         kind,
         host,
@@ -131,6 +133,19 @@ pub async fn replace_credential(
     Ok(done.rows_affected() == 1)
 }
 
+/// Holds a connection that is to be deleted: nobody makes a link with it from here on ([`candidates`]). In a statement of its
+/// own, so that the next one sees the links of those who were faster. False when there is no such connection.
+pub async fn lock(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<bool, StoreError> {
+    let locked = sqlx::query!(
+        "select id from connections where tenant = $1 and id = $2 and deleted_at is null for update",
+        tenant,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(locked.is_some())
+}
+
 /// Whether a link that is not over still needs the connection.
 pub async fn is_used(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<bool, StoreError> {
     let used = sqlx::query_scalar!(
@@ -146,14 +161,14 @@ pub async fn is_used(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<bo
     Ok(used)
 }
 
-/// Wipes the credential and frees the name; false when there is no such connection.
-pub async fn delete(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
-        "update connections set deleted_at = now(), sealed = '' where tenant = $1 and id = $2 and deleted_at is null",
+/// Wipes the credential of a connection that is held by [`lock`], and frees the name.
+pub async fn delete(db: &mut PgConnection, tenant: &str, id: Uuid) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update connections set deleted_at = now(), sealed = '' where tenant = $1 and id = $2",
         tenant,
         id
     )
     .execute(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }

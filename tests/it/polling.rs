@@ -2,8 +2,10 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Connection;
 
-use crate::world::{World, docs, text};
+use crate::checking_connections::connection;
+use crate::world::{World, docs, text, until};
 
 #[tokio::test]
 async fn a_link_is_read_anew_only_when_it_has_changed() {
@@ -239,4 +241,80 @@ async fn a_connection_in_use_stays_until_its_links_are_over() {
         over["request"]["connections"],
         link["request"]["connections"]
     );
+}
+
+#[tokio::test]
+async fn a_connection_that_a_link_is_just_being_made_with_is_in_use() {
+    let world = World::usual().await;
+    let github = connection(&world.client, "github").await;
+    let path = format!("/connections/{}", text(&github["id"]));
+    let mut owner = world.database.owner().await;
+    let mut held = owner.begin().await.expect("a transaction");
+    let hold = sqlx::query("lock table links in share mode");
+    hold.execute(&mut *held).await.expect("no new links");
+    let client = world.client.clone();
+    let making = tokio::spawn(async move { client.post("/links", docs()).await });
+    let database = &world.database;
+    until("the link to have its connections", async || {
+        (database.waiting("insert into links%").await == 1).then_some(())
+    })
+    .await;
+    let client = world.client.clone();
+    let deleting = tokio::spawn(async move { client.delete(&path).await });
+    until("the connection to be asked for", async || {
+        let waits = database.waiting("%from connections%for update").await == 1;
+        (waits || deleting.is_finished()).then_some(())
+    })
+    .await;
+    held.rollback().await.expect("links again");
+
+    let made = making.await.expect("an answer").expect(202);
+    let refused = deleting.await.expect("an answer").expect(409);
+    assert_eq!(refused.code(), "connection_in_use");
+    let link = world.client.settled(&made.id()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let unlinked = world.client.unlink(&made.id(), "").await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+}
+
+#[tokio::test]
+async fn a_link_asked_for_while_its_connection_is_being_deleted_is_refused() {
+    let world = World::usual().await;
+    let github = connection(&world.client, "github").await;
+    let path = format!("/connections/{}", text(&github["id"]));
+    let mut owner = world.database.owner().await;
+    let mut held = owner.begin().await.expect("a transaction");
+    let hold = sqlx::query("lock table audit in share mode");
+    hold.execute(&mut *held).await.expect("no new entries");
+    let client = world.client.clone();
+    let deleting = tokio::spawn(async move { client.delete(&path).await });
+    let database = &world.database;
+    until("the connection to be nearly deleted", async || {
+        (database.waiting("insert into audit%").await == 1).then_some(())
+    })
+    .await;
+    let client = world.client.clone();
+    let posted = tokio::spawn(async move { client.post("/links", docs()).await });
+    let client = world.client.clone();
+    let mut other = docs();
+    other["site"]["name"] = json!("acme-other");
+    let put = tokio::spawn(async move {
+        let path = "/links/by-ref/other";
+        let put = client.send(Method::PUT, path, |request| request.json(&other));
+        put.await
+    });
+    until("both links to wait", async || {
+        (database.waiting("%").await == 3).then_some(())
+    })
+    .await;
+    held.rollback().await.expect("entries again");
+
+    deleting.await.expect("an answer").expect(204);
+    for asked in [posted, put] {
+        let refused = asked.await.expect("an answer").expect(422);
+        assert_eq!(
+            refused.body["errors"][0]["pointer"],
+            "/connections/provider"
+        );
+    }
 }

@@ -71,6 +71,15 @@ impl Database {
         connect(&self.url).await
     }
 
+    /// How many sessions stand still at a lock, with a statement like this.
+    pub async fn waiting(&self, like: &str) -> i64 {
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock' and query like $1";
+        let waiting = sqlx::query_scalar(waiting).bind(like);
+        let waiting = waiting.fetch_one(&mut self.owner().await).await;
+        waiting.expect("the sessions")
+    }
+
     /// Every row of every table as JSON, by table.
     pub async fn dump(&self) -> Map<String, Value> {
         let tables = "select table_name::text from information_schema.tables
