@@ -142,7 +142,7 @@ pub struct LeasedLink {
     pub failure: Option<Failure>,
     /// Number of this lease.
     pub fence: i64,
-    /// Claims in a row that found an abandoned lease.
+    /// Workers in a row that died over it.
     pub deaths: i16,
     /// Access to Netlify.
     pub netlify_connection: Uuid,
@@ -544,7 +544,8 @@ pub enum Because {
     OwnerLeft,
 }
 
-/// Ends all leases of a worker: nothing that it still writes counts, and its links are due at once, or after a rest. How many
+/// Ends all leases of a worker: nothing that it still writes counts, and its links are due at once, or after a rest. A death
+/// is counted here, in the transaction that gives the worker up: whoever looks later cannot tell what has become of it. How many
 /// it were.
 /// Needs [`super::Rows::OfAll`].
 pub async fn void_leases(
@@ -557,7 +558,7 @@ pub async fn void_leases(
         Because::OwnerLeft => (false, Duration::ZERO, Duration::ZERO),
     };
     let done = sqlx::query!(
-        "update links set fence = fence + 1, lease_owner = case when $2 then lease_owner end,
+        "update links set fence = fence + 1, lease_owner = null, deaths = case when $2 then deaths + 1 else deaths end,
              next_run_at = now() + case deaths when 0 then interval '0' else least($4::interval, $3::interval * power(2, deaths - 1)) end
          where lease_owner = $1",
         owner,

@@ -94,6 +94,51 @@ async fn over_one_link_again_and_again_and_it_is_set_aside_until_somebody_retrie
     assert_one_of_each(&world);
 }
 
+/// The next server may begin while such a link rests: it has no more to say about the dead than those who saw them die.
+#[tokio::test]
+async fn while_a_link_rests_that_others_died_over_and_the_rest_goes_on() {
+    let settings = vec![
+        ("LINKBROKER_LEASE_SECONDS", LONG_LEASE.to_owned()),
+        ("LINKBROKER_RETRY_BASE_MS", "60000".to_owned()),
+        ("LINKBROKER_RETRY_MAX_SECONDS", "60".to_owned()),
+    ];
+    let mut world = World::with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    world.repository("other").await;
+    let deadly = json!({"upstream": "github", "method": "POST", "path": "/acme/docs/keys$", "fault": "hold_request"});
+    let strikes = world.fault(deadly.clone());
+    let id = world.client.link(docs()).await;
+    // After the second death in a row.
+    let rests = async |world: &World| {
+        let rests = "select next_run_at > now() + interval '10 seconds'
+            and not exists (select from workers where id = lease_owner) from links";
+        let rests = sqlx::query_scalar::<_, bool>(rests);
+        let rests = rests
+            .fetch_one(&mut world.database.connection().await)
+            .await;
+        rests.expect("the link").then_some(Value::Null)
+    };
+    let (deaths, _) = lives_until(&mut world, &deadly, strikes, rests).await;
+    assert!(deaths >= 2, "{deaths} deaths");
+    let strikes = world.fault(deadly);
+
+    world.crash().await;
+    let mut other = docs();
+    other["repository"] = json!("https://github.com/acme/other");
+    other["site"]["name"] = json!("acme-other");
+    let other = world.client.link_settled(other).await;
+    assert_eq!(other["status"], "live", "{other:#}");
+    assert_eq!(strikes.count(), 0, "the rest is cut short");
+    let link = world.client.read(&id).await;
+    assert_eq!(link["status"], "linking", "{link:#}");
+    let mut db = world.database.connection().await;
+    let counted = sqlx::query_scalar::<_, i16>("select max(deaths) from links");
+    assert_eq!(counted.fetch_one(&mut db).await.expect("the link"), 2);
+}
+
 #[tokio::test]
 async fn between_the_deploy_key_and_its_answer() {
     dies_after_making("deploy_keys").await;
