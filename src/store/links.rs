@@ -449,7 +449,9 @@ pub async fn lock(
 }
 
 /// Asks for the link to be taken back. A worker that holds it sees this at its next save or
-/// heartbeat; otherwise it is due at once.
+/// heartbeat; otherwise it is due at once. An undo that stands still begins again: a worker that looks at it just now loses it by
+/// the higher fence, because it could not tell the wish from the one that it knows. It has sent nothing: before it does, it
+/// saves that the undo goes on.
 pub async fn request_undo(
     db: &mut PgConnection,
     id: Uuid,
@@ -458,8 +460,12 @@ pub async fn request_undo(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update links set wanted = $3, status = $2, failure = null, version = version + 1, updated_at = now(),
-             next_run_at = case when lease_owner is null then now() else next_run_at end
-         where id = $1",
+             next_run_at = case when lease_owner is null or undo.stands_still then now() else next_run_at end,
+             fence = case when undo.stands_still then fence + 1 else fence end,
+             lease_owner = case when undo.stands_still then null else lease_owner end,
+             lease_until = case when undo.stands_still then null else lease_until end
+         from (select id, wanted <> 'linked' and status = 'action_required' as stands_still from links where id = $1) as undo
+         where links.id = undo.id",
         id,
         status.as_str(),
         wanted.as_str()

@@ -24,7 +24,7 @@ use crate::{
         builds::SeenBuild,
         plan::{PLAN, Setup, StepName},
         resource::{Receipt, ResourceKind},
-        status::{LinkStatus, Wanted},
+        status::{LinkStatus, StepState, Wanted},
         step_run::StepRun,
     },
     store::{
@@ -227,8 +227,13 @@ impl Progress {
             let run = self.change(row.name);
             run.attempts = 0;
             run.next_attempt_at = None;
+            // As in `step_runs::forget_tries`: what cannot be taken back may be what is to stay now.
+            if run.state == StepState::UndoFailed {
+                run.state = StepState::Waiting;
+            }
         }
     }
+
     /// What has to be saved; afterwards nothing has.
     pub fn take_unsaved(&mut self) -> Unsaved {
         self.dirty = false;

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection;
 
-use crate::world::{World, docs, receipts};
+use crate::world::{Setup, World, docs, receipts, until};
 
 #[tokio::test]
 async fn nothing_is_left_behind() {
@@ -143,6 +143,90 @@ async fn a_link_that_is_unlinked_right_after_a_retry_leaves_nothing() {
 #[tokio::test]
 async fn a_link_that_is_unlinked_right_after_it_was_to_exchange_its_key_leaves_nothing() {
     assert_nothing_is_left_of(docs(), "live", "rotate-key").await;
+}
+
+/// A site that Netlify does not let us delete.
+fn site_is_undeletable(world: &World) {
+    let forbidden = json!({"status": 403, "body": {"code": 403, "message": "Forbidden"}});
+    world.fault(json!({"upstream": "netlify", "method": "DELETE", "path": "/sites/", "times": 999, "fault": forbidden}));
+}
+
+#[tokio::test]
+async fn a_site_that_cannot_be_deleted_may_stay_while_the_rest_is_still_being_taken_back() {
+    let settings = vec![
+        ("LINKBROKER_RETRY_BASE_MS", "3000".to_owned()),
+        ("LINKBROKER_RETRY_MAX_SECONDS", "10".to_owned()),
+    ];
+    let world = World::with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    let link = world.client.link_settled(docs()).await;
+    site_is_undeletable(&world);
+    let tries = world.fault(json!({"upstream": "github", "method": "DELETE", "path": "/hooks/", "times": 999, "fault": {"status": 503}}));
+    let id = id(&link);
+    let path = format!("/links/{id}");
+    world.client.delete(&path).await.expect(202);
+    until("the site to be given up", async || {
+        let link = world.client.read(&id).await;
+        assert_eq!(link["status"], "unlinking", "{link:#}");
+        let steps = link["steps"].as_array().expect("steps");
+        let site = steps.iter().find(|step| step["name"] == "create_site");
+        (site.expect("a step")["state"] == "undo_failed").then_some(())
+    })
+    .await;
+    let before = tries.count();
+    world
+        .client
+        .delete(&format!("{path}?keep_site=true"))
+        .await
+        .expect(202);
+    // The other wish ends the pause.
+    until("the wish to be heeded", async || {
+        (tries.count() > before).then_some(())
+    })
+    .await;
+    world.sandbox.world().faults.clear();
+    let unlinked = world.client.settled(&id).await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    assert!(receipts(&unlinked).contains(&("site".to_owned(), "kept".to_owned())));
+    assert_eq!(world.count("webhooks"), (1, 0));
+}
+
+#[tokio::test]
+async fn an_undo_that_stands_still_begins_again_also_when_it_is_asked_for_while_a_worker_looks() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    site_is_undeletable(&world);
+    let id = id(&link);
+    let stands_still = world.client.unlink(&id, "").await;
+    assert_eq!(stands_still["status"], "action_required");
+    world.sandbox.world().faults.clear();
+
+    // No upstream can be opened; the link is due, as after news of a build.
+    let mut owner = world.database.owner().await;
+    let mut held = owner.begin().await.expect("a transaction");
+    let hold = sqlx::query("lock table data_keys in access exclusive mode");
+    hold.execute(&mut *held).await.expect("a lock");
+    let mut db = world.database.connection().await;
+    let due = sqlx::query("update links set next_run_at = now()");
+    due.execute(&mut db).await.expect("a row");
+    until("a worker to look", async || {
+        let held = sqlx::query_scalar("select lease_owner is not null from links");
+        let held: bool = held.fetch_one(&mut db).await.expect("the link");
+        held.then_some(())
+    })
+    .await;
+    world
+        .client
+        .delete(&format!("/links/{id}"))
+        .await
+        .expect(202);
+    held.rollback().await.expect("upstreams again");
+    let unlinked = world.client.settled(&id).await;
+    assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
+    assert_eq!(world.count("sites"), (1, 0));
 }
 
 #[tokio::test]
