@@ -100,10 +100,16 @@ pub async fn find(
 
 /// Says that this object is about to be removed; false when somebody needs it by now or another sweep was faster.
 pub async fn claim(db: &mut PgConnection, id: Uuid) -> Result<bool, StoreError> {
+    // Held by a statement of its own: the next one sees the use of a link that has taken the object meanwhile.
+    sqlx::query!("select from resources where id = $1 for update", id)
+        .fetch_optional(&mut *db)
+        .await?;
     let done = sqlx::query!(
-        "update resources set swept_at = now()
+        "update resources r set swept_at = now()
          where id = $1 and state in ('stock', 'present') and (swept_at is null or swept_at < now() - interval '10 minutes')
-           and not exists (select from resource_uses u where u.resource_id = resources.id and u.receipt is null)",
+           and not exists (select from resources o join resource_uses u on u.resource_id = o.id
+                           where (o.kind, o.host, o.external_id) = (r.kind, r.host, r.external_id)
+                             and (u.receipt is null or u.receipt in ('kept', 'kept_foreign')))",
         id
     )
     .execute(db)

@@ -1,8 +1,9 @@
 //! What nobody needs any more is found and removed, and nothing else.
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 
-use crate::world::{World, docs};
+use crate::world::{World, docs, until};
 
 /// What `linkbroker sweep` tells.
 async fn sweep(world: &World, arguments: &[&str]) -> Vec<Value> {
@@ -88,6 +89,39 @@ async fn old_stock_goes_and_young_stock_stays() {
     let link = world.client.link_settled(request).await;
     assert_eq!(link["status"], "live", "{link:#}");
     assert_eq!(world.count("deploy_keys"), (2, 1));
+}
+
+#[tokio::test]
+async fn a_key_that_a_link_takes_from_stock_in_the_same_moment_stays() {
+    let world = World::usual().await;
+    let mut request = docs();
+    request["branch"] = json!("nowhere");
+    let failed = world.client.link_settled(request).await;
+    assert_eq!(failed["diagnosis"]["code"], "branch_missing", "{failed:#}");
+    let mut owner = world.database.owner().await;
+    let mut held = owner.begin().await.expect("a transaction");
+    let hold = sqlx::query("lock table resource_uses in share mode");
+    hold.execute(&mut *held).await.expect("no new uses");
+    let mut request = docs();
+    request["site"]["name"] = json!("acme-other");
+    let link = world.client.link(request).await;
+    let both_wait = async {
+        until("link and sweep to wait", async || {
+            (world.database.waiting("%resource%").await == 2).then_some(())
+        })
+        .await;
+        held.rollback().await.expect("uses again");
+    };
+    until("the link to take the key", async || {
+        let waiting = world.database.waiting("%into resource_uses%").await;
+        (waiting == 1).then_some(())
+    })
+    .await;
+    let (swept, ()) = tokio::join!(sweep(&world, &["--stock-days", "0"]), both_wait);
+    assert_eq!(told(&swept), [pair("deploy_key", "needed")]);
+    let link = world.client.settled(&link).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    assert_eq!(world.count("deploy_keys"), (1, 1));
 }
 
 #[tokio::test]
