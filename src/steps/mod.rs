@@ -93,7 +93,7 @@ pub struct StepContext<'a> {
     /// A deploy key that was taken from stock for this link.
     pub key_at_hand: Option<DeployKey>,
     /// Netlify's ids of every deploy key in the ledger; only for a look after a lost answer.
-    pub known_deploy_keys: Vec<String>,
+    pub known_deploy_keys: &'a [String],
     /// Netlify's ids of the sites that the link may mean and that other links, of any tenant, lean on.
     pub sites_of_others: &'a [String],
     /// Whether the provider was ever given the link's key.

@@ -4,8 +4,6 @@
 //! asked across tenants, because one repository may be linked by several; the answers say no more
 //! than "ours", "shared" or "foreign".
 
-use std::collections::HashSet;
-
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -50,16 +48,19 @@ pub struct ResourceRow {
     pub receipt: Option<Receipt>,
 }
 
-/// Writes an object into the ledger, used by this link.
+/// Writes an object into the ledger, used by this link. A deploy key needs [`super::Rows::OfAll`].
 ///
 /// # Errors
-/// [`StoreError::KeyTaken`] when it is a deploy key that another link uses.
+/// [`StoreError::KeyTaken`] when it is a deploy key that another link, of any tenant, uses.
 pub async fn record(
     db: &mut PgConnection,
     link: Uuid,
     tenant: &str,
     entry: &Entry,
 ) -> Result<(), StoreError> {
+    if entry.kind == ResourceKind::DeployKey && is_used_by_another(db, link, entry).await? {
+        return Err(StoreError::KeyTaken);
+    }
     let origin = match entry.origin {
         Origin::Made => "made",
         Origin::Found => "found",
@@ -83,9 +84,6 @@ pub async fn record(
     )
     .fetch_one(&mut *db)
     .await?;
-    if entry.kind == ResourceKind::DeployKey && is_used_by_another(db, id, link).await? {
-        return Err(StoreError::KeyTaken);
-    }
     sqlx::query!(
         "insert into resource_uses (resource_id, link_id, tenant) values ($1, $2, $3)
          on conflict (resource_id, link_id) do update set receipt = null",
@@ -98,16 +96,33 @@ pub async fn record(
     Ok(())
 }
 
+/// Whether another link, and not this one, uses the object. Who asks of the same object waits until this transaction ends: two
+/// interrupted tries may have found it.
 async fn is_used_by_another(
     db: &mut PgConnection,
-    resource: Uuid,
     link: Uuid,
+    entry: &Entry,
 ) -> Result<bool, StoreError> {
+    let Entry {
+        kind,
+        host,
+        external_id,
+        ..
+    } = entry;
+    let object = format!("{kind} {external_id} at {host}");
+    sqlx::query!(
+        r#"select pg_advisory_xact_lock(hashtextextended($1, 0)) as "ignored: String""#,
+        object
+    )
+    .fetch_one(&mut *db)
+    .await?;
     let used = sqlx::query_scalar!(
-        r#"select exists (
-               select from resource_uses where resource_id = $1 and link_id <> $2 and receipt is null
-           ) as "used!""#,
-        resource,
+        r#"select coalesce(bool_and(u.link_id <> $4), false) as "used!"
+           from resources r join resource_uses u on u.resource_id = r.id
+           where r.kind = $1 and r.host = $2 and r.external_id = $3 and u.receipt is null"#,
+        kind.as_str(),
+        host,
+        external_id,
         link
     )
     .fetch_one(db)
@@ -248,26 +263,12 @@ pub async fn sites_of_others(
     Ok(ids)
 }
 
-/// Netlify's ids of every deploy key ever met by a connection.
-pub async fn known_deploy_keys(
-    db: &mut PgConnection,
-    connection: Uuid,
-) -> Result<Vec<String>, StoreError> {
-    let ids = sqlx::query_scalar!(
-        "select external_id from resources where connection = $1 and kind = 'deploy_key'",
-        connection
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(ids)
-}
-
 /// Netlify's ids of every deploy key ever met, by anybody. Needs [`super::Rows::OfAll`].
-pub async fn all_deploy_keys(db: &mut PgConnection) -> Result<HashSet<String>, StoreError> {
+pub async fn all_deploy_keys(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
     let ids = sqlx::query_scalar!("select external_id from resources where kind = 'deploy_key'")
         .fetch_all(db)
         .await?;
-    Ok(ids.into_iter().collect())
+    Ok(ids)
 }
 
 /// The link's objects, oldest first.

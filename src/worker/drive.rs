@@ -301,7 +301,7 @@ async fn round(
                 elapsed: progress.elapsed(*step),
                 standing_key: opened.standing_key.as_ref(),
                 key_at_hand: supplies.key_at_hand.clone(),
-                known_deploy_keys: supplies.known_deploy_keys.clone(),
+                known_deploy_keys: &supplies.known_deploy_keys,
                 sites_of_others: &supplies.sites_of_others,
                 key_was_sent: progress.key_was_sent(),
                 rights: supplies.rights.clone(),
@@ -422,8 +422,9 @@ async fn save_intents(
     let takes_site = due.contains(&StepName::CreateSite)
         || (attaches_first && progress.link.spec.site.id.is_some());
     let removes = undoing || due.contains(&StepName::RetireKey);
-    // What may be removed and taken is asked across tenants: they may share a repository, and a team at Netlify.
-    let rows = match removes || takes_site {
+    let looks_for_key = uncertain.contains(&StepName::ReserveDeployKey);
+    // What may be removed and taken is asked across tenants: they may share a repository, and a team or a user at Netlify.
+    let rows = match removes || takes_site || looks_for_key || progress.has_met_deploy_key() {
         true => Rows::OfAll,
         false => Rows::Of(&tenant),
     };
@@ -461,8 +462,8 @@ async fn save_intents(
             held => held,
         };
         // Every key ever met: only a look for the effect of an interrupted try needs them.
-        if uncertain.contains(&StepName::ReserveDeployKey) {
-            supplies.known_deploy_keys = resources::known_deploy_keys(&mut tx, connection).await?;
+        if looks_for_key {
+            supplies.known_deploy_keys = resources::all_deploy_keys(&mut tx).await?;
             if let Some(began_at) = progress.run(StepName::ReserveDeployKey).intent_at {
                 let settle = worker.settings.settle;
                 orphans::note_uncertain_key(&mut tx, &tenant, connection, began_at, settle).await?;
@@ -482,7 +483,11 @@ async fn save(
     then: Then,
 ) -> Result<(), StoreError> {
     let tenant = progress.link.tenant.clone();
-    let mut tx = begin(&worker.pool, Rows::Of(&tenant)).await?;
+    let rows = match progress.has_met_deploy_key() {
+        true => Rows::OfAll,
+        false => Rows::Of(&tenant),
+    };
+    let mut tx = begin(&worker.pool, rows).await?;
     let unrecorded = audit.unrecorded();
     let then = match then {
         Then::LetGo(_) if is_outdated(&mut tx, &progress.link).await? => {

@@ -437,7 +437,7 @@ fn context<'a>(
         elapsed: Duration::ZERO,
         standing_key: opened.standing_key.as_ref(),
         key_at_hand: None,
-        known_deploy_keys: Vec::new(),
+        known_deploy_keys: &[],
         sites_of_others: &[],
         key_was_sent: true,
         rights: Vec::new(),

@@ -234,6 +234,12 @@ impl Progress {
         }
     }
 
+    /// Whether a deploy key is to be written into the ledger: no other link may have it, whosever it is.
+    pub fn has_met_deploy_key(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.kind == ResourceKind::DeployKey)
+    }
+
     /// What has to be saved; afterwards nothing has.
     pub fn take_unsaved(&mut self) -> Unsaved {
         self.dirty = false;

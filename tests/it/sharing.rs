@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{World, docs, receipts, text};
+use crate::world::{Client, World, docs, receipts, text, until};
 
 #[tokio::test]
 async fn two_sites_of_one_repository_share_the_webhook() {
@@ -80,6 +80,51 @@ async fn a_webhook_that_was_there_but_switched_off_is_mended() {
     assert_eq!(world.count("webhooks"), (1, 1));
     let hook = &world.state()["github"]["repositories"][0]["hooks"][0];
     assert_eq!(hook["active"], true);
+}
+
+/// Another tenant with the same user at Netlify, and a link of it whose deploy key is asked for and not made.
+async fn link_without_its_key(world: &World) -> (Client, String) {
+    let other = world.client_of("umbrella", linkbroker::api::caller::Scope::ALL);
+    world.connect(&other).await;
+    let asked = world.fault(json!({"upstream": "netlify", "method": "POST", "path": "/deploy_keys$", "fault": "hold_request"}));
+    let theirs = other.link(docs_as("umbrella-docs")).await;
+    until("their key to be asked for", async || {
+        (asked.count() > 0).then_some(())
+    })
+    .await;
+    assert_eq!(world.count("deploy_keys"), (0, 0));
+    (other, theirs)
+}
+
+#[tokio::test]
+async fn a_key_in_another_tenants_stock_is_not_taken_for_one_whose_answer_was_lost() {
+    let world = World::usual().await;
+    let (other, theirs) = link_without_its_key(&world).await;
+    let mut request = docs();
+    request["branch"] = json!("nowhere");
+    let ours = world.client.link_settled(request).await;
+    assert_eq!(ours["diagnosis"]["code"], "branch_missing", "{ours:#}");
+    assert_eq!(world.count("deploy_keys"), (1, 1));
+    world.sandbox.world().faults.clear();
+    let theirs = other.settled(&theirs).await;
+    assert_eq!(theirs["status"], "live", "{theirs:#}");
+    assert_eq!(world.count("deploy_keys"), (2, 2));
+}
+
+#[tokio::test]
+async fn two_tenants_who_find_one_key_after_lost_answers_do_not_share_it() {
+    let world = World::usual().await;
+    let (other, theirs) = link_without_its_key(&world).await;
+    world.fault(json!({"upstream": "netlify", "method": "POST", "path": "/deploy_keys$", "fault": "hold_answer"}));
+    let ours = world.client.link(docs()).await;
+    world.made("deploy_keys").await;
+    world.sandbox.world().faults.clear();
+    for (client, id) in [(&world.client, ours), (&other, theirs)] {
+        let link = client.settled(&id).await;
+        assert_eq!(link["status"], "live", "{link:#}");
+    }
+    assert_eq!(world.count("deploy_keys"), (2, 2));
+    assert_eq!(world.count("installed_keys"), (2, 2));
 }
 
 fn docs_as(site: &str) -> Value {
