@@ -3,6 +3,7 @@
 //! Facts are what one step hands to the next. They hold ids and public data, never a secret.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 
@@ -344,6 +345,9 @@ pub struct Facts {
     /// Heals of the last days, the newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub heals: Vec<Heal>,
+    /// What a newer version has noted, which may work beside this one: kept as it is, because the document is written as a whole.
+    #[serde(flatten)]
+    pub of_newer_versions: Map<String, Value>,
 }
 
 /// Who made an object.

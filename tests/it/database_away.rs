@@ -120,6 +120,26 @@ async fn a_server_of_an_older_version_runs_on_a_newer_schema() {
     assert_eq!(link["status"], "live", "{link:#}");
 }
 
+#[tokio::test]
+async fn what_a_newer_version_has_noted_of_a_link_outlives_the_work_of_a_server_beside_it() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(docs()).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let mut db = world.database.connection().await;
+    let noted = json!({"colour": "green", "since": [1, 2.5, null]});
+    let note = "update links set facts = facts || jsonb_build_object('noted', $1::jsonb)";
+    let done = sqlx::query(note).bind(&noted).execute(&mut db).await;
+    done.expect("a note of a newer version");
+    let path = format!("/links/{}/rebuild", text(&link["id"]));
+    let asked = world.client.send(Method::POST, &path, |it| it).await;
+    asked.expect(202);
+    let rebuilt = world.client.settled(&text(&link["id"])).await;
+    assert_eq!(rebuilt["status"], "live", "{rebuilt:#}");
+    assert_ne!(rebuilt["build"], link["build"]);
+    let kept = sqlx::query_scalar::<_, Value>("select facts -> 'noted' from links");
+    assert_eq!(kept.fetch_one(&mut db).await.expect("a note"), noted);
+}
+
 /// A transaction that nobody ends keeps a connection from others, and is another caller's beginning.
 #[tokio::test]
 async fn readers_that_hang_up_leave_no_transaction_open() {
