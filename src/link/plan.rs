@@ -247,6 +247,14 @@ impl StepName {
             .find(|row| row.name == self)
             .expect("every step stands in the plan")
     }
+
+    /// Whether what it has made goes with the site: its undo does nothing then, and is another one when the site is to stay.
+    pub const fn goes_with_the_site(self) -> bool {
+        matches!(
+            self,
+            Self::SetEnvironment | Self::AttachRepository | Self::SubscribeNotifications
+        )
+    }
 }
 
 #[cfg(test)]

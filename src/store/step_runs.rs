@@ -6,7 +6,7 @@ use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{Document, StoreError, read_document};
-use crate::link::{failure::Failure, step_run::StepRun};
+use crate::link::{failure::Failure, plan::StepName, step_run::StepRun};
 
 /// Steps of a link that were begun, in the order of the plan.
 pub async fn of_link(db: &mut PgConnection, link: Uuid) -> Result<Vec<StepRun>, StoreError> {
@@ -98,13 +98,18 @@ pub async fn upsert(
     Ok(())
 }
 
-/// Lets every step of a link be tried at once again, also those whose undo could not finish.
+/// Lets every step of a link be tried at once again, also those whose undo could not finish, or was another one because the
+/// site was to go.
 pub async fn forget_tries(db: &mut PgConnection, link: Uuid) -> Result<(), StoreError> {
+    let steps = StepName::ALL.iter();
+    let of_site = steps.filter(|step| step.goes_with_the_site());
+    let of_site: Vec<_> = of_site.map(|step| step.as_str().to_owned()).collect();
     sqlx::query!(
         "update step_runs set attempts = 0, next_attempt_at = null,
-             state = case state when 'undo_failed' then 'waiting' else state end
+             state = case when state = 'undo_failed' or state = 'undone' and step = any($2) then 'waiting' else state end
          where link_id = $1",
-        link
+        link,
+        &of_site
     )
     .execute(db)
     .await?;

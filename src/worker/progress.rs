@@ -228,7 +228,12 @@ impl Progress {
             run.attempts = 0;
             run.next_attempt_at = None;
             // As in `step_runs::forget_tries`: what cannot be taken back may be what is to stay now.
-            if run.state == StepState::UndoFailed {
+            let may_differ = match run.state {
+                StepState::UndoFailed => true,
+                StepState::Undone => row.name.goes_with_the_site(),
+                _ => false,
+            };
+            if may_differ {
                 run.state = StepState::Waiting;
             }
         }

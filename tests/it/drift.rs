@@ -287,10 +287,11 @@ async fn a_webhook_of_ours_is_switched_on_again_though_somebody_has_one_beside_i
             ..before
         };
         let stays = json!(theirs.id);
-        let mut state = way.forge(&world).lock();
-        let repository = state.repositories.values_mut().next();
-        repository.expect("the repository").hooks.push(theirs);
-        drop(state);
+        {
+            let mut state = way.forge(&world).lock();
+            let repository = state.repositories.values_mut().next();
+            repository.expect("the repository").hooks.push(theirs);
+        }
         world.client.retry(&id).await;
         let mended = way.go_on(&world, &id).await;
         assert_eq!(webhooks(&mended), ours, "{}: {mended:#}", way.name);

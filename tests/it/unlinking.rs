@@ -37,13 +37,14 @@ async fn a_site_that_is_to_be_kept_stays_up_without_its_repository() {
         assert_eq!(world.count(kind), (1, 0), "{kind}");
     }
     assert!(receipts(&unlinked).contains(&("site".to_owned(), "kept".to_owned())));
-    let settings = &world.state()["netlify"]["sites"][0]["build_settings"];
-    assert!(
-        settings.get("repo_path").is_none_or(Value::is_null),
-        "{settings}"
-    );
+    assert_is_bare(&world);
     let page = world.page("acme-docs").await;
     assert!(page.contains("Hello from the first commit"), "{page}");
+}
+
+fn assert_is_bare(world: &World) {
+    let site = &world.state()["netlify"]["sites"][0];
+    assert_eq!(site["build_settings"]["repo_path"], Value::Null, "{site:#}");
 }
 
 #[tokio::test]
@@ -192,6 +193,7 @@ async fn a_site_that_cannot_be_deleted_may_stay_while_the_rest_is_still_being_ta
     assert_eq!(unlinked["status"], "unlinked", "{unlinked:#}");
     assert!(receipts(&unlinked).contains(&("site".to_owned(), "kept".to_owned())));
     assert_eq!(world.count("webhooks"), (1, 0));
+    assert_is_bare(&world);
 }
 
 #[tokio::test]
