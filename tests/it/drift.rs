@@ -260,6 +260,17 @@ fn with_hook<T>(world: &World, way: &Way, id: &str, act: impl FnOnce(&mut Hook) 
     act(hooks.find(is_it).expect("the webhook"))
 }
 
+/// Makes another webhook of the same kind, as somebody does; its id.
+fn put_beside(world: &World, way: &Way, hook: Hook) -> u64 {
+    let mut state = way.forge(world).lock();
+    let id = state.next_id();
+    let mut repositories = state.repositories.values_mut();
+    let repository = repositories.next().expect("the repository");
+    let uuid = Uuid::new_v4();
+    repository.hooks.push(Hook { id, uuid, ..hook });
+    id
+}
+
 #[tokio::test]
 async fn a_webhook_of_ours_is_switched_on_again_though_somebody_has_one_beside_it() {
     for way in [Way::GITLAB, Way::GITEA, Way::BITBUCKET, Way::AZURE_STANDING] {
@@ -281,17 +292,7 @@ async fn a_webhook_of_ours_is_switched_on_again_though_somebody_has_one_beside_i
         with_hook(&world, &way, &ours[0].0, switched_off);
         let told = checked(&world, &id).await;
         assert_eq!(kinds(&told), ["webhook_disabled"], "{}: {told:#}", way.name);
-        let theirs = Hook {
-            id: before.id + 1_000_000,
-            uuid: Uuid::new_v4(),
-            ..before
-        };
-        let stays = json!(theirs.id);
-        {
-            let mut state = way.forge(&world).lock();
-            let repository = state.repositories.values_mut().next();
-            repository.expect("the repository").hooks.push(theirs);
-        }
+        let stays = json!(put_beside(&world, &way, before));
         world.client.retry(&id).await;
         let mended = way.go_on(&world, &id).await;
         assert_eq!(webhooks(&mended), ours, "{}: {mended:#}", way.name);
