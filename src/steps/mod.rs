@@ -92,7 +92,7 @@ pub struct StepContext<'a> {
     pub standing_key: Option<&'a StandingKey>,
     /// A deploy key that was taken from stock for this link.
     pub key_at_hand: Option<DeployKey>,
-    /// Netlify's ids of every deploy key in the ledger; only for a look after a lost answer.
+    /// Netlify's ids of the deploy keys that somebody has met lately; only for a look after a lost answer.
     pub known_deploy_keys: &'a [String],
     /// Netlify's ids of the sites that the link may mean and that other links, of any tenant, lean on.
     pub sites_of_others: &'a [String],

@@ -263,11 +263,18 @@ pub async fn sites_of_others(
     Ok(ids)
 }
 
-/// Netlify's ids of every deploy key ever met, by anybody. Needs [`super::Rows::OfAll`].
-pub async fn all_deploy_keys(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
-    let ids = sqlx::query_scalar!("select external_id from resources where kind = 'deploy_key'")
-        .fetch_all(db)
-        .await?;
+/// Netlify's ids of the deploy keys that anybody has met for the first time since then, or in the day before: by however much clocks
+/// differ, an earlier one cannot have been made since. Needs [`super::Rows::OfAll`].
+pub async fn deploy_keys_since(
+    db: &mut PgConnection,
+    since: OffsetDateTime,
+) -> Result<Vec<String>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        "select external_id from resources where kind = 'deploy_key' and created_at > $1::timestamptz - interval '1 day'",
+        since
+    )
+    .fetch_all(db)
+    .await?;
     Ok(ids)
 }
 

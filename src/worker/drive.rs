@@ -461,13 +461,11 @@ async fn save_intents(
             None if !undoing => resources::take_stock(&mut tx, id, &tenant, connection).await?,
             held => held,
         };
-        // Every key ever met: only a look for the effect of an interrupted try needs them.
-        if looks_for_key {
-            supplies.known_deploy_keys = resources::all_deploy_keys(&mut tx).await?;
-            if let Some(began_at) = progress.run(StepName::ReserveDeployKey).intent_at {
-                let settle = worker.settings.settle;
-                orphans::note_uncertain_key(&mut tx, &tenant, connection, began_at, settle).await?;
-            }
+        let intent_at = progress.run(StepName::ReserveDeployKey).intent_at;
+        if let Some(began_at) = intent_at.filter(|_| looks_for_key) {
+            supplies.known_deploy_keys = resources::deploy_keys_since(&mut tx, began_at).await?;
+            let settle = worker.settings.settle;
+            orphans::note_uncertain_key(&mut tx, &tenant, connection, began_at, settle).await?;
         }
     }
     tx.commit().await?;

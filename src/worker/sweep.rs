@@ -218,7 +218,7 @@ impl Sweep<'_> {
             .map_err(Failure::from)?;
         // Read after the list: whoever has got a key by now has noted it.
         let mut tx = begin(self.pool, Rows::OfAll).await?;
-        let known = resources::all_deploy_keys(&mut tx).await?;
+        let known = resources::deploy_keys_since(&mut tx, uncertain.began_at).await?;
         drop(tx);
         let window = uncertain.began_at - CLOCKS_DIFFER..uncertain.ended_at + CLOCKS_DIFFER;
         let is_from_then = |at: Option<OffsetDateTime>| at.is_some_and(|at| window.contains(&at));

@@ -11,6 +11,15 @@ const WAYS: [Way; 3] = [Way::GITHUB, Way::GITHUB_APP, Way::GITEA];
 /// The link's repository is in the way of nobody there.
 const ELSEWHERE: &str = "acme/elsewhere";
 
+/// A link that is live, and its id.
+async fn linked(way: &Way) -> (World, Value, String) {
+    let world = way.world().await;
+    let link = way.link(&world).await;
+    assert_eq!(link["status"], "live", "{}: {link:#}", way.name);
+    let id = text(&link["id"]);
+    (world, link, id)
+}
+
 async fn ask(world: &World, id: &str, verb: &str) -> Answer {
     let path = format!("/links/{id}/{verb}");
     let asked = world.client.send(Method::POST, &path, |it| it).await;
@@ -65,10 +74,7 @@ fn kinds(link: &Value) -> Vec<String> {
 #[tokio::test]
 async fn an_unlink_says_what_is_left_and_ends_once_the_name_is_back() {
     for way in WAYS {
-        let world = way.world().await;
-        let link = way.link(&world).await;
-        assert_eq!(link["status"], "live", "{}: {link:#}", way.name);
-        let id = text(&link["id"]);
+        let (world, _, id) = linked(&way).await;
         hand_over(&way, &world).await;
         let before = placed(&way, &world);
 
@@ -115,10 +121,7 @@ async fn an_unlink_says_what_is_left_and_ends_once_the_name_is_back() {
 #[tokio::test]
 async fn another_key_is_not_placed_with_a_stranger_and_the_link_keeps_its_own() {
     for way in WAYS {
-        let world = way.world().await;
-        let link = way.link(&world).await;
-        assert_eq!(link["status"], "live", "{}: {link:#}", way.name);
-        let id = text(&link["id"]);
+        let (world, link, id) = linked(&way).await;
         hand_over(&way, &world).await;
         let before = placed(&way, &world);
         let told = settled_after(&world, &id, "check").await;
@@ -195,10 +198,7 @@ async fn what_is_missing_is_not_put_back_at_a_strangers() {
 #[tokio::test]
 async fn a_repository_that_only_has_another_name_gets_another_key_and_is_let_go_of() {
     for way in WAYS {
-        let world = way.world().await;
-        let link = way.link(&world).await;
-        assert_eq!(link["status"], "live", "{}: {link:#}", way.name);
-        let id = text(&link["id"]);
+        let (world, _, id) = linked(&way).await;
         way.rename(&world, ELSEWHERE);
         let rotated = settled_after(&world, &id, "rotate-key").await;
         assert!(
