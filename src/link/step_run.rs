@@ -6,7 +6,7 @@ use super::{
     drift::{DriftKind, Heal},
     facts::{AskedBuild, Facts, Proof},
     failure::{Failure, FailureCode},
-    plan::StepName,
+    plan::{Nature, StepName},
     status::{LinkStatus, StepState},
 };
 
@@ -19,7 +19,7 @@ pub struct StepRun {
     pub state: StepState,
     /// Tries that ended in an error since the last retry.
     pub attempts: i16,
-    /// Set before an effect, cleared with its outcome.
+    /// Set before an effect, cleared once its outcome is known. A link may come to rest before that.
     pub intent_at: Option<OffsetDateTime>,
     /// When to try or look again, in database time.
     pub next_attempt_at: Option<OffsetDateTime>,
@@ -34,6 +34,12 @@ pub struct StepRun {
 }
 
 impl StepRun {
+    /// When the step came to rest before the outcome of its call was known: nothing was sent after that.
+    pub fn rested_at(&self) -> Option<OffsetDateTime> {
+        let (intent, finished) = self.intent_at.zip(self.finished_at)?;
+        (finished >= intent).then_some(finished)
+    }
+
     /// A step that has not begun.
     pub const fn pending(step: StepName) -> Self {
         Self {
@@ -230,8 +236,15 @@ pub fn prepare_heal(
     facts.healing = kinds.to_vec();
 }
 
+/// A step of which nobody knows what it has made looks for that first.
 fn begin_anew(steps: &mut [StepRun], which: impl Fn(&StepRun) -> bool) {
     for run in steps.iter_mut().filter(|run| which(run)) {
-        *run = StepRun::pending(run.step);
+        if run.rested_at().is_some() && run.step.planned().nature == Nature::Makes {
+            run.state = StepState::Waiting;
+            run.attempts = 0;
+            run.next_attempt_at = None;
+        } else {
+            *run = StepRun::pending(run.step);
+        }
     }
 }

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, Replay, RepositoryKey, is_own, removed, same_key, same_repository,
+    Provider, Replay, RepositoryKey, is_gone, is_own, removed, same_key, same_repository,
 };
 use crate::{
     link::{
@@ -161,11 +161,16 @@ impl Gitea {
         Ok((repo, answer))
     }
 
-    /// A repository that is not visible at all counts as gone, with everything in it.
+    /// A repository that is not visible at all counts as gone, with everything in it, also when another one has its name: then its id
+    /// tells (<https://docs.gitea.com/api/#tag/repository/operation/repoGetByID>).
     async fn is_ours_to_see(&self, repository: &Repository) -> Result<(), UpstreamError> {
         match self.read(repository).await {
             Ok((repo, answer)) => repo.check_rights(&answer),
             Err(error) if error.is_missing() => Ok(()),
+            Err(error) if error.code == FailureCode::RepositoryReplaced => {
+                let by_id = Call::get(["repositories", &repository.id]);
+                is_gone(self.access.send(by_id).await, error)
+            }
             Err(error) => Err(error),
         }
     }

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     Capabilities, Delivery, DeliveryEvent, FoundWebhook, Identity, InstalledWebhook, Place,
-    Provider, Replay, RepositoryKey, Webhooks, is_own, removed, same_key, same_repository,
+    Provider, Replay, RepositoryKey, Webhooks, is_gone, is_own, removed, same_key, same_repository,
 };
 use crate::{
     link::{
@@ -118,11 +118,16 @@ impl Github {
     }
 
     /// After a 404 on a removal: absent, or no longer ours to see? One read tells. A repository that is not visible
-    /// at all counts as gone, with everything in it.
+    /// at all counts as gone, with everything in it, also when another one has its name: then its id tells, by the address that GitHub's
+    /// redirects lead to.
     async fn settle_absence(&self, repository: &Repository) -> Result<(), UpstreamError> {
         match self.read(repository).await {
             Ok((repo, answer)) => self.door.check_rights(&repo, &answer).await,
             Err(error) if error.is_missing() => Ok(()),
+            Err(error) if error.code == FailureCode::RepositoryReplaced => {
+                let by_id = Call::get(["repositories", &repository.id]);
+                is_gone(self.door.send(&repository.path, by_id).await, error)
+            }
             Err(error) => Err(error),
         }
     }

@@ -458,6 +458,18 @@ fn same_repository(known: &Repository, found: u64, answer: &Answer) -> Result<()
     Err(answer.refused(FailureCode::RepositoryReplaced, detail))
 }
 
+/// Whether a repository whose name is another one's by now is gone, by the answer to its id; else it was `replaced`.
+fn is_gone(
+    by_id: Result<Answer, UpstreamError>,
+    replaced: UpstreamError,
+) -> Result<(), UpstreamError> {
+    match by_id {
+        Ok(_) => Err(replaced),
+        Err(error) if error.is_missing() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether a webhook is the link's own one; of several with the same address that one counts, also when it is switched off.
 fn is_own(own: Option<&str>, id: &impl ToString) -> bool {
     own.is_some_and(|own| own == id.to_string())

@@ -14,6 +14,7 @@ use crate::{
         },
         facts::{Fact, SiteBefore},
         failure::{Failure, FailureCode},
+        resource::{ResourceKind, Right},
     },
     netlify::sites::{self, Attach, Change, Site},
 };
@@ -22,6 +23,9 @@ use settings::Settings;
 /// The site knows our repository and key already, and the settings that have to be ours. A second attaching would build
 /// again.
 pub async fn observe(cx: &StepContext<'_>) -> Result<Option<Fact>, Halt> {
+    if cx.facts.attachment.is_none() && cx.is_of_another(&cx.site()?.id) {
+        return Ok(None);
+    }
     let site = sites::get(cx.netlify, &cx.site()?.id).await?;
     let amiss = amiss(cx, &site)?;
     Ok(amiss
@@ -148,7 +152,8 @@ async fn mend(cx: &StepContext<'_>, site: &Site) -> Result<Option<Site>, Halt> {
     Ok(amiss(cx, &changed)?.is_empty().then_some(changed))
 }
 
-/// Two links may have taken the same site at the same moment: each has noted that it leans on it by now.
+/// Two links may have taken the same site at the same moment: by now each has noted that it leans on it, one after the other
+/// (`store::resources::record`).
 fn free_of_other_links(cx: &StepContext<'_>) -> Result<(), Halt> {
     match cx.is_of_another(&cx.site()?.id) {
         true => {
@@ -207,6 +212,9 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
     };
     // Also when the attaching has failed halfway: the site is deaf then, or was only taken from the repository before.
     let is_to_be_mended = match now.repository_path() {
+        // Whatever the repository is called by now.
+        Some(_) if clones_by_our_key(cx, &now) && !key_is_shared(cx) => true,
+        Some(_) if cx.right(ResourceKind::Site, &site.id) == Some(Right::Shared) => false,
         Some(path) => {
             let is_deaf_by_us = now.is_deaf() && !was_deaf(cx);
             is_ours(cx, path)? && (is_deaf_by_us || clones_by_our_key(cx, &now))
@@ -230,6 +238,11 @@ pub async fn undo(cx: &StepContext<'_>) -> Result<Undone, Halt> {
         }
     }
     Ok(Vec::new())
+}
+
+/// Whether other links may have the same key: an installation, or the operator's.
+fn key_is_shared(cx: &StepContext<'_>) -> bool {
+    cx.facts.deploy_key.as_ref().is_none_or(|key| key.standing)
 }
 
 fn was_deaf(cx: &StepContext<'_>) -> bool {

@@ -82,6 +82,8 @@ pub struct StepContext<'a> {
     pub provider_kind: UpstreamKind,
     /// When the interrupted try was about to have its effect, in database time.
     pub intent_at: Option<OffsetDateTime>,
+    /// When that try came to rest, in database time: what was made later is not its own.
+    pub rested_at: Option<OffsetDateTime>,
     /// How long until the interrupted try's effect can surely be seen; absent when it can be already.
     pub settles_in: Option<Duration>,
     /// Database time, and when it was that.
@@ -388,7 +390,7 @@ impl StepContext<'_> {
 
     /// Whether the site outlives the link.
     fn stays(&self, site: &Site) -> bool {
-        self.keep_site || self.right(ResourceKind::Site, &site.id) != Right::Ours
+        self.keep_site || self.right(ResourceKind::Site, &site.id) != Some(Right::Ours)
     }
 
     /// Whether an object at Netlify was made by the interrupted try.
@@ -401,32 +403,35 @@ impl StepContext<'_> {
         self.origin(self.provider.now(), created_at)
     }
 
-    /// Not before its intent, by the clock of whoever says when it was made: that clock says `theirs` now. The intent is as old
-    /// by it as by the database's.
+    /// Not before its intent, nor after it came to rest, by the clock of whoever says when it was made: that clock says `theirs`
+    /// now. The intent is as old by it as by the database's.
     fn origin(&self, theirs: OffsetDateTime, created_at: Option<OffsetDateTime>) -> Origin {
         const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
         let (now, read_at) = self.now;
-        let intent = self
-            .intent_at
-            .map(|at| theirs - (now + read_at.elapsed() - at));
-        match (intent, created_at) {
-            (Some(intent), Some(created)) if created + CLOCKS_DIFFER >= intent => Origin::Made,
-            _ => Origin::Found,
+        let by_theirs = |at: OffsetDateTime| theirs - (now + read_at.elapsed() - at);
+        let (Some(intent), Some(created)) = (self.intent_at.map(by_theirs), created_at) else {
+            return Origin::Found;
+        };
+        let rested = self.rested_at.map(by_theirs);
+        let is_since = created + CLOCKS_DIFFER >= intent;
+        let is_until = rested.is_none_or(|rested| created <= rested + CLOCKS_DIFFER);
+        match is_since && is_until {
+            true => Origin::Made,
+            false => Origin::Found,
         }
     }
 
-    /// How the link may treat an object: one that is not in the ledger is nobody's to remove. A site that the caller has named by
-    /// its id was there, even if an earlier link had made it and was told to leave it.
-    fn right(&self, kind: ResourceKind, id: &str) -> Right {
+    /// How the link may treat an object that it leans on. A site that the caller has named by its id was there, even if an earlier
+    /// link had made it and was told to leave it.
+    fn right(&self, kind: ResourceKind, id: &str) -> Option<Right> {
         let mine = self
             .rights
             .iter()
             .find(|(of, known, _)| *of == kind && known == id);
-        let right = mine.map_or(Right::Foreign, |(_, _, right)| *right);
-        match (kind, right) {
+        mine.map(|(_, _, right)| match (kind, right) {
             (ResourceKind::Site, Right::Ours) if self.spec.site.id.is_some() => Right::Foreign,
-            _ => right,
-        }
+            _ => *right,
+        })
     }
 }
 
@@ -465,14 +470,18 @@ fn known<'a, T>(fact: Option<&'a T>, what: &str) -> Result<&'a T, Halt> {
     })
 }
 
-/// Removes an object that is ours alone; says why it stays when it is not.
+/// Removes an object that is ours alone; says why it stays when it is not. Of what the link has let go of before there is nothing
+/// more to say.
 async fn remove(
     cx: &StepContext<'_>,
     kind: ResourceKind,
     id: &str,
     delete: impl Future<Output = Result<bool, UpstreamError>>,
 ) -> Result<Undone, Halt> {
-    let receipt = match cx.right(kind, id) {
+    let Some(right) = cx.right(kind, id) else {
+        return Ok(Vec::new());
+    };
+    let receipt = match right {
         Right::Shared => Receipt::KeptShared,
         Right::Foreign => Receipt::KeptForeign,
         Right::Ours if delete.await? => Receipt::Deleted,

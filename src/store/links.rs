@@ -450,8 +450,8 @@ pub async fn lock(
 
 /// Asks for the link to be taken back. A worker that holds it sees this at its next save or
 /// heartbeat; otherwise it is due at once. An undo that stands still begins again: a worker that looks at it just now loses it by
-/// the higher fence, because it could not tell the wish from the one that it knows. It has sent nothing: before it does, it
-/// saves that the undo goes on.
+/// the higher fence, because it could not tell the wish from the one that it knows. An effect that it may have
+/// under way is told by the next look: absent counts as done.
 pub async fn request_undo(
     db: &mut PgConnection,
     id: Uuid,

@@ -61,6 +61,10 @@ pub async fn record(
     if entry.kind == ResourceKind::DeployKey && is_used_by_another(db, link, entry).await? {
         return Err(StoreError::KeyTaken);
     }
+    // Two links may take it at the same moment: the later one then sees the other ([`sites_of_others`]).
+    if entry.kind == ResourceKind::Site && entry.origin == Origin::Found {
+        one_at_a_time(db, entry).await?;
+    }
     let origin = match entry.origin {
         Origin::Made => "made",
         Origin::Found => "found",
@@ -103,19 +107,13 @@ async fn is_used_by_another(
     link: Uuid,
     entry: &Entry,
 ) -> Result<bool, StoreError> {
+    one_at_a_time(db, entry).await?;
     let Entry {
         kind,
         host,
         external_id,
         ..
     } = entry;
-    let object = format!("{kind} {external_id} at {host}");
-    sqlx::query!(
-        r#"select pg_advisory_xact_lock(hashtextextended($1, 0)) as "ignored: String""#,
-        object
-    )
-    .fetch_one(&mut *db)
-    .await?;
     let used = sqlx::query_scalar!(
         r#"select coalesce(bool_and(u.link_id <> $4), false) as "used!"
            from resources r join resource_uses u on u.resource_id = r.id
@@ -239,6 +237,24 @@ pub async fn rights(
     rows.into_iter()
         .map(|row| Ok((row.kind.parse()?, row.external_id, row.right.parse()?)))
         .collect()
+}
+
+/// Whoever records the same object, of any tenant, waits until this transaction ends.
+async fn one_at_a_time(db: &mut PgConnection, entry: &Entry) -> Result<(), StoreError> {
+    let Entry {
+        kind,
+        host,
+        external_id,
+        ..
+    } = entry;
+    let object = format!("{kind} {external_id} at {host}");
+    sqlx::query!(
+        r#"select pg_advisory_xact_lock(hashtextextended($1, 0)) as "ignored: String""#,
+        object
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(())
 }
 
 /// Netlify's ids of the sites with this id or name that other links lean on, whosever they are. Needs

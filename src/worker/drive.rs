@@ -256,10 +256,8 @@ async fn round(
     if due.is_empty() {
         return Ok(());
     }
-    let intents: Vec<_> = due
-        .iter()
-        .map(|step| progress.run(*step).intent_at)
-        .collect();
+    let before: Vec<_> = due.iter().map(|step| progress.run(*step).clone()).collect();
+    let intents: Vec<_> = before.iter().map(|run| run.intent_at).collect();
     let tasks: Vec<_> = due.iter().map(|step| progress.begin(*step)).collect();
     let supplies = match progress.is_dirty() || progress.is_undoing() {
         true => {
@@ -295,6 +293,7 @@ async fn round(
                 provider: opened.provider.as_ref(),
                 provider_kind: opened.provider_kind,
                 intent_at: *intent_at,
+                rested_at: progress.run(*step).rested_at(),
                 settles_in: intent_at
                     .and_then(|_| progress.settles_in(*step, worker.settings.settle)),
                 now: (progress.now(), Instant::now()),
@@ -317,7 +316,8 @@ async fn round(
     for failure in ended.iter().filter_map(Ended::failure) {
         refusals::note(worker, &progress.link.tenant, opened, failure).await?;
     }
-    for ((step, ended), intent_at) in due.into_iter().zip(ended).zip(intents) {
+    for ((step, ended), before) in due.into_iter().zip(ended).zip(before) {
+        let intent_at = before.intent_at;
         if let (Some(intent_at), Some(fact)) = (intent_at, ended.fact()) {
             audit.found(step, intent_at, fact, supplies.key_at_hand.as_ref());
         }
@@ -325,17 +325,17 @@ async fn round(
         match ended {
             Ended::Ensured(result) => {
                 progress.ensured(step, result, settings);
-                progress.keep_uncertain(step, intent_at);
+                progress.keep_uncertain(step, &before);
             }
             Ended::Unseen(halt) => {
                 progress.ensured(step, Err(halt), settings);
-                progress.stays_uncertain(step, intent_at);
+                progress.stays_uncertain(step, &before);
             }
             Ended::Settled(result) => {
                 let is_known = result.is_ok();
                 progress.settled(step, result, settings);
                 if !is_known {
-                    progress.stays_uncertain(step, intent_at);
+                    progress.stays_uncertain(step, &before);
                 }
             }
             Ended::Looked(result) => progress.looked(step, result, settings),

@@ -437,6 +437,7 @@ fn context<'a>(
         elapsed: Duration::ZERO,
         standing_key: opened.standing_key.as_ref(),
         key_at_hand: None,
+        rested_at: None,
         known_deploy_keys: &[],
         sites_of_others: &[],
         key_was_sent: true,

@@ -1,7 +1,7 @@
 //! A repository was renamed, and another one has taken its name: what the link made stays on the first, and nothing of ours
 //! gets onto the second. At GitHub and Gitea, which know repositories by their names.
 
-use linkbroker_sandbox::{Place, admin};
+use linkbroker_sandbox::{Place, Provider, admin};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -229,4 +229,24 @@ async fn person(way: &Way, world: &World, method: Method, path: &str, body: Opti
     };
     let answer = call.send().await.expect("an answer of the sandbox");
     assert!(answer.status().is_success(), "{path}: {}", answer.status());
+}
+
+#[tokio::test]
+async fn what_went_with_a_deleted_repository_is_gone_although_another_has_its_name() {
+    for way in WAYS {
+        let (world, _, id) = linked(&way).await;
+        match way.provider {
+            Provider::Github => world.sandbox.world().github.lock().repositories.clear(),
+            _ => way.forge(&world).lock().repositories.clear(),
+        }
+        way.make_repository(&world).await;
+        let over = world.client.unlink(&id, "").await;
+        assert_eq!(over["status"], "unlinked", "{}: {over:#}", way.name);
+        let receipts = receipts(&over);
+        for kind in ["installed_key", "webhook"] {
+            let gone = (kind.to_owned(), "already_gone".to_owned());
+            assert!(receipts.contains(&gone), "{}: {receipts:?}", way.name);
+        }
+        assert_eq!(world.count("deploy_keys").1, 0, "{}", way.name);
+    }
 }

@@ -129,7 +129,12 @@ async fn a_look_that_meets_one_notes_it_and_another_ends_it() {
     let told = check().await;
     assert_eq!(told["status"], "degraded", "{told:#}");
     assert_eq!(kinds(&told), expected);
-    let github = connection(&world, "github").await;
+    // The look has asked for a check of the credential too, which must not find it good again.
+    let github = until("the check to be over", async || {
+        let github = connection(&world, "github").await;
+        (github["check"]["state"] == "failed").then_some(github)
+    })
+    .await;
     assert_eq!(github["check"]["failure"]["code"], "credential_refused");
 
     // Nobody calls with it any more, and a look says so all the same.

@@ -539,3 +539,26 @@ async fn a_variable_that_people_set_again_after_another_tenants_link_had_removed
     );
     assert_eq!(variables(&world), ["API_URL all"]);
 }
+
+#[tokio::test]
+async fn what_was_taken_back_is_not_told_otherwise_when_the_rest_is_asked_for_again() {
+    let world = World::usual().await;
+    let link = world.client.link_settled(with(usual())).await;
+    let refused = json!({"status": 403, "body": {"message": "Forbidden"}});
+    world.fault(json!({"upstream": "github", "method": "DELETE", "path": "/hooks/", "times": 99, "fault": refused}));
+    let id = text(&link["id"]);
+    for _ in 0..2 {
+        let stuck = world.client.unlink(&id, "").await;
+        assert_eq!(stuck["status"], "action_required", "{stuck:#}");
+        let told = fates(&stuck);
+        assert_eq!(told.len(), 4, "{stuck:#}");
+        assert!(told.iter().all(|(_, fate)| fate == "deleted"), "{stuck:#}");
+    }
+    world.sandbox.world().faults.clear();
+    let over = world.client.unlink(&id, "").await;
+    assert_eq!(over["status"], "unlinked", "{over:#}");
+    assert!(
+        fates(&over).iter().all(|(_, fate)| fate == "deleted"),
+        "{over:#}"
+    );
+}

@@ -4,7 +4,7 @@ use linkbroker_sandbox::NETLIFY_TOKEN;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{World, docs, receipts, text};
+use crate::world::{Way, World, docs, receipts, text};
 
 /// A call of Netlify's API as the site's owner would make it.
 pub async fn netlify(world: &World, method: Method, path: &str, body: Value) -> Value {
@@ -278,4 +278,32 @@ async fn a_site_that_kept_no_key_is_given_back_bare() {
     let link = world.client.unlink(&text(&link["id"]), "").await;
     assert_eq!(link["status"], "unlinked", "{link:#}");
     assert!(settings(&world, &site).await["repo_path"].is_null());
+}
+
+#[tokio::test]
+async fn a_site_is_given_back_bare_also_when_the_repository_has_another_name_by_now() {
+    let way = Way::GITHUB;
+    let world = way.world().await;
+    let site = bare_site(&world).await;
+    let mut request = way.request(&world);
+    request["site"] = json!({"id": site});
+    request["drift"] = json!("report");
+    let link = world.client.link_settled(request).await;
+    assert_eq!(link["status"], "live", "{link:#}");
+    let id = text(&link["id"]);
+    way.rename(&world, "acme/elsewhere");
+    let path = format!("/links/{id}/check");
+    world
+        .client
+        .send(Method::POST, &path, |it| it)
+        .await
+        .expect(202);
+    let moved = world.client.settled(&id).await;
+    assert_eq!(moved["drift"][0]["kind"], "repository_renamed", "{moved:#}");
+    world.client.retry(&id).await;
+
+    let link = world.client.unlink(&id, "").await;
+    assert_eq!(link["status"], "unlinked", "{link:#}");
+    assert!(settings(&world, &site).await["repo_path"].is_null());
+    assert_eq!(world.count("deploy_keys").1, 0);
 }

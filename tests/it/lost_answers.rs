@@ -1,8 +1,11 @@
 //! Networks that fail: whatever gets lost on the way, there is exactly one of everything at the end.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::existing_sites::netlify;
 use crate::world::{Setup, World, docs, text};
 
 /// Links while these faults are set: the link becomes live, and nothing is doubled.
@@ -278,4 +281,95 @@ async fn what_the_last_try_has_made_whose_answer_was_lost_is_the_links_when_it_i
     let link = world.client.unlink(&id, "").await;
     assert_eq!(link["status"], "unlinked", "{link:#}");
     assert_eq!(world.count("webhooks"), (1, 0), "{link:#}");
+}
+
+#[tokio::test]
+async fn what_people_make_after_a_link_came_to_rest_is_theirs_although_a_call_of_the_link_is_uncertain()
+ {
+    for verb in ["cancel", "retry"] {
+        let world = World::usual().await;
+        world.fault(on(CALLS[2], json!("reset")));
+        let mut refused = on(
+            ("netlify", "GET", "/sites"),
+            json!({"status": 403, "body": {"message": "Forbidden"}}),
+        );
+        refused["times"] = json!(99);
+        world.fault(refused);
+        let link = world.client.link_settled(docs()).await;
+        assert_eq!(link["status"], "action_required", "{link:#}");
+        assert_eq!(world.count("sites"), (0, 0));
+        world.sandbox.world().faults.clear();
+        // Half an hour later somebody makes a site of that name, and another half an hour later the link goes on.
+        let mut database = world.database.connection().await;
+        let earlier = "update step_runs set intent_at = intent_at - interval '1 hour', finished_at = finished_at - interval '1 hour'";
+        sqlx::query(earlier)
+            .execute(&mut database)
+            .await
+            .expect("an update");
+        let new = json!({"name": "acme-docs"});
+        netlify(&world, Method::POST, "/sandbox/sites", new).await;
+        for site in world.sandbox.world().netlify.lock().sites.values_mut() {
+            site.created_at -= Duration::from_secs(1800);
+        }
+
+        let id = text(&link["id"]);
+        let path = format!("/links/{id}/{verb}");
+        world
+            .client
+            .send(Method::POST, &path, |it| it)
+            .await
+            .expect(202);
+        let over = world.client.settled(&id).await;
+        let over = match verb {
+            "cancel" => over,
+            _ => {
+                assert_eq!(over["diagnosis"]["code"], "site_name_taken", "{over:#}");
+                world.client.unlink(&id, "").await
+            }
+        };
+        assert_eq!(world.count("sites"), (1, 1), "{verb}: {over:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_whose_answer_was_lost_while_it_was_put_back_is_the_links_also_after_a_rebuild() {
+    let world = World::usual().await;
+    let mut request = docs();
+    request["drift"] = json!("report");
+    let link = world.client.link_settled(request).await;
+    let id = text(&link["id"]);
+    let hook = world.state()["github"]["repositories"][0]["hooks"][0]["id"].clone();
+    world
+        .github(
+            Method::DELETE,
+            &format!("/repos/acme/docs/hooks/{hook}"),
+            None,
+        )
+        .await;
+    let ask = async |verb: &str, body: Value| {
+        let path = format!("/links/{id}/{verb}");
+        let asked = world
+            .client
+            .send(Method::POST, &path, |it| it.json(&body))
+            .await;
+        asked.expect(202);
+        world.client.settled(&id).await
+    };
+    let told = ask("check", json!({})).await;
+    assert_eq!(told["drift"][0]["kind"], "webhook_missing", "{told:#}");
+    world.fault(on(CALLS[4], json!("lost_answer")));
+    let mut refused = on(
+        ("github", "GET", r"/hooks(\?|$)"),
+        json!({"status": 403, "body": {"message": "Forbidden"}}),
+    );
+    (refused["nth"], refused["times"]) = (json!(4), json!(99));
+    world.fault(refused);
+    let stuck = ask("heal", json!({"drift": "all"})).await;
+    assert_eq!(stuck["status"], "degraded", "{stuck:#}");
+    assert_eq!(world.count("webhooks"), (2, 1));
+    world.sandbox.world().faults.clear();
+    ask("rebuild", json!({})).await;
+    let over = world.client.unlink(&id, "").await;
+    assert_eq!(over["status"], "unlinked", "{over:#}");
+    assert_eq!(world.count("webhooks"), (2, 0), "{over:#}");
 }

@@ -165,6 +165,11 @@ impl Progress {
         }
     }
 
+    /// Whether the step has come to rest without a look for what it may have made.
+    fn rests_uncertain(&self, step: StepName) -> bool {
+        self.run(step).rested_at().is_some() && step.planned().nature == Nature::Makes
+    }
+
     /// What is to be done about a due step, and notes that it is about to be done. Call it before
     /// the save that precedes the effect: a step that makes or causes something is then known to
     /// be uncertain until its outcome is saved.
@@ -175,6 +180,11 @@ impl Progress {
             (true, true) => return Task::Settle,
             (true, false) => Task::Undo,
             (false, _) if self.run(step).state == StepState::Failed => return Task::Look,
+            // What people have made since it came to rest is not its own: a new call has an intent of its own.
+            (false, true) if self.rests_uncertain(step) => {
+                self.change(step).state = StepState::Running;
+                return Task::Settle;
+            }
             (false, _) => Task::Ensure {
                 look_first: self.run(step).started_at.is_some(),
             },

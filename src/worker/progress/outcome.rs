@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::json;
-use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::Progress;
@@ -76,6 +75,7 @@ impl Progress {
         settings: &Workers,
     ) {
         match result {
+            Ok(Some(found)) if !self.is_undoing() => self.ensured(step, Ok(found), settings),
             Ok(found) => {
                 if let Some((fact, entries)) = found {
                     self.learn(fact);
@@ -83,7 +83,7 @@ impl Progress {
                 }
                 self.change(step).intent_at = None;
             }
-            Err(halt) => self.halted(step, halt, StepState::UndoFailed, settings),
+            Err(halt) => self.halted(step, halt, self.failed_state(), settings),
         }
     }
 
@@ -126,18 +126,34 @@ impl Progress {
     }
 
     /// A try that comes again may have been kept from looking: [`Self::stays_uncertain`]. One that was refused has looked.
-    pub fn keep_uncertain(&mut self, step: StepName, intent_at: Option<OffsetDateTime>) {
+    pub fn keep_uncertain(&mut self, step: StepName, before: &StepRun) {
         if self.run(step).state == StepState::Waiting {
-            self.stays_uncertain(step, intent_at);
+            self.stays_uncertain(step, before);
         }
     }
 
-    /// Nobody could look for what an earlier try may have made, so that stays uncertain, however the step stands now: what is
-    /// found later is ours then, and is taken back with the link.
-    pub fn stays_uncertain(&mut self, step: StepName, intent_at: Option<OffsetDateTime>) {
-        let is_forgotten = self.run(step).intent_at.is_none();
-        if intent_at.is_some() && is_forgotten && step.planned().nature == Nature::Makes {
-            self.change(step).intent_at = intent_at;
+    /// Nobody could look for what an earlier try may have made, so that stays as uncertain as `before`, however the step stands
+    /// now: what is found later is ours then, and is taken back with the link.
+    pub fn stays_uncertain(&mut self, step: StepName, before: &StepRun) {
+        let is_forgotten = before.intent_at.is_some() && self.run(step).intent_at.is_none();
+        if is_forgotten && step.planned().nature == Nature::Makes {
+            self.keep_intent(step, before);
+        }
+    }
+
+    /// Nothing has been sent since the step came to rest first.
+    pub(super) fn keep_intent(&mut self, step: StepName, before: &StepRun) {
+        let rested_at = before.rested_at();
+        let run = self.change(step);
+        run.intent_at = before.intent_at;
+        run.finished_at = rested_at.or(run.finished_at);
+    }
+
+    /// How a step stands whose task has failed.
+    pub(super) fn failed_state(&self) -> StepState {
+        match self.is_undoing() {
+            true => StepState::UndoFailed,
+            false => StepState::Failed,
         }
     }
 
@@ -305,12 +321,12 @@ impl Progress {
     ) {
         let attempts = self.run(step).attempts + 1;
         if attempts as u32 >= retry.attempts {
-            let intent_at = self.run(step).intent_at;
+            let before = self.run(step).clone();
             self.change(step).attempts = attempts;
             self.fail(step, failure, failed);
             if uncertain {
                 self.uncertain_since.insert(step, Instant::now());
-                self.stays_uncertain(step, intent_at);
+                self.stays_uncertain(step, &before);
             }
             return;
         }

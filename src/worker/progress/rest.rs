@@ -180,12 +180,8 @@ impl Progress {
             )
         });
         let step = step.map_or(StepName::ResolveRepository, |run| run.step);
-        let failed = match self.is_undoing() {
-            true => StepState::UndoFailed,
-            false => StepState::Failed,
-        };
-        let uncertain = self.run(step).intent_at;
-        self.fail(step, failure, failed);
-        self.change(step).intent_at = uncertain;
+        let before = self.run(step).clone();
+        self.fail(step, failure, self.failed_state());
+        self.keep_intent(step, &before);
     }
 }
