@@ -59,6 +59,16 @@ async fn settings(world: &World, site: &str) -> Value {
     site["build_settings"].clone()
 }
 
+/// Takes the link back, after which the site is there, with nothing attached.
+async fn is_given_back_bare(world: &World, link: &Value, site: &str) {
+    let link = world.client.unlink(&text(&link["id"]), "").await;
+    assert_eq!(link["status"], "unlinked", "{link:#}");
+    let kept = ("site".to_owned(), "kept_foreign".to_owned());
+    assert!(receipts(&link).contains(&kept), "{link:#}");
+    assert_eq!(world.count("sites"), (1, 1), "the site stays");
+    assert!(settings(world, site).await["repo_path"].is_null());
+}
+
 #[tokio::test]
 async fn a_bare_site_is_linked_and_given_back_bare() {
     let world = World::usual().await;
@@ -70,12 +80,7 @@ async fn a_bare_site_is_linked_and_given_back_bare() {
     assert_eq!(link["request"]["site_id"], site.as_str());
     assert_eq!(world.count("sites"), (1, 1));
 
-    let link = world.client.unlink(&text(&link["id"]), "").await;
-    assert_eq!(link["status"], "unlinked", "{link:#}");
-    let kept = ("site".to_owned(), "kept_foreign".to_owned());
-    assert!(receipts(&link).contains(&kept), "{link:#}");
-    assert_eq!(world.count("sites"), (1, 1), "the site stays");
-    assert!(settings(&world, &site).await["repo_path"].is_null());
+    is_given_back_bare(&world, &link, &site).await;
     for kind in ["installed_keys", "webhooks"] {
         assert_eq!(world.count(kind).1, 0, "{kind}");
     }
@@ -209,12 +214,7 @@ async fn a_site_that_an_earlier_link_has_made_and_left_stays_when_the_next_link_
     let link = world.client.link_settled(to(&site)).await;
     assert_eq!(link["status"], "live", "{link:#}");
 
-    let link = world.client.unlink(&text(&link["id"]), "").await;
-    assert_eq!(link["status"], "unlinked", "{link:#}");
-    let kept = ("site".to_owned(), "kept_foreign".to_owned());
-    assert!(receipts(&link).contains(&kept), "{link:#}");
-    assert_eq!(world.count("sites"), (1, 1), "the site stays");
-    assert!(settings(&world, &site).await["repo_path"].is_null());
+    is_given_back_bare(&world, &link, &site).await;
 }
 
 #[tokio::test]
